@@ -1,0 +1,89 @@
+//! Attacks: the threat model, the trait of attack plugins, and the ascent that most of them share.
+
+mod ascent;
+mod threat;
+
+pub use ascent::{Ascent, Start, ascend};
+pub use threat::{Norm, ThreatModel};
+
+use candle_core::Tensor;
+
+use crate::context::CallContext;
+use crate::data::Batch;
+use crate::network::Classifier;
+use crate::numeric::loss;
+use crate::{Error, ErrorKind, Result};
+
+/// What an attack found for a batch.
+#[derive(Debug, Clone)]
+pub struct AttackOutcome {
+    /// The worst image found for each image, inside the threat model. `[batch, channel, height, width]`
+    pub images: Tensor,
+    /// Whether that image is misclassified.
+    pub broken: Vec<bool>,
+    /// Cross-entropy at that image.
+    pub loss: Vec<f64>,
+}
+
+impl AttackOutcome {
+    /// Judges given images: what the classifier says of them.
+    pub fn judge(classifier: &dyn Classifier, images: Tensor, labels: &Tensor) -> Result<Self> {
+        let logits = classifier.logits(&images)?;
+        let broken = loss::correct(&logits, labels)?.into_iter().map(|correct| !correct).collect();
+        let loss = loss::per_image_values(&loss::cross_entropy_per_image(&logits, labels)?)?;
+        Ok(Self { images, broken, loss })
+    }
+
+    /// For each image the worse of two outcomes: a broken one before an unbroken one, then the higher loss.
+    pub fn worse(self, other: Self) -> Result<Self> {
+        let takes: Vec<bool> = (0..self.broken.len())
+            .map(|i| match (self.broken[i], other.broken[i]) {
+                (false, true) => true,
+                (true, false) => false,
+                _ => other.loss[i] > self.loss[i],
+            })
+            .collect();
+        let choose: Vec<u8> = takes.iter().map(|&take| u8::from(take)).collect();
+        let choose = Tensor::from_vec(choose, (takes.len(), 1, 1, 1), self.images.device())?;
+        let images = choose.broadcast_as(self.images.shape())?.where_cond(&other.images, &self.images)?;
+        let pick = |i: usize| if takes[i] { (other.broken[i], other.loss[i]) } else { (self.broken[i], self.loss[i]) };
+        let (broken, loss) = (0..takes.len()).map(pick).unzip();
+        Ok(Self { images, broken, loss })
+    }
+}
+
+/// An attack: images in, images within the threat model out.
+pub trait Attack: Send {
+    /// Attacks a batch whose images are in [0, 1].
+    ///
+    /// The result lies inside the threat model's ball and valid range, and equals the input at epsilon 0. Random numbers of an
+    /// image come from `cx.streams` addressed by its index, so that neither batch size nor order matters.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] for a norm that the attack does not know.
+    fn attack(
+        &self,
+        cx: &CallContext<'_>,
+        classifier: &dyn Classifier,
+        threat: &ThreatModel,
+        batch: &Batch,
+    ) -> Result<AttackOutcome>;
+}
+
+/// Fails with a clear message if an attack left its ball or its range by more than rounding.
+pub fn check_inside(threat: &ThreatModel, clean: &Tensor, attacked: &Tensor) -> Result<()> {
+    let distance = threat.norm.distances(clean, attacked)?;
+    let slack = 1e-5;
+    let (low, high) = (attacked.min_all()?, attacked.max_all()?);
+    let value = |tensor: Tensor| -> Result<f64> { Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?) };
+    let (low, high) = (value(low)?, value(high)?);
+    let furthest = distance.iter().copied().fold(0.0, f64::max);
+    if !(furthest <= threat.epsilon.value() + slack && low >= -slack && high <= 1.0 + slack) {
+        let message = format!(
+            "the attack returned images at distance {furthest:.6} with values in [{low:.4}, {high:.4}], expected at most {} in [0, 1]",
+            threat.epsilon
+        );
+        return Err(Error::new(ErrorKind::Plugin, message));
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! A pruning plan: the channels that each group keeps.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+use super::groups::ChannelGroup;
+use crate::{Error, ErrorKind, Result};
+
+/// Which channels stay, per group. Groups that are not named stay whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PruningPlan {
+    /// Kept channels by the group's name, ascending, never empty.
+    pub keep: BTreeMap<String, Vec<usize>>,
+}
+
+impl PruningPlan {
+    /// Keeps the `keep[i]` channels of group i that have the highest scores; among equal scores the earlier channel stays.
+    ///
+    /// # Panics
+    /// Never; counts above the number of channels keep all.
+    pub fn keep_highest(groups: &[ChannelGroup], scores: &[Vec<f64>], keep: &[usize]) -> Self {
+        let mut plan = Self::default();
+        for ((group, scores), &count) in groups.iter().zip(scores).zip(keep) {
+            let mut order: Vec<usize> = (0..group.channels).collect();
+            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+            order.truncate(count);
+            order.sort_unstable();
+            plan.keep.insert(group.name.clone(), order);
+        }
+        plan
+    }
+
+    /// Checks the plan against the groups of a network.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownName`] for a group that the network does not have, [`ErrorKind::Budget`] for an empty or unsorted keep
+    /// list, a channel that does not exist, or a frozen group that would shrink.
+    pub fn check(&self, groups: &[ChannelGroup]) -> Result<()> {
+        for (name, keep) in &self.keep {
+            let found = groups.iter().find(|group| group.name == *name);
+            let group = found.ok_or_else(|| {
+                Error::unknown_name("channel group", name, groups.iter().map(|group| group.name.as_str()))
+            })?;
+            let wrong = |why: String| Err(Error::new(ErrorKind::Budget, why).context(format!("group `{name}`")));
+            if keep.is_empty() {
+                return wrong("no channel would be left, expected at least one".into());
+            }
+            if !keep.is_sorted_by(|a, b| a < b) {
+                return wrong("its kept channels are not in ascending order".into());
+            }
+            if let Some(&channel) = keep.iter().find(|&&channel| channel >= group.channels) {
+                return wrong(format!("channel {channel} of {}", group.channels));
+            }
+            if let Some(reason) = &group.frozen
+                && keep.len() < group.channels
+            {
+                return wrong(format!("cannot be pruned: {reason}"));
+            }
+        }
+        Ok(())
+    }
+}

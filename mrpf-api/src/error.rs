@@ -1,0 +1,163 @@
+//! The one error type of mrpf: what was found, what was expected, and what to do next.
+
+use std::fmt;
+
+/// Result with the error of mrpf.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, for programs that must tell one failure from another.
+///
+/// The host maps kinds to exit codes, see `mrpf --help`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A plugin, layer, group or setting with that name is not known.
+    UnknownName,
+    /// A setting has the wrong type or a value outside its range.
+    Settings,
+    /// A network declaration contradicts itself (unknown input, shapes that do not fit, a name used twice).
+    Declaration,
+    /// A data file is missing, truncated or holds impossible values.
+    Data,
+    /// A file with a saved network or a saved state cannot be used.
+    Checkpoint,
+    /// The pruning budget cannot be met.
+    Budget,
+    /// A number that must be finite is not, or a gradient is missing.
+    Numeric,
+    /// The tensor library refused an operation.
+    Tensor,
+    /// A plugin broke its contract, or two plugins claim one name.
+    Plugin,
+    /// The user asked to stop.
+    Interrupted,
+    /// The operating system refused to read or write.
+    Io,
+}
+
+/// A failure with its kind, its message, the steps that led to it and a hint.
+///
+/// Messages are lower-case fragments without a final stop. [`Error::context`] adds what was being done, outermost last;
+/// the program prints the chain from the outside in.
+#[derive(Debug)]
+pub struct Error {
+    kind: ErrorKind,
+    message: String,
+    context: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// A failure of the given kind; `message` says what was found and what was expected.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), context: Vec::new(), hint: None }
+    }
+
+    /// An unknown name: the message lists the known ones, the nearest first.
+    pub fn unknown_name<'a>(what: &str, found: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        let ranked = nearest_first(found, known);
+        let message = format!("unknown {what} `{found}`");
+        match ranked.first() {
+            None => Self::new(ErrorKind::UnknownName, message).hint(format!("no {what} is known here")),
+            Some(nearest) => {
+                let hint = format!("did you mean `{nearest}`? known: {}", ranked.join(", "));
+                Self::new(ErrorKind::UnknownName, message).hint(hint)
+            }
+        }
+    }
+
+    /// Says what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says what was being done when this happened, for example "reading data_batch_1.bin".
+    #[must_use]
+    pub fn context(mut self, doing: impl Into<String>) -> Self {
+        self.context.push(doing.into());
+        self
+    }
+
+    /// The kind, for programs.
+    pub fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+
+    /// The innermost message, without context and hint.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What to do next, if anything is known to help.
+    pub fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for doing in self.context.iter().rev() {
+            write!(f, "{doing}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        // Candle attaches a backtrace when the environment asks for one; only the cause itself belongs into a message.
+        let text = error.to_string();
+        Self::new(ErrorKind::Tensor, text)
+    }
+}
+
+impl From<Error> for candle_core::Error {
+    fn from(error: Error) -> Self {
+        candle_core::Error::Msg(error.to_string())
+    }
+}
+
+/// Adds context to results.
+pub trait Context<T> {
+    /// Says what was being done, should this be a failure.
+    fn context(self, doing: impl FnOnce() -> String) -> Result<T>;
+}
+
+impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
+    fn context(self, doing: impl FnOnce() -> String) -> Result<T> {
+        self.map_err(|error| error.into().context(doing()))
+    }
+}
+
+/// The names ordered by their likeness to `found`, the nearest first; equally near ones alphabetically.
+pub fn nearest_first<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = known.into_iter().collect();
+    names.sort_by(|a, b| {
+        let (near_a, near_b) = (strsim::jaro_winkler(found, a), strsim::jaro_winkler(found, b));
+        near_b.total_cmp(&near_a).then_with(|| a.cmp(b))
+    });
+    names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest_known_one() {
+        let error = Error::unknown_name("trainer", "trade", ["pgd-at", "standard", "trades"]);
+        assert_eq!(error.to_string(), "unknown trainer `trade`");
+        assert_eq!(error.hint_text(), Some("did you mean `trades`? known: trades, standard, pgd-at"));
+    }
+
+    #[test]
+    fn context_reads_from_the_outside_in() {
+        let error =
+            Error::new(ErrorKind::Data, "label 12, expected 0 to 9").context("record 7").context("reading a.bin");
+        assert_eq!(error.to_string(), "reading a.bin: record 7: label 12, expected 0 to 9");
+    }
+}

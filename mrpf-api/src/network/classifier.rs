@@ -1,0 +1,87 @@
+//! What an attack sees of a network: logits, and the gradient of a loss on logits with respect to the images.
+
+use candle_core::{Tensor, Var};
+
+use super::fold::fold;
+use super::forward::Mode;
+use super::weights::{Network, Weights};
+use crate::{Error, ErrorKind, Result};
+
+/// A loss of each image, `[batch]`, computed from the logits `[batch, class]`.
+pub type LossOnLogits<'a> = dyn Fn(&Tensor) -> Result<Tensor> + 'a;
+
+/// Gradient with respect to the images, with what was computed on the way.
+#[derive(Debug, Clone)]
+pub struct InputGradient {
+    /// Gradient of the sum of all images' losses: row i is the gradient of image i's own loss. `[batch, channel, height, width]`.
+    pub gradient: Tensor,
+    /// Loss of each image at the given point, `[batch]`.
+    pub loss: Tensor,
+    /// Logits at the given point, `[batch, class]`.
+    pub logits: Tensor,
+}
+
+/// A classifier under attack: a function from images to logits whose weights do not move.
+///
+/// Nothing here computes a gradient of a weight.
+pub trait Classifier {
+    /// Logits `[batch, class]` of images `[batch, channel, height, width]` in [0, 1], without gradients.
+    fn logits(&self, images: &Tensor) -> Result<Tensor>;
+
+    /// The gradient of a loss on the logits with respect to the images.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Numeric`] if the loss does not depend on the images at all.
+    fn input_gradient(&self, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient>;
+
+    /// Number of classes.
+    fn classes(&self) -> usize;
+}
+
+/// A network with frozen weights.
+#[derive(Debug)]
+pub struct FrozenNetwork {
+    network: Network,
+    weights: Weights,
+    mode: Mode,
+}
+
+impl FrozenNetwork {
+    /// Freezes a network in evaluation mode, with batch norm folded into the convolutions.
+    pub(super) fn new(network: &Network) -> Result<Self> {
+        let (declaration, weights, statistics) =
+            fold(network.declaration(), &network.frozen_weights(), &network.statistics())?;
+        let network = Network::from_tensors(declaration, weights, statistics)?;
+        let weights = network.frozen_weights();
+        Ok(Self { network, weights, mode: Mode::Evaluate })
+    }
+
+    /// A copy that normalises by the batch, for trainers whose attack runs in training mode; running statistics stay as they are.
+    pub fn in_training_mode(network: &Network) -> Result<Self> {
+        let network = network.duplicate()?;
+        let weights = network.frozen_weights();
+        Ok(Self { network, weights, mode: Mode::TrainKeepingStatistics })
+    }
+}
+
+impl Classifier for FrozenNetwork {
+    fn logits(&self, images: &Tensor) -> Result<Tensor> {
+        self.network.forward_with(&self.weights, &images.detach(), self.mode)
+    }
+
+    fn input_gradient(&self, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient> {
+        let images = Var::from_tensor(&images.detach())?;
+        let logits = self.network.forward_with(&self.weights, &images, self.mode)?;
+        let per_image = loss(&logits)?;
+        let mut gradients = per_image.sum_all()?.backward()?;
+        let Some(gradient) = gradients.remove(&images) else {
+            return Err(Error::new(ErrorKind::Numeric, "the attacked loss has no gradient with respect to the images")
+                .hint("compute the loss from the logits that are passed in, without detaching them"));
+        };
+        Ok(InputGradient { gradient, loss: per_image.detach(), logits: logits.detach() })
+    }
+
+    fn classes(&self) -> usize {
+        self.network.declaration().classes
+    }
+}

@@ -1,0 +1,60 @@
+//! Folds batch norm in evaluation mode into the convolution before it.
+
+use std::collections::BTreeMap;
+
+use super::declaration::{Declaration, LayerKind};
+use super::weights::Weights;
+use crate::Result;
+
+/// The same function with fewer layers: `scale * (W x - mean) / sqrt(var + eps) + shift` becomes one convolution with a bias.
+///
+/// Only a batch norm that is the single reader of a convolution is folded. Weights of other layers are passed on as they are.
+pub(super) fn fold(
+    declaration: &Declaration,
+    weights: &Weights,
+    statistics: &Weights,
+) -> Result<(Declaration, Weights, Weights)> {
+    let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
+    for input in declaration.layers.iter().flat_map(|layer| &layer.inputs) {
+        *readers.entry(input).or_default() += 1;
+    }
+    let mut folded = Declaration { layers: Vec::new(), ..declaration.clone() };
+    let (mut weights, mut statistics) = (weights.clone(), statistics.clone());
+    // A folded batch norm's readers read the convolution in its place.
+    let mut renamed: BTreeMap<String, String> = BTreeMap::new();
+    for layer in &declaration.layers {
+        let mut layer = layer.clone();
+        let reads = layer.inputs[0].clone();
+        layer.inputs.iter_mut().for_each(|input| {
+            if let Some(name) = renamed.get(input) {
+                input.clone_from(name);
+            }
+        });
+        let convolution = folded.layers.iter_mut().find(|earlier| earlier.name == layer.inputs[0]);
+        if let (LayerKind::BatchNorm(norm), Some(earlier)) = (&layer.kind, convolution)
+            && let LayerKind::Conv2d(conv) = &mut earlier.kind
+            && reads == earlier.name
+            && readers[reads.as_str()] == 1
+        {
+            let [scale, shift] = ["weight", "bias"].map(|role| format!("{}.{role}", layer.name));
+            let [mean, variance] = ["running_mean", "running_var"].map(|role| format!("{}.{role}", layer.name));
+            let factor = (&weights[&scale] / (&statistics[&variance] + norm.epsilon)?.sqrt()?)?;
+            let (weight, bias) = (format!("{}.weight", earlier.name), format!("{}.bias", earlier.name));
+            let before = match conv.bias {
+                true => (&weights[&bias] - &statistics[&mean])?,
+                false => statistics[&mean].neg()?,
+            };
+            let offset = ((before * &factor)? + &weights[&shift])?;
+            let filters = weights[&weight].broadcast_mul(&factor.reshape(((), 1, 1, 1))?)?;
+            conv.bias = true;
+            weights.insert(weight, filters);
+            weights.insert(bias, offset);
+            [scale, shift].iter().for_each(|name| drop(weights.remove(name)));
+            [mean, variance].iter().for_each(|name| drop(statistics.remove(name)));
+            renamed.insert(layer.name, earlier.name.clone());
+            continue;
+        }
+        folded.layers.push(layer);
+    }
+    Ok((folded, weights, statistics))
+}

@@ -1,0 +1,212 @@
+//! A network with its weights.
+
+use candle_core::{DType, Device, Tensor, Var};
+use std::collections::BTreeMap;
+use std::sync::{Arc, RwLock};
+
+use super::classifier::FrozenNetwork;
+use super::declaration::{Declaration, Wiring};
+use super::forward::{Mode, forward};
+use super::initialise::{initial_parameters, initial_statistics};
+use super::parameters::{TensorSpec, parameter_specs, statistic_specs};
+use crate::random::Streams;
+use crate::{Error, ErrorKind, Result};
+
+/// Parameters by name, in the order of their names.
+pub type Weights = BTreeMap<String, Tensor>;
+
+/// A network: a checked declaration, trainable parameters by sorted name, and running statistics apart from them.
+#[derive(Debug)]
+pub struct Network {
+    pub(super) declaration: Arc<Declaration>,
+    pub(super) wiring: Arc<Wiring>,
+    parameters: BTreeMap<String, Var>,
+    // Training-mode passes update the statistics through a shared reference, so that a trainer may run several of them.
+    pub(super) statistics: RwLock<Weights>,
+    dtype: DType,
+    device: Device,
+}
+
+impl Network {
+    /// A network with fresh weights from `streams`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Declaration`] if the declaration contradicts itself.
+    pub fn initialise(declaration: Declaration, streams: &Streams, dtype: DType, device: &Device) -> Result<Self> {
+        let parameters = initial_parameters(&declaration, streams, dtype, device)?;
+        let statistics = initial_statistics(&declaration, dtype, device)?;
+        Self::from_tensors(declaration, parameters, statistics)
+    }
+
+    /// A network from given tensors, which must be exactly those that the declaration needs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Checkpoint`] naming the first tensor that is missing, unexpected or of another shape.
+    pub fn from_tensors(declaration: Declaration, parameters: Weights, statistics: Weights) -> Result<Self> {
+        let wiring = declaration.wiring()?;
+        check_tensors("parameter", &parameter_specs(&declaration), &parameters)?;
+        check_tensors("running statistic", &statistic_specs(&declaration), &statistics)?;
+        let Some(any) = parameters.values().next() else {
+            return Err(Error::new(ErrorKind::Declaration, "the network has no parameters"));
+        };
+        let (dtype, device) = (any.dtype(), any.device().clone());
+        let mut variables = BTreeMap::new();
+        for (name, tensor) in parameters {
+            // A copy: the variable must not share memory with a tensor that somebody else holds.
+            variables.insert(name, Var::from_tensor(&tensor.copy()?)?);
+        }
+        Ok(Self {
+            declaration: Arc::new(declaration),
+            wiring: Arc::new(wiring),
+            parameters: variables,
+            statistics: RwLock::new(statistics),
+            dtype,
+            device,
+        })
+    }
+
+    /// The declaration.
+    pub fn declaration(&self) -> &Declaration {
+        &self.declaration
+    }
+
+    /// Element type of the parameters.
+    pub fn dtype(&self) -> DType {
+        self.dtype
+    }
+
+    /// Where the parameters are.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The trainable parameters, sorted by name.
+    pub fn parameters(&self) -> &BTreeMap<String, Var> {
+        &self.parameters
+    }
+
+    /// The parameter of that name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownName`] with the nearest known names.
+    pub fn parameter(&self, name: &str) -> Result<&Var> {
+        let found = self.parameters.get(name);
+        found.ok_or_else(|| Error::unknown_name("parameter", name, self.parameters.keys().map(String::as_str)))
+    }
+
+    /// The running statistics, sorted by name.
+    pub fn statistics(&self) -> Weights {
+        self.statistics.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Replaces the running statistics.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Checkpoint`] if they are not exactly those that the declaration needs.
+    pub fn set_statistics(&self, statistics: Weights) -> Result<()> {
+        check_tensors("running statistic", &statistic_specs(&self.declaration), &statistics)?;
+        *self.statistics.write().unwrap_or_else(std::sync::PoisonError::into_inner) = statistics;
+        Ok(())
+    }
+
+    /// Replaces the values of all parameters.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Checkpoint`] if they are not exactly those that the declaration needs.
+    pub fn set_parameters(&self, weights: &Weights) -> Result<()> {
+        check_tensors("parameter", &parameter_specs(&self.declaration), weights)?;
+        for (name, variable) in &self.parameters {
+            variable.set(&weights[name].copy()?)?;
+        }
+        Ok(())
+    }
+
+    /// The parameters as tensors that gradients flow into.
+    pub fn weights(&self) -> Weights {
+        self.parameters.iter().map(|(name, variable)| (name.clone(), variable.as_tensor().clone())).collect()
+    }
+
+    /// The parameters as constants: no gradient flows into them.
+    ///
+    /// They share memory with the parameters and show later updates; [`Network::snapshot`] copies.
+    pub fn frozen_weights(&self) -> Weights {
+        self.parameters.iter().map(|(name, variable)| (name.clone(), variable.as_detached_tensor())).collect()
+    }
+
+    /// Copies of the parameters that later updates leave alone.
+    pub fn snapshot(&self) -> Result<Weights> {
+        let copies =
+            self.parameters.iter().map(|(name, variable)| Ok((name.clone(), variable.as_detached_tensor().copy()?)));
+        copies.collect()
+    }
+
+    /// An independent copy.
+    pub fn duplicate(&self) -> Result<Self> {
+        Self::from_tensors(Declaration::clone(&self.declaration), self.snapshot()?, self.statistics())
+    }
+
+    /// The same network in another precision.
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let convert = |tensors: Weights| -> Result<Weights> {
+            tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_dtype(dtype)?))).collect()
+        };
+        Self::from_tensors(
+            Declaration::clone(&self.declaration),
+            convert(self.snapshot()?)?,
+            convert(self.statistics())?,
+        )
+    }
+
+    /// Logits `[batch, class]` of `images` `[batch, channel, height, width]` in [0, 1], with gradients into the parameters.
+    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        self.forward_with(&self.weights(), images, mode)
+    }
+
+    /// Logits with other weights in place of the parameters, for example with one of them moved.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownName`] if a weight that the declaration needs is not given.
+    pub fn forward_with(&self, weights: &Weights, images: &Tensor, mode: Mode) -> Result<Tensor> {
+        forward(self, weights, images, mode, &mut |_, _| Ok(()))
+    }
+
+    /// Logits, and the output of every layer shown to `tap` by its name as it is computed.
+    pub fn forward_tapped(
+        &self,
+        weights: &Weights,
+        images: &Tensor,
+        mode: Mode,
+        tap: &mut dyn FnMut(&str, &Tensor) -> Result<()>,
+    ) -> Result<Tensor> {
+        forward(self, weights, images, mode, tap)
+    }
+
+    /// The network as attacks see it: weights frozen, evaluation mode, batch norm folded into the convolutions.
+    pub fn freeze(&self) -> Result<FrozenNetwork> {
+        FrozenNetwork::new(self)
+    }
+}
+
+fn check_tensors(what: &str, specs: &[TensorSpec], tensors: &Weights) -> Result<()> {
+    let wrong = |message: String| {
+        let hint = "the file belongs to another network, or to another pruning of it";
+        Err(Error::new(ErrorKind::Checkpoint, message).hint(hint))
+    };
+    for spec in specs {
+        match tensors.get(&spec.name) {
+            None => return wrong(format!("{what} `{}` is missing", spec.name)),
+            Some(tensor) if tensor.dims() != spec.shape => {
+                let message =
+                    format!("{what} `{}` has shape {:?}, expected {:?}", spec.name, tensor.dims(), spec.shape);
+                return wrong(message);
+            }
+            Some(_) => {}
+        }
+    }
+    if tensors.len() != specs.len()
+        && let Some(name) = tensors.keys().find(|name| specs.iter().all(|spec| spec.name != **name))
+    {
+        return wrong(format!("{what} `{name}` does not belong to the network"));
+    }
+    Ok(())
+}

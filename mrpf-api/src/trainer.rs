@@ -1,0 +1,74 @@
+//! Adversarial trainers: what makes the loss of a batch.
+
+use candle_core::Tensor;
+use candle_core::backprop::GradStore;
+
+use crate::Result;
+use crate::context::CallContext;
+use crate::data::Batch;
+use crate::network::{Network, Weights};
+
+/// Where training stands when a trainer is called.
+#[derive(Clone)]
+pub struct TrainingStep<'a> {
+    /// Random streams of this very step, progress and interruption.
+    pub cx: CallContext<'a>,
+    /// Epoch from 0.
+    pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Label smoothing in [0, 1) that the user asked for; it belongs to the cross-entropy on hard labels.
+    pub label_smoothing: f64,
+}
+
+/// The loss of one batch, and what is shown of it.
+#[derive(Debug, Clone)]
+pub struct TrainingLoss {
+    /// A scalar, through which the host backpropagates.
+    pub loss: Tensor,
+    /// Logits `[batch, class]` of the images that the trainer trains on, for the running accuracy; without gradients.
+    pub logits: Tensor,
+}
+
+/// A way of training.
+///
+/// For each batch the host calls, in this order: [`AdversarialTrainer::perturb_weights`], whose result it adds to the
+/// parameters; [`AdversarialTrainer::loss`]; the backward pass; [`AdversarialTrainer::after_backward`]; it takes the
+/// perturbation off again and lets the optimiser step. A batch is repeated [`AdversarialTrainer::replays`] times.
+pub trait AdversarialTrainer: Send {
+    /// The loss of a batch, with gradients into the parameters of `network`.
+    ///
+    /// Forward passes in [`crate::network::Mode::Train`] update the running statistics; attacks should run on
+    /// [`Network::freeze`], which leaves them alone and computes no weight gradient.
+    fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss>;
+
+    /// How often each batch is used before the next one (m of Free-AT).
+    fn replays(&self) -> usize {
+        1
+    }
+
+    /// An offset for some parameters, added before the loss and taken off after the gradient (adversarial weight perturbation).
+    fn perturb_weights(
+        &mut self,
+        _step: &TrainingStep<'_>,
+        _network: &Network,
+        _batch: &Batch,
+    ) -> Result<Option<Weights>> {
+        Ok(None)
+    }
+
+    /// Sees the gradients of the step (Free-AT moves its perturbation by the images' gradient here).
+    fn after_backward(&mut self, _step: &TrainingStep<'_>, _gradients: &GradStore) -> Result<()> {
+        Ok(())
+    }
+
+    /// What must survive between steps beside the network: saved in checkpoints.
+    fn state(&self) -> Weights {
+        Weights::new()
+    }
+
+    /// Puts back what [`AdversarialTrainer::state`] gave.
+    fn restore(&mut self, _state: Weights) -> Result<()> {
+        Ok(())
+    }
+}

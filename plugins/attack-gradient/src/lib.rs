@@ -1,0 +1,1 @@
+//! Attacks fgsm and pgd.

@@ -1,0 +1,1 @@
+//! Criteria l1-norm and l2-norm.

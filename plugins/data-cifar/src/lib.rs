@@ -1,0 +1,1 @@
+//! Data sets cifar10 and cifar100.
