@@ -1,11 +1,206 @@
 //! From a declaration to its channel groups.
 
-use super::groups::ChannelGroup;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::atoms::Atoms;
+use super::groups::{ChannelGroup, Member, Role};
 use crate::Result;
-use crate::network::Declaration;
+use crate::network::{Declaration, Layer, LayerKind, Shape};
 
 /// The channel groups of a network, in the forward order of their first producer; frozen ones included.
+///
+/// Every layer's output is a row of atoms, one a channel. Layers that pass channels on hand the same atoms over; layers that tie
+/// channels together unite them. What is united in the end is one channel of a group, and channels that stand on the output
+/// axis of one producer belong to one group.
+///
+/// # Errors
+/// [`crate::ErrorKind::Declaration`] if the declaration contradicts itself.
 pub fn channel_groups(declaration: &Declaration) -> Result<Vec<ChannelGroup>> {
-    declaration.wiring()?;
-    Ok(Vec::new())
+    let mut trace = Trace::follow(declaration)?;
+    let roots = trace.roots();
+    let group_of = trace.link_producers(&roots);
+    Ok(trace.collect(declaration, &roots, &group_of))
+}
+
+/// One axis of one tensor, with the atom at each of its positions.
+struct Axis {
+    layer: usize,
+    tensor: String,
+    role: Role,
+    axis: usize,
+    atoms: Vec<usize>,
+}
+
+struct Trace {
+    atoms: Atoms,
+    axes: Vec<Axis>,
+    frozen: Vec<(usize, String)>,
+    /// Atoms that a layer's filters make, in the order of the layers: what groups are named after and linked by.
+    produced: Vec<(usize, Vec<usize>)>,
+}
+
+impl Trace {
+    fn follow(declaration: &Declaration) -> Result<Self> {
+        let wiring = declaration.wiring()?;
+        let mut trace = Self { atoms: Atoms::default(), axes: Vec::new(), frozen: Vec::new(), produced: Vec::new() };
+        let input = trace.atoms.fresh(declaration.input.channels);
+        trace.freeze(&input, "its channels are those of the input images");
+        let mut outputs: Vec<Vec<usize>> = Vec::with_capacity(declaration.layers.len());
+        for (at, layer) in declaration.layers.iter().enumerate() {
+            let reads: Vec<&Vec<usize>> =
+                wiring.inputs[at].iter().map(|input_at| input_at.map_or(&input, |i| &outputs[i])).collect();
+            let shape = wiring.inputs[at][0].map_or(Shape::Map(declaration.input), |i| wiring.shapes[i]);
+            let reads: Vec<Vec<usize>> = reads.into_iter().cloned().collect();
+            outputs.push(trace.layer(at, layer, &reads, shape));
+        }
+        if let Some(logits) = outputs.last() {
+            trace.freeze(logits, "its channels are the classes");
+        }
+        Ok(trace)
+    }
+
+    fn freeze(&mut self, atoms: &[usize], reason: &str) {
+        self.frozen.extend(atoms.iter().map(|&atom| (atom, reason.to_owned())));
+    }
+
+    fn axis(&mut self, layer: usize, tensor: String, role: Role, axis: usize, atoms: &[usize]) {
+        self.axes.push(Axis { layer, tensor, role, axis, atoms: atoms.to_vec() });
+    }
+
+    /// The atoms of a layer's output.
+    fn layer(&mut self, at: usize, layer: &Layer, reads: &[Vec<usize>], shape: Shape) -> Vec<usize> {
+        let tensor = |role: &str| format!("{}.{role}", layer.name);
+        let x = &reads[0];
+        match &layer.kind {
+            LayerKind::Normalize { .. }
+            | LayerKind::Relu
+            | LayerKind::Silu
+            | LayerKind::Gelu
+            | LayerKind::MaxPool(_)
+            | LayerKind::AvgPool(_)
+            | LayerKind::GlobalAvgPool => x.clone(),
+            LayerKind::BatchNorm(_) => {
+                for role in ["weight", "bias", "running_mean", "running_var"] {
+                    self.axis(at, tensor(role), Role::Norm, 0, x);
+                }
+                x.clone()
+            }
+            LayerKind::Conv2d(conv) => {
+                let made = self.atoms.fresh(conv.out_channels);
+                let groups = conv.geometry.groups;
+                let (each_in, each_out) = (conv.in_channels / groups, conv.out_channels / groups);
+                if conv.is_depthwise() {
+                    // Filter i reads input channel i / multiplier and lives and dies with it.
+                    made.iter().enumerate().for_each(|(i, &atom)| self.atoms.unite(atom, x[i / each_out]));
+                } else if groups > 1 {
+                    // Every block keeps equally many channels: the same place in each block is one unit.
+                    (0..conv.in_channels).for_each(|i| self.atoms.unite(x[i], x[i % each_in]));
+                    (0..conv.out_channels).for_each(|i| self.atoms.unite(made[i], made[i % each_out]));
+                }
+                self.produce(at, tensor, &made, conv.bias);
+                if !conv.is_depthwise() {
+                    self.axis(at, tensor("weight"), Role::Input, 1, &x[..each_in]);
+                }
+                made
+            }
+            LayerKind::Linear(linear) => {
+                let made = self.atoms.fresh(linear.out_features);
+                self.produce(at, tensor, &made, linear.bias);
+                self.axis(at, tensor("weight"), Role::Input, 1, x);
+                made
+            }
+            LayerKind::Add => {
+                for other in &reads[1..] {
+                    x.iter().zip(other).for_each(|(&a, &b)| self.atoms.unite(a, b));
+                }
+                x.clone()
+            }
+            LayerKind::Concat => reads.concat(),
+            LayerKind::Flatten => {
+                let pixels = match shape {
+                    Shape::Map(map) => map.height * map.width,
+                    Shape::Vector(_) => 1,
+                };
+                x.iter().flat_map(|&atom| std::iter::repeat_n(atom, pixels)).collect()
+            }
+            LayerKind::PadShortcut { channels, .. } => {
+                let reason = format!("the padding shortcut `{}` ties its channels to their places", layer.name);
+                let padding = self.atoms.fresh(channels - x.len());
+                let out = [x.as_slice(), &padding].concat();
+                self.freeze(&out, &reason);
+                out
+            }
+        }
+    }
+
+    fn produce(&mut self, at: usize, tensor: impl Fn(&str) -> String, made: &[usize], bias: bool) {
+        self.axis(at, tensor("weight"), Role::Output, 0, made);
+        if bias {
+            self.axis(at, tensor("bias"), Role::Output, 0, made);
+        }
+        self.produced.push((at, made.to_vec()));
+    }
+
+    fn roots(&mut self) -> Vec<usize> {
+        (0..self.atoms.fresh(1)[0]).map(|atom| self.atoms.find(atom)).collect()
+    }
+
+    /// For each channel (by its root), the root of the group that it belongs to.
+    fn link_producers(&self, roots: &[usize]) -> BTreeMap<usize, usize> {
+        let mut groups = Atoms::default();
+        groups.fresh(roots.len());
+        let mut channels = BTreeSet::new();
+        for (_, made) in &self.produced {
+            for &atom in made {
+                groups.unite(roots[made[0]], roots[atom]);
+                channels.insert(roots[atom]);
+            }
+        }
+        channels.into_iter().map(|channel| (channel, groups.find(channel))).collect()
+    }
+
+    fn collect(&self, declaration: &Declaration, roots: &[usize], group_of: &BTreeMap<usize, usize>) -> Vec<ChannelGroup> {
+        let reasons: BTreeMap<usize, &str> =
+            self.frozen.iter().rev().map(|(atom, reason)| (roots[*atom], reason.as_str())).collect();
+        let mut seen = BTreeSet::new();
+        let mut groups = Vec::new();
+        for (at, made) in &self.produced {
+            let Some(&group) = group_of.get(&roots[made[0]]) else { continue };
+            if !seen.insert(group) {
+                continue;
+            }
+            // Channels in the order in which the first producer makes them, then those that only later producers make.
+            let mut number: BTreeMap<usize, usize> = BTreeMap::new();
+            let in_group = |root: &usize| group_of.get(root) == Some(&group);
+            for (_, made) in &self.produced {
+                for root in made.iter().map(|&atom| roots[atom]).filter(in_group) {
+                    let next = number.len();
+                    number.entry(root).or_insert(next);
+                }
+            }
+            let members = self.axes.iter().filter_map(|axis| {
+                let mut positions = vec![Vec::new(); number.len()];
+                for (position, &atom) in axis.atoms.iter().enumerate() {
+                    if let Some(&channel) = number.get(&roots[atom]) {
+                        positions[channel].push(position);
+                    }
+                }
+                let touches = positions.iter().any(|places| !places.is_empty());
+                touches.then(|| Member {
+                    layer: declaration.layers[axis.layer].name.clone(),
+                    tensor: axis.tensor.clone(),
+                    role: axis.role,
+                    axis: axis.axis,
+                    positions,
+                })
+            });
+            groups.push(ChannelGroup {
+                name: declaration.layers[*at].name.clone(),
+                channels: number.len(),
+                members: members.collect(),
+                frozen: number.keys().find_map(|root| reasons.get(root)).map(|reason| (*reason).to_owned()),
+            });
+        }
+        groups
+    }
 }

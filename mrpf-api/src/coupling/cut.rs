@@ -1,20 +1,132 @@
 //! Surgery: the smaller network that a plan describes, and its masked twin.
 
+use candle_core::Tensor;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::analyse::channel_groups;
+use super::groups::{ChannelGroup, Role};
 use super::plan::PruningPlan;
-use crate::Result;
-use crate::network::{Declaration, Network};
+use crate::network::{Declaration, LayerKind, Network, Weights};
+use crate::{Error, ErrorKind, Result};
 
 /// The declaration with the plan's channels only.
-pub fn cut_declaration(declaration: &Declaration, _plan: &PruningPlan) -> Result<Declaration> {
-    Ok(declaration.clone())
+///
+/// # Errors
+/// As [`PruningPlan::check`].
+pub fn cut_declaration(declaration: &Declaration, plan: &PruningPlan) -> Result<Declaration> {
+    let groups = channel_groups(declaration)?;
+    plan.check(&groups)?;
+    let removed = removed_positions(&groups, plan);
+    shrink(declaration, &|tensor, axis| removed.get(&(tensor.to_owned(), axis)).map_or(0, BTreeSet::len))
+}
+
+/// The declaration with as many positions less on each axis of each tensor as `removed` says.
+pub(crate) fn shrink(declaration: &Declaration, removed: &dyn Fn(&str, usize) -> usize) -> Result<Declaration> {
+    let mut cut = declaration.clone();
+    for layer in &mut cut.layers {
+        let weight = format!("{}.weight", layer.name);
+        let (outputs, inputs) = (removed(&weight, 0), removed(&weight, 1));
+        match &mut layer.kind {
+            LayerKind::Conv2d(conv) if conv.is_depthwise() => {
+                // A depthwise convolution loses whole input channels with all of their filters.
+                let multiplier = conv.out_channels / conv.in_channels;
+                conv.out_channels -= outputs;
+                conv.in_channels = conv.out_channels / multiplier;
+                conv.geometry.groups = conv.in_channels;
+            }
+            LayerKind::Conv2d(conv) => {
+                conv.out_channels -= outputs;
+                conv.in_channels -= inputs * conv.geometry.groups;
+            }
+            LayerKind::BatchNorm(norm) => norm.channels -= outputs,
+            LayerKind::Linear(linear) => {
+                linear.out_features -= outputs;
+                linear.in_features -= inputs;
+            }
+            _ => {}
+        }
+    }
+    cut.wiring()?;
+    Ok(cut)
 }
 
 /// The network with the plan's channels only: smaller tensors, the kept weights and statistics unchanged.
-pub fn cut(network: &Network, _plan: &PruningPlan) -> Result<Network> {
-    network.duplicate()
+///
+/// # Errors
+/// As [`PruningPlan::check`].
+pub fn cut(network: &Network, plan: &PruningPlan) -> Result<Network> {
+    let groups = channel_groups(network.declaration())?;
+    let declaration = cut_declaration(network.declaration(), plan)?;
+    let removed = removed_positions(&groups, plan);
+    let keep = |tensors: Weights| -> Result<Weights> {
+        tensors.into_iter().map(|(name, tensor)| Ok((name.clone(), keep_positions(&name, tensor, &removed)?))).collect()
+    };
+    Network::from_tensors(declaration, keep(network.frozen_weights())?, keep(network.statistics())?)
 }
 
-/// The network at its full size with all weights of removed channels set to zero: it gives the outputs of the cut network.
-pub fn mask(network: &Network, _plan: &PruningPlan) -> Result<Network> {
-    network.duplicate()
+/// The network at its full size with everything that produces removed channels set to zero, so that they are exactly zero
+/// wherever they are read: it gives the outputs of the cut network, in training and in evaluation mode.
+///
+/// # Errors
+/// As [`PruningPlan::check`].
+pub fn mask(network: &Network, plan: &PruningPlan) -> Result<Network> {
+    let groups = channel_groups(network.declaration())?;
+    plan.check(&groups)?;
+    let producing: Vec<ChannelGroup> = groups
+        .into_iter()
+        .map(|mut group| {
+            // Running statistics stay: a variance of zero would be none, and a zero scale hides them anyway.
+            group.members.retain(|member| member.role != Role::Input && !member.tensor.contains(".running_"));
+            group
+        })
+        .collect();
+    let removed = removed_positions(&producing, plan);
+    let mut masked = Weights::new();
+    for (name, tensor) in network.snapshot()? {
+        let tensor = match removed.get(&(name.clone(), 0)) {
+            None => tensor,
+            Some(positions) => zero_positions(&tensor, positions)?,
+        };
+        masked.insert(name, tensor);
+    }
+    Network::from_tensors(network.declaration().clone(), masked, network.statistics())
+}
+
+/// For each tensor and axis, the positions that go.
+fn removed_positions(groups: &[ChannelGroup], plan: &PruningPlan) -> BTreeMap<(String, usize), BTreeSet<usize>> {
+    let mut removed: BTreeMap<(String, usize), BTreeSet<usize>> = BTreeMap::new();
+    for group in groups {
+        let Some(keep) = plan.keep.get(&group.name) else { continue };
+        let gone: Vec<usize> = (0..group.channels).filter(|channel| keep.binary_search(channel).is_err()).collect();
+        if gone.is_empty() {
+            continue;
+        }
+        for member in &group.members {
+            let places = removed.entry((member.tensor.clone(), member.axis)).or_default();
+            gone.iter().for_each(|&channel| places.extend(&member.positions[channel]));
+        }
+    }
+    removed
+}
+
+fn keep_positions(name: &str, tensor: Tensor, removed: &BTreeMap<(String, usize), BTreeSet<usize>>) -> Result<Tensor> {
+    let mut kept = tensor;
+    for axis in 0..kept.rank() {
+        let Some(gone) = removed.get(&(name.to_owned(), axis)).filter(|gone| !gone.is_empty()) else { continue };
+        let at: Vec<u32> = (0..kept.dim(axis)?).filter(|place| !gone.contains(place)).map(|place| place as u32).collect();
+        if at.is_empty() {
+            return Err(Error::new(ErrorKind::Budget, format!("nothing would be left of `{name}` on axis {axis}")));
+        }
+        let at = Tensor::from_vec(at.clone(), at.len(), kept.device())?;
+        kept = kept.contiguous()?.index_select(&at, axis)?;
+    }
+    Ok(kept)
+}
+
+fn zero_positions(tensor: &Tensor, positions: &BTreeSet<usize>) -> Result<Tensor> {
+    let factors: Vec<f32> = (0..tensor.dim(0)?).map(|place| if positions.contains(&place) { 0.0 } else { 1.0 }).collect();
+    let mut shape = vec![1; tensor.rank()];
+    shape[0] = factors.len();
+    let factors = Tensor::from_vec(factors, shape, tensor.device())?.to_dtype(tensor.dtype())?;
+    Ok(tensor.broadcast_mul(&factors)?)
 }

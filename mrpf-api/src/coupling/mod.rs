@@ -6,13 +6,16 @@
 //! `height * width` positions of the following linear layer.
 
 mod analyse;
+mod atoms;
 mod cost;
 mod cut;
+mod display;
 mod groups;
 mod plan;
 
 pub use analyse::channel_groups;
 pub use cost::{Cost, LayerCost, cost, layer_costs};
 pub use cut::{cut, cut_declaration, mask};
+pub(crate) use cut::shrink;
 pub use groups::{ChannelGroup, Member, Role};
 pub use plan::PruningPlan;

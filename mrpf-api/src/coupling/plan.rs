@@ -31,6 +31,20 @@ impl PruningPlan {
         plan
     }
 
+    /// The plan that does what this one does and then `later`, which numbers the channels that this one keeps.
+    #[must_use]
+    pub fn compose(&self, later: &Self) -> Self {
+        let mut composed = self.clone();
+        for (group, keep) in &later.keep {
+            let kept = match self.keep.get(group) {
+                None => keep.clone(),
+                Some(before) => keep.iter().filter_map(|&channel| before.get(channel).copied()).collect(),
+            };
+            composed.keep.insert(group.clone(), kept);
+        }
+        composed
+    }
+
     /// Checks the plan against the groups of a network.
     ///
     /// # Errors

@@ -1,0 +1,174 @@
+//! Arguments exactly as typed; nothing here has side effects.
+
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+use crate::failure::EXIT_CODES;
+
+/// Makes image classifiers small and keeps them robust: measures how sensitive each module's robustness is (MRS), prunes
+/// channels by it, fine-tunes adversarially, attacks the result, and sets it beside other criteria under the same budget.
+#[derive(Debug, Parser)]
+#[command(name = "mrpf", version, after_help = EXIT_CODES, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole experiment: train, measure, prune, fine-tune, attack, compare.
+    ///
+    /// Without a file it runs the built-in experiment on 8x8 digits, which takes a few minutes and needs no download.
+    ///
+    /// Examples:
+    ///   mrpf run
+    ///   mrpf run --set prune.ratio=0.7 --set finetune.trainer=pgd-at
+    ///   mrpf run examples/cifar10.toml --data-dir ~/data/cifar10 --out runs/mine
+    #[command(verbatim_doc_comment)]
+    Run(RunArgs),
+    /// Train the dense network of an experiment with its `pretrain` settings.
+    Train(RunArgs),
+    /// Measure the sensitivity of each module of a saved network.
+    Sensitivity(ModelArgs),
+    /// Prune a saved network with the `prune` settings, without fine-tuning.
+    Prune(PruneArgs),
+    /// Train a saved network, pruned or not, with the `finetune` settings.
+    Finetune(ModelArgs),
+    /// Attack a saved network and report clean and robust accuracy.
+    Evaluate(EvaluateArgs),
+    /// Show which plugins there are and what can be set.
+    #[command(subcommand)]
+    Plugins(PluginsCommand),
+    /// Explain what happened to a layer in a run: its group, its sensitivity, its scores, the ratio asked and got.
+    Explain(ExplainArgs),
+}
+
+/// What every command that computes takes.
+#[derive(Debug, Args)]
+pub struct Shared {
+    /// Change a setting, for example prune.ratio=0.7 or finetune.trainer.beta=3; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// The run directory to make; runs/NAME-1, runs/NAME-2, ... when not given.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// The data set; `mrpf plugins list` shows them.
+    #[arg(long, value_name = "NAME")]
+    pub data: Option<String>,
+    /// The folder that holds the data, for example the one with cifar-10-batches-bin in it.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// The seed that all randomness comes from.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Threads for computations; all cores when not given. The results do not depend on it.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print events as JSON objects, one a line.
+    #[arg(long, conflicts_with = "quiet")]
+    pub json: bool,
+    /// Print nothing but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// An experiment to run.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The experiment file; the built-in experiment when not given.
+    pub experiment: Option<PathBuf>,
+    /// Go on with a run that was stopped, with the settings it was started with.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "set", "data", "seed"])]
+    pub resume: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub shared: Shared,
+}
+
+/// A saved network to work on.
+#[derive(Debug, Args)]
+pub struct ModelArgs {
+    /// The saved network, a .safetensors file of mrpf.
+    pub model: PathBuf,
+    /// The experiment file whose settings are used; those of the built-in experiment when not given.
+    #[arg(long, value_name = "FILE")]
+    pub experiment: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub shared: Shared,
+}
+
+/// A saved network to prune.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArgs,
+    /// Sensitivities measured before by `mrpf sensitivity`; measured now when they are needed and not given.
+    #[arg(long, value_name = "FILE")]
+    pub sensitivity: Option<PathBuf>,
+}
+
+/// A saved network to attack.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub model: ModelArgs,
+    /// The attacks, in place of evaluate.attacks.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub attacks: Vec<String>,
+    /// The radii, in place of evaluate.threat.epsilon; one row of results for each.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub epsilons: Vec<String>,
+    /// Use the first N test images only.
+    #[arg(long, value_name = "N")]
+    pub images: Option<usize>,
+}
+
+/// About plugins.
+#[derive(Debug, Subcommand)]
+pub enum PluginsCommand {
+    /// List all plugins by kind, each with one line.
+    List {
+        /// Only this kind, for example trainer.
+        #[arg(long)]
+        kind: Option<String>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a plugin: what it does, its source, and every setting with its default.
+    Show {
+        /// The plugin's name, for example trades.
+        name: String,
+        /// As JSON, with the schema of the settings.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to explain.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// The run directory.
+    pub run: PathBuf,
+    /// A layer, for example layer2.0.conv1.
+    pub layer: String,
+    /// Only this row of the comparison; all rows when not given.
+    #[arg(long)]
+    pub row: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,43 @@
+//! `mrpf evaluate`: attacks a saved network.
+
+use mrpf_api::Result;
+use mrpf_api::fraction::Fraction;
+use std::time::Instant;
+
+use super::Console;
+use super::open::open_model;
+use crate::cli::EvaluateArgs;
+use crate::experiment::PluginChoice;
+use crate::pipeline::{Session, SessionPlan};
+
+/// Attacks with each radius and writes a row of results for it.
+pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
+    let start = Instant::now();
+    let radii: Vec<Fraction> = args.epsilons.iter().map(|text| text.parse()).collect::<Result<_>>()?;
+    let mut model = args.model.shared.set.clone();
+    // Attacks that keep their name keep the settings of the experiment; they are checked with everything else.
+    if let Some(images) = args.images {
+        model.push(format!("evaluate.images={images}"));
+    }
+    let (mut experiment, dir, network) = open_model(&args.model, "evaluate", console)?;
+    if let Some(images) = args.images {
+        experiment.evaluate.images = Some(images);
+    }
+    if !args.attacks.is_empty() {
+        let known = experiment.evaluate.attacks.clone();
+        let choose = |name: &String| known.iter().find(|choice| choice.name == *name).cloned().unwrap_or(PluginChoice::named(name));
+        experiment.evaluate.attacks = args.attacks.iter().map(choose).collect();
+    }
+    experiment.check()?;
+    let radii = if radii.is_empty() { vec![experiment.evaluate.threat.epsilon.clone()] } else { radii };
+    let session = Session::open(experiment, &dir, SessionPlan { stages: radii.len() }, console.events, console.watcher)?;
+    session.check_fits(&network)?;
+    let mut rows = Vec::new();
+    for epsilon in radii {
+        let mut settings = session.experiment.evaluate.clone();
+        let name = format!("epsilon {epsilon}");
+        settings.threat.epsilon = epsilon;
+        rows.push(session.evaluated_row(&name, &args.model.model, &network, &settings)?);
+    }
+    session.finish(&rows, start.elapsed().as_secs_f64())
+}

@@ -1,0 +1,57 @@
+//! The commands: one short function each, put together from the pipeline's stages.
+
+mod explain;
+mod finetune;
+mod evaluate;
+mod open;
+mod plugins;
+mod prune;
+mod run;
+mod sensitivity;
+mod train;
+
+use mrpf_api::Result;
+use mrpf_api::context::Watcher;
+
+use crate::cli::{Cli, Command, Shared};
+use crate::event::EventSink;
+
+/// What a command is given beside its arguments.
+pub struct Console<'a> {
+    /// Told what happens.
+    pub events: &'a dyn EventSink,
+    /// Progress inside a call, and the wish to stop.
+    pub watcher: &'a dyn Watcher,
+    /// Takes the text that a command is asked for, such as a listing.
+    pub print: &'a dyn Fn(&str),
+    /// The arguments as typed, for the run's record.
+    pub arguments: &'a [String],
+}
+
+/// Does what the arguments ask for.
+///
+/// # Errors
+/// Whatever stops the command; see [`crate::failure`] for how it is told.
+pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
+    match &cli.command {
+        Command::Run(args) => run::run(args, console),
+        Command::Train(args) => train::train(args, console),
+        Command::Sensitivity(args) => sensitivity::sensitivity(args, console),
+        Command::Prune(args) => prune::prune(args, console),
+        Command::Finetune(args) => finetune::finetune(args, console),
+        Command::Evaluate(args) => evaluate::evaluate(args, console),
+        Command::Plugins(command) => plugins::plugins(command, console),
+        Command::Explain(args) => explain::explain(args, console),
+    }
+}
+
+/// The options shared by all commands that compute, if the command is one.
+pub fn shared(command: &Command) -> Option<&Shared> {
+    match command {
+        Command::Run(args) | Command::Train(args) => Some(&args.shared),
+        Command::Sensitivity(args) | Command::Finetune(args) => Some(&args.shared),
+        Command::Prune(args) => Some(&args.model.shared),
+        Command::Evaluate(args) => Some(&args.model.shared),
+        Command::Plugins(_) | Command::Explain(_) => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! Opens what a command works on: settings, the run directory, a saved network.
+
+use mrpf_api::candle_core::Device;
+use mrpf_api::network::Network;
+use mrpf_api::{Context, Error, ErrorKind, Result};
+use std::path::Path;
+
+use super::Console;
+use crate::cli::{ModelArgs, RunArgs, Shared};
+use crate::event::Event;
+use crate::experiment::{Experiment, Sources};
+use crate::run_dir::RunDir;
+
+/// Settings and a fresh run directory, or those of the run to go on with.
+pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &Console<'_>) -> Result<(Experiment, RunDir)> {
+    let Some(resume) = &args.resume else {
+        let experiment = load(args.experiment.as_deref(), &args.shared)?;
+        let dir = fresh_dir(&experiment, &args.shared, &name(&experiment), console)?;
+        return Ok((experiment, dir));
+    };
+    let dir = RunDir::open(resume)?;
+    let experiment = dir.read_experiment().context(|| format!("resuming {}", resume.display()))?;
+    let mut experiment = experiment;
+    if let Some(data_dir) = &args.shared.data_dir {
+        experiment.data.dir = Some(data_dir.clone());
+    }
+    experiment.check()?;
+    started(&experiment, &dir, &name(&experiment), true, console);
+    Ok((experiment, dir))
+}
+
+/// Settings, a fresh run directory and the saved network.
+pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Experiment, RunDir, Network)> {
+    let network = read_model(&args.model)?;
+    let experiment = load(args.experiment.as_deref(), &args.shared)?;
+    let dir = fresh_dir(&experiment, &args.shared, &format!("{}-{command}", experiment.name), console)?;
+    Ok((experiment, dir, network))
+}
+
+/// A saved network.
+///
+/// # Errors
+/// [`ErrorKind::Checkpoint`] if the file is missing or is no saved network.
+pub fn read_model(path: &Path) -> Result<Network> {
+    let about = || format!("reading the network {}", path.display());
+    let bytes = std::fs::read(path)
+        .map_err(|error| {
+            let hint = "networks lie in the `networks` folder of a run directory and end in .safetensors";
+            Error::new(ErrorKind::Checkpoint, format!("cannot be read: {error}")).hint(hint)
+        })
+        .context(about)?;
+    Network::from_bytes(&bytes, &Device::Cpu).context(about)
+}
+
+fn load(file: Option<&Path>, shared: &Shared) -> Result<Experiment> {
+    Experiment::load(&Sources {
+        file,
+        set: &shared.set,
+        data: shared.data.as_deref(),
+        data_dir: shared.data_dir.as_deref(),
+        seed: shared.seed,
+    })
+}
+
+fn fresh_dir(experiment: &Experiment, shared: &Shared, name: &str, console: &Console<'_>) -> Result<RunDir> {
+    let dir = match &shared.out {
+        Some(path) => RunDir::create(path)?,
+        None => RunDir::create_numbered(Path::new("runs"), name)?,
+    };
+    dir.write_experiment(experiment)?;
+    dir.write_provenance(experiment, console.arguments)?;
+    started(experiment, &dir, name, false, console);
+    Ok(dir)
+}
+
+fn started(experiment: &Experiment, dir: &RunDir, name: &str, resumed: bool, console: &Console<'_>) {
+    console.events.send(Event::RunStarted {
+        name: name.into(),
+        directory: dir.path().to_owned(),
+        seed: experiment.seed,
+        version: env!("CARGO_PKG_VERSION").into(),
+        threads: rayon::current_num_threads(),
+        resumed,
+    });
+}

@@ -1,0 +1,68 @@
+//! `mrpf run`: a whole experiment.
+
+use mrpf_api::Result;
+use std::time::Instant;
+
+use super::Console;
+use super::open::open_run;
+use crate::cli::RunArgs;
+use crate::experiment::{Experiment, PluginChoice};
+use crate::pipeline::{Session, SessionPlan};
+use crate::results::Row;
+
+/// Trains, measures, prunes, fine-tunes, attacks and compares.
+pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
+    let start = Instant::now();
+    let (experiment, dir) = open_run(args, |experiment| experiment.name.clone(), console)?;
+    let plan = SessionPlan { stages: count_stages(&experiment)? };
+    let session = Session::open(experiment, &dir, plan, console.events, console.watcher)?;
+    let mut rows: Vec<Row> = Vec::new();
+
+    if session.experiment.standard_baseline {
+        let mut settings = session.experiment.pretrain.clone();
+        settings.trainer = PluginChoice::named("standard");
+        let (network, training) = session.trained("train standard", "pretrain", &settings, || session.fresh_network())?;
+        rows.push(session.dense_row("dense-standard", &network, &training)?);
+    }
+    let settings = session.experiment.pretrain.clone();
+    let (dense, training) = session.trained("train dense", "pretrain", &settings, || session.fresh_network())?;
+    rows.push(session.dense_row("dense", &dense, &training)?);
+
+    let mut measured: Vec<(PluginChoice, Vec<_>)> = Vec::new();
+    for variant in session.experiment.variants() {
+        let metric = &variant.prune.sensitivity;
+        let modules = match variant.needs_sensitivity()? {
+            false => Vec::new(),
+            true => match measured.iter().find(|(choice, _)| choice == metric) {
+                Some((_, modules)) => modules.clone(),
+                None => {
+                    let label = if measured.iter().any(|(choice, _)| choice.name == metric.name) {
+                        format!("{} {}", metric.name, variant.name)
+                    } else {
+                        metric.name.clone()
+                    };
+                    let modules = session.sensitivities(&label, metric, &dense)?;
+                    measured.push((metric.clone(), modules.clone()));
+                    modules
+                }
+            },
+        };
+        let finished = session.pruned_and_finetuned(&variant, &dense, &modules)?;
+        rows.push(session.variant_row(&variant, &finished)?);
+        // Written after every row, so that a run that is stopped leaves the rows it has.
+        session.write_results(&rows)?;
+    }
+    session.finish(&rows, start.elapsed().as_secs_f64())
+}
+
+fn count_stages(experiment: &Experiment) -> Result<usize> {
+    let mut metrics: Vec<PluginChoice> = Vec::new();
+    let variants = experiment.variants();
+    for variant in &variants {
+        if variant.needs_sensitivity()? && !metrics.contains(&variant.prune.sensitivity) {
+            metrics.push(variant.prune.sensitivity.clone());
+        }
+    }
+    let dense = 1 + usize::from(experiment.standard_baseline);
+    Ok(2 * dense + metrics.len() + 3 * variants.len())
+}

@@ -1,0 +1,20 @@
+//! `mrpf train`: the dense network only.
+
+use mrpf_api::Result;
+use std::time::Instant;
+
+use super::Console;
+use super::open::open_run;
+use crate::cli::RunArgs;
+use crate::pipeline::{Session, SessionPlan};
+
+/// Trains the dense network with the `pretrain` settings and attacks it.
+pub fn train(args: &RunArgs, console: &Console<'_>) -> Result<()> {
+    let start = Instant::now();
+    let (experiment, dir) = open_run(args, |experiment| format!("{}-train", experiment.name), console)?;
+    let session = Session::open(experiment, &dir, SessionPlan { stages: 2 }, console.events, console.watcher)?;
+    let settings = session.experiment.pretrain.clone();
+    let (dense, training) = session.trained("train dense", "pretrain", &settings, || session.fresh_network())?;
+    let row = session.dense_row("dense", &dense, &training)?;
+    session.finish(&[row], start.elapsed().as_secs_f64())
+}

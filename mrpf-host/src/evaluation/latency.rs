@@ -1,0 +1,40 @@
+//! How long the network takes on this machine.
+
+use mrpf_api::Result;
+use mrpf_api::network::{Classifier, Network};
+use mrpf_api::candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+use std::time::Instant;
+
+/// A measured time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// Images in a pass.
+    pub batch: usize,
+    /// Median time of a pass, in milliseconds.
+    pub median_ms: f64,
+}
+
+/// Images in a pass.
+const BATCH: usize = 64;
+/// Passes that are counted, after as many warm-up passes as bring caches and clocks up.
+const PASSES: usize = 15;
+const WARM_UP: usize = 3;
+
+/// Median time of a forward pass in evaluation mode with batch norm folded, as the network would be used.
+pub fn measure_latency(network: &Network) -> Result<Latency> {
+    let frozen = network.freeze()?;
+    let input = network.declaration().input;
+    let images = Tensor::full(0.5f32, (BATCH, input.channels, input.height, input.width), network.device())?.to_dtype(network.dtype())?;
+    let mut times = Vec::with_capacity(PASSES);
+    for pass in 0..WARM_UP + PASSES {
+        let start = Instant::now();
+        // Reading the result makes sure that the pass has really ended, on any device.
+        frozen.logits(&images)?.to_vec2::<f32>()?;
+        if pass >= WARM_UP {
+            times.push(start.elapsed().as_secs_f64() * 1e3);
+        }
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(Latency { batch: BATCH, median_ms: times[PASSES / 2] })
+}

@@ -1,0 +1,186 @@
+//! Everything worth telling, as one enum; the terminal, JSON Lines and `metrics.jsonl` are consumers.
+
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Something that happened in a run. The JSON form is `{"event": "...", ...}`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A command has begun.
+    RunStarted {
+        /// What is run: the experiment's name, or the command.
+        name: String,
+        /// Where results go.
+        directory: PathBuf,
+        /// The run seed.
+        seed: u64,
+        /// Version of mrpf.
+        version: String,
+        /// Threads that computations use.
+        threads: usize,
+        /// Whether an earlier run is continued.
+        resumed: bool,
+    },
+    /// The data is loaded.
+    DataLoaded {
+        /// Name of the data set.
+        name: String,
+        /// Training images.
+        train: usize,
+        /// Images held out from training to choose the best epoch.
+        holdout: usize,
+        /// Test images.
+        test: usize,
+        /// `[channels, height, width]`.
+        shape: [usize; 3],
+        /// Number of classes.
+        classes: usize,
+    },
+    /// A network is declared.
+    NetworkBuilt {
+        /// Its architecture.
+        architecture: String,
+        /// Trainable parameters.
+        params: u64,
+        /// Multiply-accumulates for one image.
+        macs: u64,
+    },
+    /// A stage begins.
+    StageStarted {
+        /// Its name, for example `finetune mrs-l1-norm`.
+        stage: String,
+        /// Its number from 1.
+        number: usize,
+        /// Stages in all.
+        of: usize,
+    },
+    /// A stage has ended.
+    StageFinished {
+        /// Its name.
+        stage: String,
+        /// How long it took.
+        seconds: f64,
+        /// Whether its result was there already from before.
+        reused: bool,
+    },
+    /// How far a long computation is; shown live, not kept.
+    Progress {
+        /// What is counted, for example `epoch 3/8` or `module layer1.0.conv1`.
+        what: String,
+        /// Steps done.
+        done: usize,
+        /// Steps in all.
+        total: usize,
+        /// Mean loss so far, where there is one.
+        loss: Option<f64>,
+        /// Share classified rightly so far, from 0 to 1, where there is one.
+        accuracy: Option<f64>,
+        /// Images a second, where images are counted.
+        images_per_s: Option<f64>,
+    },
+    /// A training epoch has ended.
+    Epoch {
+        /// The stage.
+        stage: String,
+        /// The epoch from 1.
+        epoch: usize,
+        /// Epochs in all.
+        epochs: usize,
+        /// Learning rate of its last step.
+        learning_rate: f64,
+        /// Mean training loss.
+        loss: f64,
+        /// Share of the images trained on that were classified rightly while training.
+        train_accuracy: f64,
+        /// Clean accuracy on the held-out images.
+        holdout_clean: f64,
+        /// Accuracy under attack on the held-out images.
+        holdout_robust: f64,
+        /// Images a second, attack included.
+        images_per_s: f64,
+        /// How long it took.
+        seconds: f64,
+        /// Whether it is the best so far.
+        best: bool,
+    },
+    /// Sensitivities have been measured.
+    SensitivityMeasured {
+        /// The metric.
+        metric: String,
+        /// Module names with their values, in forward order.
+        modules: Vec<(String, f64)>,
+    },
+    /// A network has been cut.
+    Pruned {
+        /// The row of the comparison.
+        row: String,
+        /// What the budget counts.
+        budget: String,
+        /// Share asked to go.
+        ratio_asked: f64,
+        /// Share that went.
+        ratio_achieved: f64,
+        /// Multiply-accumulates before.
+        macs_before: u64,
+        /// Multiply-accumulates after.
+        macs_after: u64,
+        /// Parameters before.
+        params_before: u64,
+        /// Parameters after.
+        params_after: u64,
+        /// Why the two ratios differ by more than a percent, if they do.
+        shortfall: Option<String>,
+    },
+    /// A network has been attacked.
+    Evaluated {
+        /// The row of the comparison.
+        row: String,
+        /// When: `pruned` before fine-tuning, `final` at the end.
+        when: String,
+        /// The attack.
+        attack: String,
+        /// Images.
+        images: usize,
+        /// Share classified rightly without attack.
+        clean_accuracy: f64,
+        /// Share classified rightly under attack.
+        robust_accuracy: f64,
+    },
+    /// Something that the reader should know, for example a sign of false robustness.
+    Warning {
+        /// What it is about.
+        about: String,
+        /// A sentence.
+        message: String,
+    },
+    /// A file that the user may want to open.
+    Written {
+        /// What it is.
+        what: String,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// The run has ended well.
+    RunFinished {
+        /// How long it took in all.
+        seconds: f64,
+        /// The comparison as text lines, as in the report.
+        table: String,
+    },
+}
+
+/// Takes events. Implementations must not fail a run: what cannot be shown is dropped.
+pub trait EventSink: Send + Sync {
+    /// Takes one event.
+    fn send(&self, event: Event);
+}
+
+/// Takes events and forgets them; for tests and for use as a library.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl EventSink for Silent {
+    fn send(&self, _: Event) {}
+}

@@ -1,0 +1,173 @@
+//! From an experiment file and `--set` to checked settings.
+
+use mrpf_api::architecture::Architecture;
+use mrpf_api::attack::Attack;
+use mrpf_api::criterion::Criterion;
+use mrpf_api::data::DataSource;
+use mrpf_api::schedule::PruningSchedule;
+use mrpf_api::sensitivity::SensitivityMetric;
+use mrpf_api::trainer::AdversarialTrainer;
+use mrpf_api::{Context, Error, ErrorKind, Result, allocation::Allocation};
+use serde_json::{Map, Value};
+use std::path::Path;
+
+use super::choice::PluginChoice;
+use super::merge::{assignment, merge};
+use super::settings::Experiment;
+
+/// The experiment that runs when no file is given: real 8x8 digits, built in.
+pub const BUILT_IN: &str = include_str!("digits.toml");
+
+/// Where settings come from, the later over the earlier.
+#[derive(Debug, Clone, Default)]
+pub struct Sources<'a> {
+    /// An experiment file; the built-in experiment when not given.
+    pub file: Option<&'a Path>,
+    /// `key=value` texts.
+    pub set: &'a [String],
+    /// `--data`.
+    pub data: Option<&'a str>,
+    /// `--data-dir`.
+    pub data_dir: Option<&'a Path>,
+    /// `--seed`.
+    pub seed: Option<u64>,
+}
+
+impl Experiment {
+    /// Reads, merges and checks settings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the file cannot be read; [`ErrorKind::UnknownName`] and [`ErrorKind::Settings`] for what does not fit,
+    /// naming file and setting.
+    pub fn load(sources: &Sources<'_>) -> Result<Self> {
+        let mut value = to_value(&Self::default())?;
+        let (name, text) = match sources.file {
+            None => ("the built-in experiment".to_owned(), BUILT_IN.to_owned()),
+            Some(path) => (path.display().to_string(), read(path)?),
+        };
+        let table: Map<String, Value> = toml::from_str(&text).map_err(|error| {
+            Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")).context(format!("reading {name}"))
+        })?;
+        merge(&mut value, Value::Object(table), "").context(|| format!("reading {name}"))?;
+        for text in sources.set {
+            merge(&mut value, assignment(text)?, "").context(|| format!("--set {text}"))?;
+        }
+        if let Some(data) = sources.data {
+            merge(&mut value, assignment(&format!("data.name={data}"))?, "")?;
+        }
+        let mut experiment = Self::from_value(value)?;
+        if let Some(dir) = sources.data_dir {
+            experiment.data.dir = Some(dir.to_owned());
+        }
+        experiment.seed = sources.seed.unwrap_or(experiment.seed);
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// Reads resolved settings, as a run directory keeps them.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        let mut value = to_value(&Self::default())?;
+        let table: Map<String, Value> = toml::from_str(text)
+            .map_err(|error| Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")))?;
+        merge(&mut value, Value::Object(table), "")?;
+        Self::from_value(value)
+    }
+
+    /// The resolved settings as TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        // TOML has no null: what is not set is left out.
+        let mut value = to_value(self)?;
+        drop_nulls(&mut value);
+        toml::to_string(&value)
+            .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))
+    }
+
+    fn from_value(value: Value) -> Result<Self> {
+        serde_path_to_error::deserialize(value).map_err(|error| {
+            let path = error.path().to_string();
+            Error::new(ErrorKind::Settings, format!("setting `{path}`: {}", error.into_inner()))
+        })
+    }
+
+    /// Checks every value and makes every plugin once, so that nothing is found wrong after hours of work.
+    ///
+    /// # Errors
+    /// Names the setting, what was found and what was expected.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |setting: &str, found: String, expected: &str| {
+            Err(Error::new(ErrorKind::Settings, format!("setting `{setting}`: found {found}, expected {expected}")))
+        };
+        let prune = &self.prune;
+        let ratios = self.compare.iter().filter_map(|row| row.ratio).chain([prune.ratio]);
+        for ratio in ratios {
+            if !(0.0..1.0).contains(&ratio) {
+                return wrong("prune.ratio", ratio.to_string(), "the share to remove, at least 0 and below 1");
+            }
+        }
+        if prune.rounds == 0 {
+            return wrong("prune.rounds", "0".into(), "at least 1");
+        }
+        if self.evaluate.batch == 0 {
+            return wrong("evaluate.batch", "0".into(), "at least 1");
+        }
+        if self.evaluate.images == Some(0) {
+            return wrong("evaluate.images", "0".into(), "at least 1");
+        }
+        if self.evaluate.attacks.is_empty() {
+            return wrong("evaluate.attacks", "an empty list".into(), "at least one attack");
+        }
+        if self.evaluate.threat.epsilon.value() < 0.0 {
+            return wrong("evaluate.threat.epsilon", self.evaluate.threat.epsilon.to_string(), "a radius of at least 0");
+        }
+        if !(0.0..=0.5).contains(&self.data.holdout) {
+            return wrong("data.holdout", self.data.holdout.to_string(), "a share from 0 to 0.5");
+        }
+        self.pretrain.check("pretrain")?;
+        self.finetune.check("finetune")?;
+        self.check_plugins()
+    }
+
+    fn check_plugins(&self) -> Result<()> {
+        made::<dyn DataSource>("data.name", &self.data.name)?;
+        made::<dyn Architecture>("network.architecture", &self.network.architecture)?;
+        made::<dyn AdversarialTrainer>("pretrain.trainer", &self.pretrain.trainer)?;
+        for attack in &self.evaluate.attacks {
+            made::<dyn Attack>("evaluate.attacks", attack)?;
+        }
+        for variant in self.variants() {
+            made::<dyn SensitivityMetric>("prune.sensitivity", &variant.prune.sensitivity)?;
+            made::<dyn Criterion>("prune.criterion", &variant.prune.criterion)?;
+            made::<dyn Allocation>("prune.allocation", &variant.prune.allocation)?;
+            made::<dyn PruningSchedule>("prune.schedule", &variant.prune.schedule)?;
+            made::<dyn AdversarialTrainer>("finetune.trainer", &variant.finetune.trainer)?;
+        }
+        Ok(())
+    }
+}
+
+fn made<T: mrpf_api::registry::PluginKind + ?Sized>(setting: &str, choice: &PluginChoice) -> Result<()> {
+    choice.make::<T>().map(drop).context(|| format!("setting `{setting}`"))
+}
+
+fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Error::new(ErrorKind::Io, format!("cannot read the experiment file {}: {error}", path.display()))
+            .hint("the built-in experiment runs when no file is given; examples/ holds others")
+    })
+}
+
+fn to_value(experiment: &Experiment) -> Result<Value> {
+    serde_json::to_value(experiment)
+        .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(table) => {
+            table.retain(|_, value| !value.is_null());
+            table.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => items.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
+}

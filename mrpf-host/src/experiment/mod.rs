@@ -1,0 +1,13 @@
+//! Experiments: settings as written in TOML and on the command line, checked and resolved.
+
+mod choice;
+mod defaults;
+mod load;
+mod merge;
+mod settings;
+mod variant;
+
+pub use choice::PluginChoice;
+pub use load::{BUILT_IN, Sources};
+pub use settings::{Combine, CompareRow, DataSettings, EvaluateSettings, Experiment, NetworkSettings, PruneSettings};
+pub use variant::Variant;

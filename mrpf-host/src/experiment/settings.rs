@@ -1,0 +1,133 @@
+//! The settings of an experiment, with their defaults.
+
+use mrpf_api::attack::ThreatModel;
+use mrpf_api::budget::BudgetKind;
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+use super::choice::PluginChoice;
+use crate::training::TrainingSettings;
+
+/// Everything that a run depends on. Written as TOML, changed with `--set key=value`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// A word for it: the run directory's default name.
+    pub name: String,
+    /// The seed that all randomness comes from.
+    pub seed: u64,
+    /// Which images.
+    pub data: DataSettings,
+    /// Which network.
+    pub network: NetworkSettings,
+    /// Robust training of the dense network.
+    pub pretrain: TrainingSettings,
+    /// How the network is pruned: the method under test.
+    pub prune: PruneSettings,
+    /// Training after pruning, the same for every row.
+    pub finetune: TrainingSettings,
+    /// How networks are attacked and measured at the end.
+    pub evaluate: EvaluateSettings,
+    /// Whether a network is also trained without attacks, to show what robust training is worth.
+    pub standard_baseline: bool,
+    /// Other ways of pruning, set beside `prune` from the same checkpoint with the same fine-tuning.
+    pub compare: Vec<CompareRow>,
+}
+
+/// Which images.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataSettings {
+    /// The data set; `mrpf plugins list` shows them.
+    pub name: PluginChoice,
+    /// The folder that holds its files, where it needs one.
+    pub dir: Option<PathBuf>,
+    /// Use only this many training images, class-balanced; all when not given.
+    pub train_images: Option<usize>,
+    /// Share of the training images that is held out to choose the best epoch, from 0 to 0.5.
+    pub holdout: f64,
+}
+
+/// Which network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSettings {
+    /// The architecture; `mrpf plugins list` shows them.
+    pub architecture: PluginChoice,
+}
+
+/// How the network is pruned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PruneSettings {
+    /// Sensitivity of each module; measured only if the allocation asks for it.
+    pub sensitivity: PluginChoice,
+    /// Which channels of a group go first.
+    pub criterion: PluginChoice,
+    /// How much of each group goes.
+    pub allocation: PluginChoice,
+    /// How the ratio grows over the rounds.
+    pub schedule: PluginChoice,
+    /// Rounds of pruning and fine-tuning; a one-shot schedule needs one only. The fine-tuning epochs are shared out among them.
+    pub rounds: usize,
+    /// Share of the budget's figure to remove, in [0, 1).
+    pub ratio: f64,
+    /// What the ratio counts: macs, params or channels.
+    pub budget: BudgetKind,
+    /// How the sensitivities of the modules that produce a group's channels become the group's: max or mean.
+    pub combine: Combine,
+    /// With several rounds: measure sensitivities anew before each, instead of once on the dense network.
+    pub remeasure: bool,
+}
+
+/// From the sensitivities of a group's modules to the group's.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Combine {
+    /// The most sensitive module decides: the group is only as expendable as its least expendable producer.
+    #[default]
+    Max,
+    /// The mean.
+    Mean,
+}
+
+/// How networks are attacked and measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvaluateSettings {
+    /// The attacks; a row's robust accuracy is the share of images that survive all of them.
+    pub attacks: Vec<PluginChoice>,
+    /// Norm and radius of the attacks.
+    pub threat: ThreatModel,
+    /// Use only this many test images, the first ones; all when not given.
+    pub images: Option<usize>,
+    /// Images attacked at once; does not change the result.
+    pub batch: usize,
+}
+
+/// A row of the comparison: what it changes of `prune` and `finetune`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CompareRow {
+    /// Name of the row; made from its plugins when not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// In place of `prune.sensitivity`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<PluginChoice>,
+    /// In place of `prune.criterion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub criterion: Option<PluginChoice>,
+    /// In place of `prune.allocation`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allocation: Option<PluginChoice>,
+    /// In place of `prune.schedule`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<PluginChoice>,
+    /// In place of `prune.ratio`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<f64>,
+    /// In place of `finetune.trainer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trainer: Option<PluginChoice>,
+}

@@ -1,0 +1,13 @@
+//! The pipeline: stages that the commands put together, each with a result on disk that a resumed run finds again.
+
+mod evaluate;
+mod finish;
+mod measure;
+mod session;
+mod train;
+mod variant;
+
+pub use finish::dense_row;
+pub use session::{Session, SessionPlan};
+pub use train::TrainedRecord;
+pub use variant::PrunedRow;

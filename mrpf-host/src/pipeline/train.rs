@@ -1,0 +1,74 @@
+//! Training stages: the dense networks, and fine-tuning after pruning.
+
+use mrpf_api::network::Network;
+use mrpf_api::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+
+use super::session::Session;
+use crate::training::{EpochRecord, TrainingJob, TrainingSettings, train};
+
+/// What is kept of a finished training beside its network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TrainedRecord {
+    /// The trainer.
+    pub trainer: String,
+    /// One record per epoch.
+    pub history: Vec<EpochRecord>,
+    /// The chosen epoch from 1; 0 if no epoch was trained.
+    pub chosen_epoch: usize,
+}
+
+impl TrainedRecord {
+    /// Robust accuracy on held-out images at the chosen epoch and at the last one: their gap is robust overfitting.
+    pub fn best_and_last(&self) -> Option<[f64; 2]> {
+        let last = self.history.last()?.holdout_robust?;
+        let best = self.history.get(self.chosen_epoch.checked_sub(1)?)?.holdout_robust?;
+        Some([best, last])
+    }
+}
+
+impl Session<'_> {
+    /// Trains `network`, or takes the result from an earlier session of this run. `streams` names the randomness: stages with the
+    /// same name see the same batches in the same order.
+    pub fn trained(
+        &self,
+        stage: &str,
+        streams: &str,
+        settings: &TrainingSettings,
+        network: impl FnOnce() -> Result<Network>,
+    ) -> Result<(Network, TrainedRecord)> {
+        self.stage(stage, || {
+            if let (Some(network), Some(record)) = (self.dir.read_network(stage)?, self.dir.read_training(stage)?) {
+                return Ok(((network, record), true));
+            }
+            let checkpoint = self.dir.checkpoint(stage);
+            let job = TrainingJob {
+                stage,
+                network: network()?,
+                data: &self.data,
+                split: &self.split,
+                settings,
+                streams: self.streams.child(streams),
+                checkpoint: Some(&checkpoint),
+                events: self.events,
+                watcher: self.watcher,
+            };
+            let trained = train(job)?;
+            let record = TrainedRecord {
+                trainer: settings.trainer.name.clone(),
+                history: trained.history,
+                chosen_epoch: trained.chosen_epoch,
+            };
+            self.dir.write_training(stage, &record)?;
+            self.dir.write_network(stage, &trained.network)?;
+            // The result is on disk; the checkpoint has done its duty.
+            match std::fs::remove_file(&checkpoint) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    let message = format!("cannot remove {}: {error}", checkpoint.display());
+                    Err(Error::new(ErrorKind::Io, message))
+                }
+                _ => Ok(((trained.network, record), false)),
+            }
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! One row of the comparison: prune and fine-tune in rounds, then attack.
+
+use mrpf_api::Result;
+use mrpf_api::coupling::{Cost, PruningPlan, cost};
+use mrpf_api::network::Network;
+use mrpf_api::schedule::PruningSchedule;
+use mrpf_api::sensitivity::ModuleSensitivity;
+use serde::{Deserialize, Serialize};
+
+use super::session::Session;
+use super::train::TrainedRecord;
+use crate::event::Event;
+use crate::experiment::Variant;
+use crate::pruning::{PruneRecord, PruneStep, prune_step, rounds};
+
+/// What is kept of a row's pruning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PrunedRow {
+    /// The row.
+    pub row: String,
+    /// Cost of the dense network.
+    pub dense: Cost,
+    /// Cost after pruning.
+    pub pruned: Cost,
+    /// The kept channels, in the numbering of the dense network.
+    pub plan: PruningPlan,
+    /// What was decided in each round and why.
+    pub rounds: Vec<PruneRecord>,
+}
+
+impl PrunedRow {
+    /// The last round.
+    pub fn last(&self) -> Option<&PruneRecord> {
+        self.rounds.last()
+    }
+}
+
+/// A pruned and fine-tuned network with its history.
+#[derive(Debug)]
+pub struct Finished {
+    /// The network in the end.
+    pub network: Network,
+    /// The network as cut, before the last fine-tuning.
+    pub cut: Network,
+    /// What was cut and why.
+    pub pruned: PrunedRow,
+    /// The last fine-tuning.
+    pub training: TrainedRecord,
+}
+
+impl Session<'_> {
+    /// Prunes a copy of `dense` as the variant says, fine-tuning after each round.
+    ///
+    /// `modules` are the sensitivities of the dense network; empty when the variant needs none.
+    pub fn pruned_and_finetuned(&self, variant: &Variant, dense: &Network, modules: &[ModuleSensitivity]) -> Result<Finished> {
+        let dense_cost = cost(dense.declaration())?;
+        let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
+        let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
+        let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
+        let mut pruned =
+            PrunedRow { row: variant.name.clone(), dense: dense_cost, pruned: dense_cost, plan: PruningPlan::default(), rounds: Vec::new() };
+        for (at, round) in rounds.iter().enumerate() {
+            let suffix = if rounds.len() > 1 { format!(" round {}", at + 1) } else { String::new() };
+            let remeasured;
+            let mut modules = modules;
+            if at > 0 && variant.prune.remeasure && !modules.is_empty() {
+                remeasured = self.sensitivities(&format!("{} {}{suffix}", variant.prune.sensitivity.name, variant.name), &variant.prune.sensitivity, &network)?;
+                modules = &remeasured;
+            }
+            let stage = format!("prune {}{suffix}", variant.name);
+            let result = self.stage(&stage, || {
+                let step = PruneStep {
+                    cx: self.context("prune"),
+                    settings: &variant.prune,
+                    data: &self.data,
+                    modules,
+                    dense: &dense_cost,
+                    ratio: round.ratio,
+                };
+                Ok((prune_step(&step, &network)?, false))
+            })?;
+            pruned.plan = pruned.plan.compose(&result.plan);
+            pruned.pruned = cost(result.network.declaration())?;
+            self.announce(variant, &pruned, &result.record);
+            pruned.rounds.push(result.record);
+            cut = result.network;
+            let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
+            let stage = format!("finetune {}{suffix}", variant.name);
+            // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.
+            (network, training) = self.trained(&stage, &format!("finetune{suffix}"), &settings, || cut.duplicate())?;
+        }
+        self.dir.write_plan(&variant.name, &pruned)?;
+        Ok(Finished { network, cut, pruned, training })
+    }
+
+    /// Tells what was cut.
+    pub fn announce(&self, variant: &Variant, pruned: &PrunedRow, record: &PruneRecord) {
+        self.events.send(Event::Pruned {
+            row: variant.name.clone(),
+            budget: variant.prune.budget.name().into(),
+            ratio_asked: record.ratio_asked,
+            ratio_achieved: record.ratio_achieved,
+            macs_before: pruned.dense.macs,
+            macs_after: pruned.pruned.macs,
+            params_before: pruned.dense.params,
+            params_after: pruned.pruned.params,
+            shortfall: record.shortfall.clone(),
+        });
+    }
+}
