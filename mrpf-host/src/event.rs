@@ -94,10 +94,10 @@ pub enum Event {
         loss: f64,
         /// Share of the images trained on that were classified rightly while training.
         train_accuracy: f64,
-        /// Clean accuracy on the held-out images.
-        holdout_clean: f64,
-        /// Accuracy under attack on the held-out images.
-        holdout_robust: f64,
+        /// Clean accuracy on the held-out images, if any are held out.
+        holdout_clean: Option<f64>,
+        /// Accuracy under attack on the held-out images, if any are held out.
+        holdout_robust: Option<f64>,
         /// Images a second, attack included.
         images_per_s: f64,
         /// How long it took.

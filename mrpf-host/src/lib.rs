@@ -3,9 +3,19 @@
 //! Plugins are known by name only; the one list of those that are built in is [`built_in`].
 
 pub mod built_in;
+pub mod cli;
+pub mod commands;
 pub mod evaluation;
 pub mod event;
 pub mod experiment;
+pub mod failure;
+pub mod files;
+pub mod interrupt;
+pub mod output;
 pub mod pipeline;
+pub mod plugin_listing;
 pub mod pruning;
+pub mod results;
+pub mod run_dir;
+pub mod threads;
 pub mod training;

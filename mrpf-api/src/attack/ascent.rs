@@ -6,7 +6,7 @@ use super::threat::{Norm, ThreatModel, l2_lengths};
 use crate::Result;
 use crate::context::CallContext;
 use crate::data::Batch;
-use crate::network::{Classifier, LossOnLogits};
+use crate::network::{Classifier, InputGradient, LossOnLogits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -77,14 +77,29 @@ pub fn ascend(
     ascent: &Ascent,
     loss: &LossOnLogits<'_>,
 ) -> Result<Tensor> {
+    ascend_watched(cx, classifier, clean, start, ascent, loss, &mut |_, _| Ok(()))
+}
+
+/// As [`ascend`], and shows `watch` every point that a gradient is taken at, with the logits there: the start and all points
+/// but the last. Looking costs no further passes.
+pub fn ascend_watched(
+    cx: &CallContext<'_>,
+    classifier: &dyn Classifier,
+    clean: &Tensor,
+    start: &Tensor,
+    ascent: &Ascent,
+    loss: &LossOnLogits<'_>,
+    watch: &mut dyn FnMut(&Tensor, &InputGradient) -> Result<()>,
+) -> Result<Tensor> {
     let mut images = start.clone();
     for _ in 0..ascent.steps {
         cx.check_interrupt()?;
-        let gradient = classifier.input_gradient(&images, loss)?.gradient;
+        let at = classifier.input_gradient(&images, loss)?;
+        watch(&images, &at)?;
         let direction = match ascent.threat.norm {
-            Norm::Linf => gradient.sign()?,
+            Norm::Linf => at.gradient.sign()?,
             // The constant keeps a vanished gradient from becoming a division by zero, as in torchattacks.
-            Norm::L2 => gradient.broadcast_div(&(l2_lengths(&gradient)? + 1e-10)?)?,
+            Norm::L2 => at.gradient.broadcast_div(&(l2_lengths(&at.gradient)? + 1e-10)?)?,
         };
         images = ascent.threat.project(clean, &(images + (direction * ascent.step_size)?)?)?;
     }

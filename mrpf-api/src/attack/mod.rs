@@ -3,7 +3,7 @@
 mod ascent;
 mod threat;
 
-pub use ascent::{Ascent, Start, ascend};
+pub use ascent::{Ascent, Start, ascend, ascend_watched};
 pub use threat::{Norm, ThreatModel};
 
 use candle_core::Tensor;
@@ -29,8 +29,13 @@ impl AttackOutcome {
     /// Judges given images: what the classifier says of them.
     pub fn judge(classifier: &dyn Classifier, images: Tensor, labels: &Tensor) -> Result<Self> {
         let logits = classifier.logits(&images)?;
-        let broken = loss::correct(&logits, labels)?.into_iter().map(|correct| !correct).collect();
-        let loss = loss::per_image_values(&loss::cross_entropy_per_image(&logits, labels)?)?;
+        Self::from_logits(images, &logits, labels)
+    }
+
+    /// Judges images by logits that are known already.
+    pub fn from_logits(images: Tensor, logits: &Tensor, labels: &Tensor) -> Result<Self> {
+        let broken = loss::correct(logits, labels)?.into_iter().map(|correct| !correct).collect();
+        let loss = loss::per_image_values(&loss::cross_entropy_per_image(logits, labels)?)?;
         Ok(Self { images, broken, loss })
     }
 

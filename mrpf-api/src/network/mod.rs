@@ -13,7 +13,7 @@ mod weights;
 pub use builder::Builder;
 pub use classifier::{Classifier, FrozenNetwork, InputGradient, LossOnLogits};
 pub use declaration::{BatchNorm, Conv2d, Declaration, INPUT, Layer, LayerKind, Linear, Shape, Wiring};
-pub use file::FORMAT_VERSION;
+pub use file::{FORMAT_VERSION, tensors_from_bytes, tensors_to_bytes};
 pub use forward::Mode;
 pub use initialise::initial_parameters;
 pub use parameters::{TensorSpec, parameter_specs, statistic_specs};

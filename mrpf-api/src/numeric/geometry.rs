@@ -61,7 +61,8 @@ impl ConvGeometry {
         if in_channels == 0 || out_channels == 0 {
             return wrong(format!("a convolution from {in_channels} to {out_channels} channels"));
         }
-        if self.groups == 0 || in_channels % self.groups != 0 || out_channels % self.groups != 0 {
+        let divided = |channels: usize| self.groups != 0 && channels.is_multiple_of(self.groups);
+        if !divided(in_channels) || !divided(out_channels) {
             return wrong(format!("{} groups do not divide {in_channels} and {out_channels} channels", self.groups));
         }
         let window = Window { kernel: self.kernel, stride: self.stride, padding: self.padding };

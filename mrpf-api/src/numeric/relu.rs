@@ -1,12 +1,21 @@
 //! Activation functions.
 
-use candle_core::Tensor;
+use candle_core::{CpuStorage, CustomOp1, Layout, Shape, Tensor};
+use rayon::prelude::*;
+use std::marker::PhantomData;
 
+use super::float::{Float, PIECE, for_dtype, is_native, read, tensor, values};
 use crate::Result;
 
-/// `max(x, 0)`.
+/// `max(x, 0)`, with derivative 0 at 0 as in PyTorch.
+///
+/// Candle's derivative there is 1, through which channels that are masked to exactly zero would pass gradients on.
+/// What is not a number stays so.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    Ok(x.relu()?)
+    if !is_native(x) {
+        return Ok(x.le(0.0)?.where_cond(&x.zeros_like()?, x)?);
+    }
+    for_dtype!(x, T => Ok(x.contiguous()?.apply_op1(Relu::<T>(PhantomData))?))
 }
 
 /// `x * sigmoid(x)`.
@@ -17,4 +26,39 @@ pub fn silu(x: &Tensor) -> Result<Tensor> {
 /// `x * Phi(x)` with the exact Gaussian distribution function, as PyTorch's default.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     Ok(x.gelu_erf()?)
+}
+
+struct Relu<T>(PhantomData<T>);
+
+impl<T: Float> CustomOp1 for Relu<T> {
+    fn name(&self) -> &'static str {
+        "relu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        let x = values::<T>(x, layout)?;
+        let mut out = vec![T::zero(); x.len()];
+        out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| {
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = if *x <= T::zero() { T::zero() } else { *x });
+        });
+        Ok((T::to_cpu_storage_owned(out), layout.shape().clone()))
+    }
+
+    fn bwd(&self, _x: &Tensor, out: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let by_x = read::<T, _>(out, |out| {
+            read::<T, _>(gradient, |gradient| {
+                let mut by_x = vec![T::zero(); out.len()];
+                let pieces = out.par_chunks(PIECE).zip(gradient.par_chunks(PIECE));
+                by_x.par_chunks_mut(PIECE).zip(pieces).for_each(|(by_x, (out, gradient))| {
+                    for ((by_x, out), gradient) in by_x.iter_mut().zip(out).zip(gradient) {
+                        // Loaded in any case, so that this becomes a selection without a branch.
+                        let (out, gradient) = (*out, *gradient);
+                        *by_x = if out <= T::zero() { T::zero() } else { gradient };
+                    }
+                });
+                Ok(by_x)
+            })
+        })?;
+        Ok(Some(tensor(by_x, out.shape())?))
+    }
 }

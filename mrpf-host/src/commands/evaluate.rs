@@ -8,29 +8,25 @@ use super::Console;
 use super::open::open_model;
 use crate::cli::EvaluateArgs;
 use crate::experiment::PluginChoice;
-use crate::pipeline::{Session, SessionPlan};
+use crate::pipeline::Session;
 
 /// Attacks with each radius and writes a row of results for it.
 pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
     let radii: Vec<Fraction> = args.epsilons.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-    let mut model = args.model.shared.set.clone();
-    // Attacks that keep their name keep the settings of the experiment; they are checked with everything else.
-    if let Some(images) = args.images {
-        model.push(format!("evaluate.images={images}"));
-    }
-    let (mut experiment, dir, network) = open_model(&args.model, "evaluate", console)?;
-    if let Some(images) = args.images {
-        experiment.evaluate.images = Some(images);
-    }
+    let (mut opened, network) = open_model(&args.model, "evaluate", console)?;
+    let settings = &mut opened.experiment.evaluate;
+    settings.images = args.images.or(settings.images);
     if !args.attacks.is_empty() {
-        let known = experiment.evaluate.attacks.clone();
+        // An attack that the experiment has already keeps its settings.
+        let known = settings.attacks.clone();
         let choose = |name: &String| known.iter().find(|choice| choice.name == *name).cloned().unwrap_or(PluginChoice::named(name));
-        experiment.evaluate.attacks = args.attacks.iter().map(choose).collect();
+        settings.attacks = args.attacks.iter().map(choose).collect();
     }
-    experiment.check()?;
-    let radii = if radii.is_empty() { vec![experiment.evaluate.threat.epsilon.clone()] } else { radii };
-    let session = Session::open(experiment, &dir, SessionPlan { stages: radii.len() }, console.events, console.watcher)?;
+    opened.experiment.check()?;
+    opened.dir.write_experiment(&opened.experiment)?;
+    let radii = if radii.is_empty() { vec![opened.experiment.evaluate.threat.epsilon.clone()] } else { radii };
+    let session = Session::open(opened, radii.len(), console.events, console.watcher)?;
     session.check_fits(&network)?;
     let mut rows = Vec::new();
     for epsilon in radii {

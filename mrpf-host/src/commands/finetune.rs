@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::Console;
 use super::open::open_model;
 use crate::cli::ModelArgs;
-use crate::pipeline::{Session, SessionPlan};
+use crate::pipeline::Session;
 
 /// Trains with the `finetune` settings and attacks the result.
 pub fn finetune(args: &ModelArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
-    let (experiment, dir, network) = open_model(args, "finetune", console)?;
-    let session = Session::open(experiment, &dir, SessionPlan { stages: 2 }, console.events, console.watcher)?;
+    let (opened, network) = open_model(args, "finetune", console)?;
+    let session = Session::open(opened, 2, console.events, console.watcher)?;
     session.check_fits(&network)?;
     let settings = session.experiment.finetune.clone();
     let (network, training) = session.trained("finetune", "finetune", &settings, || Ok(network))?;

@@ -7,34 +7,33 @@ use std::path::Path;
 
 use super::Console;
 use crate::cli::{ModelArgs, RunArgs, Shared};
-use crate::event::Event;
 use crate::experiment::{Experiment, Sources};
+use crate::pipeline::Opened;
 use crate::run_dir::RunDir;
 
 /// Settings and a fresh run directory, or those of the run to go on with.
-pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &Console<'_>) -> Result<(Experiment, RunDir)> {
+pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &Console<'_>) -> Result<Opened> {
     let Some(resume) = &args.resume else {
         let experiment = load(args.experiment.as_deref(), &args.shared)?;
-        let dir = fresh_dir(&experiment, &args.shared, &name(&experiment), console)?;
-        return Ok((experiment, dir));
+        let name = name(&experiment);
+        return fresh(experiment, &args.shared, name, console);
     };
     let dir = RunDir::open(resume)?;
-    let experiment = dir.read_experiment().context(|| format!("resuming {}", resume.display()))?;
-    let mut experiment = experiment;
+    let mut experiment = dir.read_experiment().context(|| format!("resuming {}", resume.display()))?;
     if let Some(data_dir) = &args.shared.data_dir {
         experiment.data.dir = Some(data_dir.clone());
     }
     experiment.check()?;
-    started(&experiment, &dir, &name(&experiment), true, console);
-    Ok((experiment, dir))
+    let name = name(&experiment);
+    Ok(Opened { experiment, dir, name, resumed: true })
 }
 
 /// Settings, a fresh run directory and the saved network.
-pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Experiment, RunDir, Network)> {
+pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Opened, Network)> {
     let network = read_model(&args.model)?;
     let experiment = load(args.experiment.as_deref(), &args.shared)?;
-    let dir = fresh_dir(&experiment, &args.shared, &format!("{}-{command}", experiment.name), console)?;
-    Ok((experiment, dir, network))
+    let name = format!("{}-{command}", experiment.name);
+    Ok((fresh(experiment, &args.shared, name, console)?, network))
 }
 
 /// A saved network.
@@ -62,24 +61,12 @@ fn load(file: Option<&Path>, shared: &Shared) -> Result<Experiment> {
     })
 }
 
-fn fresh_dir(experiment: &Experiment, shared: &Shared, name: &str, console: &Console<'_>) -> Result<RunDir> {
+fn fresh(experiment: Experiment, shared: &Shared, name: String, console: &Console<'_>) -> Result<Opened> {
     let dir = match &shared.out {
         Some(path) => RunDir::create(path)?,
-        None => RunDir::create_numbered(Path::new("runs"), name)?,
+        None => RunDir::create_numbered(Path::new("runs"), &name)?,
     };
-    dir.write_experiment(experiment)?;
-    dir.write_provenance(experiment, console.arguments)?;
-    started(experiment, &dir, name, false, console);
-    Ok(dir)
-}
-
-fn started(experiment: &Experiment, dir: &RunDir, name: &str, resumed: bool, console: &Console<'_>) {
-    console.events.send(Event::RunStarted {
-        name: name.into(),
-        directory: dir.path().to_owned(),
-        seed: experiment.seed,
-        version: env!("CARGO_PKG_VERSION").into(),
-        threads: rayon::current_num_threads(),
-        resumed,
-    });
+    dir.write_experiment(&experiment)?;
+    dir.write_provenance(&experiment, console.arguments)?;
+    Ok(Opened { experiment, dir, name, resumed: false })
 }

@@ -8,14 +8,14 @@ use std::time::Instant;
 use super::Console;
 use super::open::open_model;
 use crate::cli::PruneArgs;
-use crate::pipeline::{Session, SessionPlan};
+use crate::pipeline::Session;
 
 /// Prunes once to the asked ratio, without fine-tuning, and attacks the result.
 pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
     let given = args.sensitivity.as_deref().map(read_sensitivity).transpose()?;
-    let (experiment, dir, network) = open_model(&args.model, "prune", console)?;
-    let session = Session::open(experiment, &dir, SessionPlan { stages: 3 }, console.events, console.watcher)?;
+    let (opened, network) = open_model(&args.model, "prune", console)?;
+    let session = Session::open(opened, 3, console.events, console.watcher)?;
     session.check_fits(&network)?;
     let mut variant = session.experiment.variants().swap_remove(0);
     variant.prune.rounds = 1;

@@ -7,15 +7,15 @@ use super::Console;
 use super::open::open_run;
 use crate::cli::RunArgs;
 use crate::experiment::{Experiment, PluginChoice};
-use crate::pipeline::{Session, SessionPlan};
+use crate::pipeline::Session;
 use crate::results::Row;
 
 /// Trains, measures, prunes, fine-tunes, attacks and compares.
 pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
-    let (experiment, dir) = open_run(args, |experiment| experiment.name.clone(), console)?;
-    let plan = SessionPlan { stages: count_stages(&experiment)? };
-    let session = Session::open(experiment, &dir, plan, console.events, console.watcher)?;
+    let opened = open_run(args, |experiment| experiment.name.clone(), console)?;
+    let stages = count_stages(&opened.experiment)?;
+    let session = Session::open(opened, stages, console.events, console.watcher)?;
     let mut rows: Vec<Row> = Vec::new();
 
     if session.experiment.standard_baseline {

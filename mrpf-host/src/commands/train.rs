@@ -6,13 +6,13 @@ use std::time::Instant;
 use super::Console;
 use super::open::open_run;
 use crate::cli::RunArgs;
-use crate::pipeline::{Session, SessionPlan};
+use crate::pipeline::Session;
 
 /// Trains the dense network with the `pretrain` settings and attacks it.
 pub fn train(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
-    let (experiment, dir) = open_run(args, |experiment| format!("{}-train", experiment.name), console)?;
-    let session = Session::open(experiment, &dir, SessionPlan { stages: 2 }, console.events, console.watcher)?;
+    let opened = open_run(args, |experiment| format!("{}-train", experiment.name), console)?;
+    let session = Session::open(opened, 2, console.events, console.watcher)?;
     let settings = session.experiment.pretrain.clone();
     let (dense, training) = session.trained("train dense", "pretrain", &settings, || session.fresh_network())?;
     let row = session.dense_row("dense", &dense, &training)?;

@@ -8,7 +8,7 @@ use mrpf_api::numeric::loss;
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
-use super::signs::warning_signs;
+use super::signs::{IMAGES, warning_signs};
 use crate::experiment::EvaluateSettings;
 
 /// What became of one image.
@@ -119,6 +119,7 @@ pub fn evaluate(cx: &CallContext<'_>, network: &Network, test: &ImageSet, settin
         outcomes,
         warnings: Vec::new(),
     };
-    evaluation.warnings = warning_signs(cx, &frozen, test, settings, &evaluation)?;
+    let first = test.batch(&indices[..images.min(IMAGES)], network.dtype(), network.device())?;
+    evaluation.warnings = warning_signs(cx, &frozen, &first, settings, &evaluation)?;
     Ok(evaluation)
 }

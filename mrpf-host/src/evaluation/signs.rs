@@ -3,7 +3,7 @@
 use mrpf_api::Result;
 use mrpf_api::attack::{Ascent, Attack, Start, ThreatModel};
 use mrpf_api::context::CallContext;
-use mrpf_api::data::ImageSet;
+use mrpf_api::data::Batch;
 use mrpf_api::fraction::Fraction;
 use mrpf_api::network::{Classifier, FrozenNetwork};
 use mrpf_api::numeric::loss;
@@ -13,21 +13,19 @@ use super::robustness::Evaluation;
 use crate::experiment::EvaluateSettings;
 
 /// How many images the signs are looked for on.
-const IMAGES: usize = 128;
+pub(super) const IMAGES: usize = 128;
 
-/// Looks for signs of false robustness on the first images; each sign that shows is one sentence.
+/// Looks for signs of false robustness on the first images, `batch`; each sign that shows is one sentence.
 ///
 /// Looked for: images whose input gradient vanishes, epsilon 0 that differs from clean, and random noise that breaks as much as
 /// the attacks.
 pub fn warning_signs(
     cx: &CallContext<'_>,
     frozen: &FrozenNetwork,
-    test: &ImageSet,
+    batch: &Batch,
     settings: &EvaluateSettings,
     evaluation: &Evaluation,
 ) -> Result<Vec<String>> {
-    let indices: Vec<usize> = (0..evaluation.images.min(IMAGES)).collect();
-    let batch = test.batch(&indices, DType::F32, &mrpf_api::candle_core::Device::Cpu)?;
     let mut signs = Vec::new();
 
     let labels = batch.labels.clone();
@@ -35,7 +33,7 @@ pub fn warning_signs(
     let largest = gradient.abs()?.flatten_from(1)?.max(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
     let vanished = largest.iter().filter(|&&value| value == 0.0).count();
     if vanished > 0 {
-        let share = 100.0 * vanished as f64 / indices.len() as f64;
+        let share = 100.0 * vanished as f64 / batch.len() as f64;
         signs.push(format!("the input gradient is exactly zero for {share:.0} % of the images: attacks that follow it see nothing"));
     }
 
@@ -43,7 +41,7 @@ pub fn warning_signs(
     let nowhere = ThreatModel { epsilon: Fraction::from(0.0), ..settings.threat.clone() };
     for choice in &settings.attacks {
         let attack = choice.make::<dyn Attack>()?;
-        let outcome = attack.attack(&cx.child("epsilon-0"), frozen, &nowhere, &batch)?;
+        let outcome = attack.attack(&cx.child("epsilon-0"), frozen, &nowhere, batch)?;
         let differs = outcome.broken.iter().zip(&clean).filter(|(broken, clean)| *broken == *clean).count();
         if differs > 0 {
             signs.push(format!("attack `{}` at epsilon 0 changes the outcome of {differs} images, expected none", choice.name));
@@ -51,9 +49,9 @@ pub fn warning_signs(
     }
 
     let ascent = Ascent { threat: settings.threat.clone(), step_size: 0.0, steps: 0, start: Start::Uniform };
-    let noisy = ascent.starting_images(&cx.child("noise"), &batch)?;
+    let noisy = ascent.starting_images(&cx.child("noise"), batch)?;
     let survives_noise = loss::correct(&frozen.logits(&noisy)?, &labels)?.iter().filter(|&&right| right).count();
-    let survives_attacks = evaluation.outcomes[..indices.len()].iter().filter(|outcome| outcome.survives.iter().all(|&yes| yes)).count();
+    let survives_attacks = evaluation.outcomes[..batch.len()].iter().filter(|outcome| outcome.survives.iter().all(|&yes| yes)).count();
     let right = clean.iter().filter(|&&right| right).count();
     if survives_noise <= survives_attacks && survives_attacks < right {
         signs.push(format!(

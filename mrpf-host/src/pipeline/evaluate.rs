@@ -5,7 +5,7 @@ use mrpf_api::network::Network;
 
 use super::session::Session;
 use crate::evaluation::{Evaluation, evaluate};
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::experiment::EvaluateSettings;
 
 impl Session<'_> {
@@ -25,7 +25,7 @@ impl Session<'_> {
 
     fn tell(&self, row: &str, when: &str, evaluation: &Evaluation) {
         let attacks: Vec<&str> = evaluation.attacks.iter().map(|attack| attack.name.as_str()).collect();
-        self.events.send(Event::Evaluated {
+        self.send(Event::Evaluated {
             row: row.into(),
             when: when.into(),
             attack: attacks.join("+"),
@@ -35,7 +35,7 @@ impl Session<'_> {
         });
         if when == "final" {
             for message in &evaluation.warnings {
-                self.events.send(Event::Warning { about: row.into(), message: message.clone() });
+                self.send(Event::Warning { about: row.into(), message: message.clone() });
             }
         }
     }

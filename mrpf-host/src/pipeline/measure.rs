@@ -5,7 +5,7 @@ use mrpf_api::sensitivity::{ModuleSensitivity, SensitivityMetric};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 
 use super::session::Session;
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::experiment::PluginChoice;
 
 impl Session<'_> {
@@ -24,7 +24,7 @@ impl Session<'_> {
             check(network, &modules).context(about)?;
             self.dir.write_sensitivity(label, &modules)?;
             let shown = modules.iter().map(|module| (module.module.clone(), module.value)).collect();
-            self.events.send(Event::SensitivityMeasured { metric: metric.name.clone(), modules: shown });
+            self.send(Event::SensitivityMeasured { metric: metric.name.clone(), modules: shown });
             Ok((modules, false))
         })
     }

@@ -7,7 +7,6 @@ mod session;
 mod train;
 mod variant;
 
-pub use finish::dense_row;
-pub use session::{Session, SessionPlan};
+pub use session::{Opened, Session};
 pub use train::TrainedRecord;
-pub use variant::PrunedRow;
+pub use variant::{Finished, PrunedRow};

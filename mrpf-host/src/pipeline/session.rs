@@ -13,62 +13,82 @@ use std::time::Instant;
 
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
+use crate::output::{Both, MetricsFile};
 use crate::run_dir::RunDir;
 use crate::training::Split;
 
-/// How many stages a command goes through, for the numbers beside their names.
-#[derive(Debug, Clone, Copy)]
-pub struct SessionPlan {
-    /// Stages in all.
-    pub stages: usize,
+/// A run directory with the settings that it was opened with.
+#[derive(Debug)]
+pub struct Opened {
+    /// The settings.
+    pub experiment: Experiment,
+    /// Where results go.
+    pub dir: RunDir,
+    /// What is run, for the first line.
+    pub name: String,
+    /// Whether an earlier run is continued.
+    pub resumed: bool,
 }
 
-/// A run in progress.
+/// A run in progress. Events sent to it go to the console and into the run's `metrics.jsonl`.
 pub struct Session<'a> {
     /// The settings.
     pub experiment: Experiment,
     /// Where results go.
-    pub dir: &'a RunDir,
+    pub dir: RunDir,
     /// The images.
     pub data: LoadedData,
     /// Which training images are trained on.
     pub split: Split,
-    /// Told what happens.
-    pub events: &'a dyn EventSink,
     /// Progress inside a call, and the wish to stop.
     pub watcher: &'a dyn Watcher,
     /// Randomness.
     pub streams: Streams,
-    plan: SessionPlan,
+    console: &'a dyn EventSink,
+    metrics: MetricsFile,
+    stages: usize,
     stage: AtomicUsize,
 }
 
+impl EventSink for Session<'_> {
+    fn send(&self, event: Event) {
+        self.metrics.send(event.clone());
+        self.console.send(event);
+    }
+}
+
 impl<'a> Session<'a> {
-    /// Loads the data and sets out.
+    /// Loads the data and sets out; `stages` is how many stages there will be, for the numbers beside their names.
     ///
     /// # Errors
     /// [`ErrorKind::Data`] if the data cannot be loaded or is too small for the held-out share.
-    pub fn open(
-        experiment: Experiment,
-        dir: &'a RunDir,
-        plan: SessionPlan,
-        events: &'a dyn EventSink,
-        watcher: &'a dyn Watcher,
-    ) -> Result<Self> {
-        let name = &experiment.data.name.name;
-        let about = || format!("data set `{name}`");
+    pub fn open(opened: Opened, stages: usize, console: &'a dyn EventSink, watcher: &'a dyn Watcher) -> Result<Self> {
+        let Opened { experiment, dir, name, resumed } = opened;
+        let metrics = MetricsFile::open(&dir.metrics())?;
+        let started = Event::RunStarted {
+            name,
+            directory: dir.path().to_owned(),
+            seed: experiment.seed,
+            version: env!("CARGO_PKG_VERSION").into(),
+            threads: mrpf_api::rayon::current_num_threads(),
+            resumed,
+        };
+        Both(&metrics, console).send(started);
+        let set = &experiment.data.name.name;
+        let about = || format!("data set `{set}`");
         let data = experiment.data.name.make::<dyn DataSource>()?.load(experiment.data.dir.as_deref()).context(about)?;
         let streams = Streams::new(experiment.seed);
         let split = Split::new(&data, experiment.data.holdout, experiment.data.train_images, &streams.child("holdout"))?;
-        events.send(Event::DataLoaded {
-            name: name.clone(),
+        let loaded = Event::DataLoaded {
+            name: set.clone(),
             train: split.train.len(),
             holdout: split.holdout.len(),
             test: data.test.len(),
             shape: data.shape().dims(),
             classes: data.classes(),
-        });
-        Ok(Self { experiment, dir, data, split, events, watcher, streams, plan, stage: AtomicUsize::new(0) })
+        };
+        Both(&metrics, console).send(loaded);
+        Ok(Self { experiment, dir, data, split, watcher, streams, console, metrics, stages, stage: AtomicUsize::new(0) })
     }
 
     /// The declared network, with fresh weights from the seed.
@@ -76,7 +96,7 @@ impl<'a> Session<'a> {
         let network = Network::initialise(self.declare()?, &self.streams.child("initialise"), DType::F32, &Device::Cpu)?;
         let Cost { params, macs, .. } = cost(network.declaration())?;
         let architecture = self.experiment.network.architecture.name.clone();
-        self.events.send(Event::NetworkBuilt { architecture, params, macs });
+        self.send(Event::NetworkBuilt { architecture, params, macs });
         Ok(network)
     }
 
@@ -118,11 +138,11 @@ impl<'a> Session<'a> {
     /// Runs one stage: announces it, and says how long it took. `work` returns its result and whether it was there already.
     pub fn stage<T>(&self, name: &str, work: impl FnOnce() -> Result<(T, bool)>) -> Result<T> {
         let number = self.stage.fetch_add(1, Ordering::Relaxed) + 1;
-        self.events.send(Event::StageStarted { stage: name.into(), number, of: self.plan.stages.max(number) });
+        self.send(Event::StageStarted { stage: name.into(), number, of: self.stages.max(number) });
         let start = Instant::now();
         let (result, reused) = work().context(|| name.to_owned())?;
         let seconds = start.elapsed().as_secs_f64();
-        self.events.send(Event::StageFinished { stage: name.into(), seconds, reused });
+        self.send(Event::StageFinished { stage: name.into(), seconds, reused });
         Ok(result)
     }
 }

@@ -50,7 +50,7 @@ impl Session<'_> {
                 settings,
                 streams: self.streams.child(streams),
                 checkpoint: Some(&checkpoint),
-                events: self.events,
+                events: self,
                 watcher: self.watcher,
             };
             let trained = train(job)?;

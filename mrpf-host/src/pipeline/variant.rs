@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::session::Session;
 use super::train::TrainedRecord;
-use crate::event::Event;
+use crate::event::{Event, EventSink};
 use crate::experiment::Variant;
 use crate::pruning::{PruneRecord, PruneStep, prune_step, rounds};
 
@@ -95,7 +95,7 @@ impl Session<'_> {
 
     /// Tells what was cut.
     pub fn announce(&self, variant: &Variant, pruned: &PrunedRow, record: &PruneRecord) {
-        self.events.send(Event::Pruned {
+        self.send(Event::Pruned {
             row: variant.name.clone(),
             budget: variant.prune.budget.name().into(),
             ratio_asked: record.ratio_asked,

@@ -4,21 +4,19 @@ use mrpf_api::context::Watcher;
 use mrpf_api::data::LoadedData;
 use mrpf_api::network::Network;
 use mrpf_api::random::Streams;
-use mrpf_api::Result;
+use mrpf_api::trainer::AdversarialTrainer;
+use mrpf_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
+use std::time::Instant;
 
-use super::settings::TrainingSettings;
-use crate::event::EventSink;
-
-/// Which training images are trained on, and which only choose the best epoch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
-    /// Indices of the images trained on.
-    pub train: Vec<usize>,
-    /// Indices of the held-out images, class-balanced.
-    pub holdout: Vec<usize>,
-}
+use super::checkpoint::State;
+use super::epoch::train_epoch;
+use super::holdout::Split;
+use super::settings::{Select, TrainingSettings};
+use super::sgd::Sgd;
+use super::validate::validate;
+use crate::event::{Event, EventSink};
 
 /// A training stage to be done.
 pub struct TrainingJob<'a> {
@@ -53,10 +51,10 @@ pub struct EpochRecord {
     pub loss: f64,
     /// Share of the images trained on that were classified rightly while training.
     pub train_accuracy: f64,
-    /// Clean accuracy on the held-out images.
-    pub holdout_clean: f64,
-    /// Accuracy under the validation attack on the held-out images.
-    pub holdout_robust: f64,
+    /// Clean accuracy on the held-out images, if any are held out.
+    pub holdout_clean: Option<f64>,
+    /// Accuracy under the validation attack on the held-out images, if any are held out.
+    pub holdout_robust: Option<f64>,
 }
 
 /// A trained network.
@@ -73,8 +71,85 @@ pub struct Trained {
 /// Trains.
 ///
 /// # Errors
-/// [`mrpf_api::ErrorKind::Interrupted`] after the state of the last whole epoch has been saved;
-/// [`mrpf_api::ErrorKind::Numeric`] if the loss is not finite or a parameter gets no gradient, naming the step or the parameter.
+/// [`ErrorKind::Interrupted`] after the state of the last whole epoch has been saved; [`ErrorKind::Numeric`] if the loss is not
+/// finite or a parameter gets no gradient, naming the step or the parameter.
 pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
-    Ok(Trained { network: job.network, history: Vec::new(), chosen_epoch: 0 })
+    let network = &job.network;
+    let mut trainer = job.settings.trainer.make::<dyn AdversarialTrainer>()?;
+    let mut sgd = Sgd::new(job.settings);
+    let mut state = State::default();
+    if let Some(found) = job.checkpoint.map(|path| State::load(path, &job)).transpose()?.flatten() {
+        network.set_parameters(&found.parameters)?;
+        network.set_statistics(found.statistics.clone())?;
+        sgd.velocity.clone_from(&found.velocity);
+        trainer.restore(found.trainer.clone())?;
+        state = found;
+    }
+    for epoch in state.progress.history.len()..job.settings.epochs {
+        let start = Instant::now();
+        let figures = train_epoch(&job, network, trainer.as_mut(), &mut sgd, epoch).map_err(|error| kept(&job, epoch, error))?;
+        let holdout = validate(&job, network).map_err(|error| kept(&job, epoch, error))?;
+        let record = EpochRecord {
+            epoch: epoch + 1,
+            learning_rate: figures.learning_rate,
+            loss: figures.loss,
+            train_accuracy: figures.accuracy,
+            holdout_clean: holdout.map(|[clean, _]| clean),
+            holdout_robust: holdout.map(|[_, robust]| robust),
+        };
+        let best = is_best(&state.progress.history, &record);
+        state.parameters = network.snapshot()?;
+        state.statistics = network.statistics();
+        state.velocity.clone_from(&sgd.velocity);
+        state.trainer = trainer.state();
+        state.progress.history.push(record.clone());
+        if best || job.settings.select == Select::Last {
+            state.progress.best_epoch = epoch + 1;
+            state.best_parameters.clone_from(&state.parameters);
+            state.best_statistics.clone_from(&state.statistics);
+        }
+        if let Some(path) = job.checkpoint {
+            state.save(path, &job)?;
+        }
+        job.events.send(Event::Epoch {
+            stage: job.stage.into(),
+            epoch: epoch + 1,
+            epochs: job.settings.epochs,
+            learning_rate: record.learning_rate,
+            loss: record.loss,
+            train_accuracy: record.train_accuracy,
+            holdout_clean: record.holdout_clean,
+            holdout_robust: record.holdout_robust,
+            images_per_s: figures.images_per_s,
+            seconds: start.elapsed().as_secs_f64(),
+            best,
+        });
+    }
+    if state.progress.best_epoch > 0 {
+        network.set_parameters(&state.best_parameters)?;
+        network.set_statistics(state.best_statistics)?;
+    }
+    Ok(Trained { network: job.network, history: state.progress.history, chosen_epoch: state.progress.best_epoch })
+}
+
+/// The highest robust accuracy on held-out images so far, then the highest clean one; of equals the later. Without held-out
+/// images the last epoch is the best.
+fn is_best(history: &[EpochRecord], record: &EpochRecord) -> bool {
+    let key = |record: &EpochRecord| (record.holdout_robust.unwrap_or(0.0), record.holdout_clean.unwrap_or(0.0));
+    let (robust, clean) = key(record);
+    history.iter().map(key).all(|(other_robust, other_clean)| (robust, clean) >= (other_robust, other_clean))
+}
+
+/// Says what is kept when training is stopped in the middle.
+fn kept(job: &TrainingJob<'_>, epoch: usize, error: Error) -> Error {
+    match (error.kind(), job.checkpoint, epoch) {
+        (ErrorKind::Interrupted, Some(_), 0) => {
+            Error::new(ErrorKind::Interrupted, "stopped on request before the first epoch was complete")
+        }
+        (ErrorKind::Interrupted, Some(path), epoch) => {
+            let message = format!("stopped on request; epoch {epoch} of {} is kept in {}", job.settings.epochs, path.display());
+            Error::new(ErrorKind::Interrupted, message)
+        }
+        _ => error,
+    }
 }

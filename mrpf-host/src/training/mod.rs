@@ -1,7 +1,21 @@
 //! Training: epochs of an adversarial trainer with SGD, the best epoch chosen on held-out training images.
 
+mod augment;
+mod check;
+mod checkpoint;
+mod epoch;
+mod holdout;
 mod job;
+mod learning_rate;
 mod settings;
+mod sgd;
+mod validate;
 
-pub use job::{EpochRecord, Split, Trained, TrainingJob, train};
+pub use augment::augment;
+pub use holdout::Split;
+pub use job::{EpochRecord, Trained, TrainingJob, train};
 pub use settings::{Augment, Decay, Flip, LearningRate, Padding, Select, TrainingSettings, Validation};
+pub use sgd::Sgd;
+
+#[cfg(test)]
+mod tests;

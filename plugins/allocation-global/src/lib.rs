@@ -1,1 +1,113 @@
-//! Allocation by global ranking.
+//! Allocation `global`: all channels of all groups compete.
+
+use mrpf_api::prelude::*;
+
+/// Settings of `global`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "mrpf_api::serde", default)]
+#[schemars(crate = "mrpf_api::schemars")]
+pub struct GlobalSettings {
+    /// What a group's scores are divided by, so that groups with large weights do not win by their size.
+    pub normalise: Normaliser,
+    /// Largest share of a group that may go, in (0, 1].
+    pub max_ratio: f64,
+}
+
+/// What a group's scores are divided by.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "mrpf_api::serde", rename_all = "kebab-case")]
+#[schemars(crate = "mrpf_api::schemars")]
+pub enum Normaliser {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// The largest.
+    Max,
+    /// Nothing.
+    None,
+}
+
+impl Default for GlobalSettings {
+    fn default() -> Self {
+        Self { normalise: Normaliser::Mean, max_ratio: 0.9 }
+    }
+}
+
+register_plugin! {
+    kind: Allocation,
+    name: "global",
+    summary: "ranks the channels of all groups together and removes the lowest until the budget is met",
+    source: "Liu et al. 2017, Network Slimming, arXiv 1708.06519; normalised as in Torch-Pruning (Fang et al. 2023, arXiv 2301.12900)",
+    settings: GlobalSettings,
+    make: |settings| Ok(Box::new(Global::new(settings)?)),
+}
+
+struct Global(GlobalSettings);
+
+impl Global {
+    fn new(settings: GlobalSettings) -> Result<Self> {
+        if !(settings.max_ratio > 0.0 && settings.max_ratio <= 1.0) {
+            let message = format!("max_ratio {}, expected a share above 0 and at most 1", settings.max_ratio);
+            return Err(Error::new(ErrorKind::Settings, message));
+        }
+        Ok(Self(settings))
+    }
+
+    /// The groups of the channels that may go, the lowest score first; equal scores in the order of groups and channels.
+    fn order(&self, request: &AllocationRequest<'_>) -> Vec<usize> {
+        let mut ranked: Vec<(f64, usize)> = Vec::new();
+        for (at, (group, scores)) in request.problem.groups().iter().zip(request.scores).enumerate() {
+            if group.frozen.is_some() || scores.is_empty() {
+                continue;
+            }
+            let scale = match self.0.normalise {
+                Normaliser::Mean => scores.iter().sum::<f64>() / scores.len() as f64,
+                Normaliser::Max => scores.iter().copied().fold(0.0, f64::max),
+                Normaliser::None => 1.0,
+            };
+            let scale = if scale > 0.0 { scale } else { 1.0 };
+            let mut sorted = scores.clone();
+            sorted.sort_by(f64::total_cmp);
+            let most = (group.channels as f64 * self.0.max_ratio).floor() as usize;
+            ranked.extend(sorted.into_iter().take(most).map(|score| (score / scale, at)));
+        }
+        ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        ranked.into_iter().map(|(_, group)| group).collect()
+    }
+}
+
+impl Allocation for Global {
+    fn allocate(&self, request: &AllocationRequest<'_>) -> Result<Solution> {
+        let (groups, order) = (request.problem.groups(), self.order(request));
+        request.problem.solve(&|strength| {
+            let mut gone = vec![0usize; groups.len()];
+            let count = (order.len() as f64 * strength).round() as usize;
+            order[..count].iter().for_each(|&group| gone[group] += 1);
+            gone.iter().zip(groups).map(|(&gone, group)| gone as f64 / group.channels.max(1) as f64).collect()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mrpf_api::coupling::{channel_groups, cost};
+
+    #[test]
+    fn the_lowest_scores_go_wherever_they_are() -> Result<()> {
+        let mut net = Builder::new("test", ImageShape { channels: 3, height: 8, width: 8 }, 10);
+        net.conv("a", 20, ConvGeometry::same3(), false).conv("b", 20, ConvGeometry::same3(), false);
+        net.global_avg_pool("pool").linear("out", 10);
+        let declaration = net.finish()?;
+        let groups = channel_groups(&declaration)?;
+        let problem = BudgetProblem::new(&declaration, &groups, BudgetKind::Channels, &cost(&declaration)?, 0.25)?;
+        let low_in_b: Vec<f64> = (0..20).map(|i| if i < 10 { 0.1 } else { 1.0 }).collect();
+        let scores = [vec![1.0; 20], low_in_b, Vec::new()];
+        let request = AllocationRequest { problem: &problem, sensitivities: &[], scores: &scores };
+        for normalise in [Normaliser::Mean, Normaliser::Max, Normaliser::None] {
+            let solution = Global::new(GlobalSettings { normalise, max_ratio: 0.9 })?.allocate(&request)?;
+            assert_eq!(solution.keep, [20, 10, 10], "{normalise:?}");
+        }
+        Ok(())
+    }
+}

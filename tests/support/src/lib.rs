@@ -1,1 +1,120 @@
-//! What the tests of several crates share: recorded reference fixtures.
+//! What the tests of several crates share: fixtures recorded from reference implementations.
+//!
+//! `tests/fixtures/README.md` lists the files and their tensors; `generate.py` beside it made them.
+
+use candle_core::{DType, Device, Tensor};
+use mrpf_api::candle_core;
+use mrpf_api::prelude::*;
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The tensors of one fixture file.
+pub struct Fixture(HashMap<String, Tensor>);
+
+impl Fixture {
+    /// Reads `tests/fixtures/<name>.safetensors`.
+    pub fn load(name: &str) -> Result<Self> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(format!("{name}.safetensors"));
+        Ok(Self(candle_core::safetensors::load(path, &Device::Cpu)?))
+    }
+
+    /// The tensor of that name.
+    pub fn tensor(&self, name: &str) -> Result<&Tensor> {
+        let known = self.0.keys().map(String::as_str);
+        self.0.get(name).ok_or_else(|| Error::unknown_name("recorded tensor", name, known))
+    }
+
+    /// A scalar.
+    pub fn number(&self, name: &str) -> Result<f64> {
+        Ok(self.tensor(name)?.to_dtype(DType::F64)?.to_scalar()?)
+    }
+
+    /// Whole numbers of any shape.
+    pub fn integers(&self, name: &str) -> Result<Vec<usize>> {
+        Ok(self.tensor(name)?.flatten_all()?.to_vec1::<i64>()?.into_iter().map(|value| value as usize).collect())
+    }
+
+    /// All tensors whose names begin with `<prefix>.`, without it.
+    pub fn family(&self, prefix: &str) -> Weights {
+        let of_family = |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned(), tensor.clone()));
+        self.0.iter().filter_map(of_family).collect()
+    }
+
+    /// `images` and `labels` as a batch.
+    pub fn batch(&self) -> Result<Batch> {
+        let images = self.tensor("images")?.clone();
+        let indices = (0..images.dim(0)?).collect();
+        Ok(Batch { images, labels: self.tensor("labels")?.to_dtype(DType::U32)?, indices })
+    }
+
+    /// The recorded parameters and statistics in a network of the given declaration, in f64.
+    pub fn network(&self, declaration: Declaration) -> Result<Network> {
+        Network::from_tensors(declaration, self.family("parameters"), self.family("statistics"))
+    }
+}
+
+const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
+const STD: [f64; 3] = [0.2470, 0.2435, 0.2616];
+const IMAGE: ImageShape = ImageShape { channels: 3, height: 8, width: 8 };
+
+/// The recorded ResNet-8 with the batch that it was recorded with.
+pub fn resnet8() -> Result<(Network, Batch)> {
+    let recorded = Fixture::load("resnet8")?;
+    Ok((recorded.network(resnet8_declaration()?)?, recorded.batch()?))
+}
+
+/// The recorded small VGG with the batch that it was recorded with.
+pub fn vgg_tiny() -> Result<(Network, Batch)> {
+    let recorded = Fixture::load("vgg_tiny")?;
+    let mut net = Builder::new("vgg-tiny", IMAGE, 10);
+    net.normalize("normalize", &MEAN, &STD);
+    net.conv("features.0", 6, ConvGeometry::same3(), true).batch_norm("features.1").relu("features.2");
+    net.max_pool("features.3", PoolGeometry::square(2));
+    net.conv("features.4", 8, ConvGeometry::same3(), true).batch_norm("features.5").relu("features.6");
+    net.conv("features.7", 8, ConvGeometry::same3(), true).batch_norm("features.8").relu("features.9");
+    net.max_pool("features.10", PoolGeometry::square(2)).flatten("flatten").linear("classifier", 10);
+    Ok((recorded.network(net.finish()?)?, recorded.batch()?))
+}
+
+/// Written out here, and not taken from the architecture plugin, so that the plugin is no part of what the fixtures prove.
+fn resnet8_declaration() -> Result<Declaration> {
+    let mut net = Builder::new("resnet", IMAGE, 10);
+    net.normalize("normalize", &MEAN, &STD);
+    net.conv("conv1", 4, ConvGeometry::same3(), false).batch_norm("bn1").relu("relu1");
+    for (name, width, stride) in [("layer1.0", 4, 1), ("layer2.0", 8, 2), ("layer3.0", 16, 2)] {
+        let of_block = |part: &str| format!("{name}.{part}");
+        let input = net.current();
+        net.conv(&of_block("conv1"), width, ConvGeometry::same3().stride(stride), false);
+        net.batch_norm(&of_block("bn1")).relu(&of_block("relu1"));
+        net.conv(&of_block("conv2"), width, ConvGeometry::same3(), false).batch_norm(&of_block("bn2"));
+        let mut shortcut = input.clone();
+        if stride > 1 {
+            net.from(&input).conv(&of_block("shortcut.0"), width, ConvGeometry::square(1).stride(stride), false);
+            net.batch_norm(&of_block("shortcut.1"));
+            shortcut = net.current();
+        }
+        let residual = of_block("bn2");
+        net.from(&residual).add(&of_block("add"), &shortcut).relu(&of_block("relu2"));
+    }
+    net.global_avg_pool("pool").linear("linear", 10);
+    net.finish()
+}
+
+/// The largest absolute difference between two tensors of one shape.
+pub fn largest_difference(a: &Tensor, b: &Tensor) -> Result<f64> {
+    assert_eq!(a.dims(), b.dims(), "shapes differ");
+    Ok((a.to_dtype(DType::F64)? - b.to_dtype(DType::F64)?)?.abs()?.flatten_all()?.max(0)?.to_scalar()?)
+}
+
+/// Asserts that two families of tensors agree.
+pub fn assert_family(what: &str, found: &Weights, expected: &Weights, tolerance: f64) -> Result<()> {
+    assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{what}");
+    for (name, tensor) in found {
+        let difference = largest_difference(tensor, &expected[name])?;
+        assert!(difference < tolerance, "{what} {name}: off by {difference:e}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Files are written beside and renamed, so that a reader sees the old or the new one, never half of it.
+
+use mrpf_api::{Error, ErrorKind, Result};
+use std::io::Write;
+use std::path::Path;
+
+/// Writes a whole file.
+///
+/// # Errors
+/// [`ErrorKind::Io`] with the path and the system's reason; whatever stood there before still does.
+pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        file.write_all(contents)?;
+        file.as_file().sync_all()?;
+        // Temporary files are private to their owner; results are as open as any other file.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        }
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    write().map_err(|error| failed("write", path, &error))
+}
+
+/// Reads a whole file; `None` if there is none.
+///
+/// # Errors
+/// [`ErrorKind::Io`] with the path and the system's reason.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed("read", path, &error)),
+    }
+}
+
+fn failed(doing: &str, path: &Path, error: &std::io::Error) -> Error {
+    let message = format!("cannot {doing} {}: {error}", path.display());
+    let failure = Error::new(ErrorKind::Io, message);
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => {
+            failure.hint("the disk is full; make room and go on with --resume, what was done so far is kept")
+        }
+        std::io::ErrorKind::PermissionDenied => failure.hint("choose a folder that you may write to with --out"),
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_the_old_file() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("deep/er/file.txt");
+        write_atomically(&path, b"old")?;
+        write_atomically(&path, b"new")?;
+        assert_eq!(read_if_there(&path)?.as_deref(), Some(b"new".as_slice()));
+        assert_eq!(std::fs::read_dir(path.parent().ok_or("no parent")?)?.count(), 1, "nothing is left beside it");
+        assert_eq!(read_if_there(&folder.path().join("none"))?, None);
+        // A file where a folder is needed.
+        let error = write_atomically(&path.join("below"), b"x").expect_err("a file is no folder");
+        assert!(error.to_string().contains("below"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_full_disk_is_named() {
+        let error = failed("write", Path::new("x"), &std::io::Error::from(std::io::ErrorKind::StorageFull));
+        assert!(error.hint_text().is_some_and(|hint| hint.starts_with("the disk is full")));
+    }
+}

@@ -1,0 +1,54 @@
+//! Ctrl-C: the first stops after the step in progress, the second at once.
+
+use mrpf_api::context::Watcher;
+use mrpf_api::{Error, ErrorKind, Result};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::event::{Event, EventSink};
+use crate::failure::exit_code;
+use crate::output::print_error;
+
+/// Whether the user asked to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// Listens for Ctrl-C and termination; called once by the program.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the system does not let it listen.
+    pub fn listen() -> Result<Self> {
+        let interrupt = Self::default();
+        let flag = interrupt.0.clone();
+        ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(exit_code(ErrorKind::Interrupted)));
+            }
+            print_error("stopping after this step; once more to stop at once");
+        })
+        .map_err(|error| Error::new(ErrorKind::Io, format!("cannot listen for Ctrl-C: {error}")))?;
+        Ok(interrupt)
+    }
+
+    /// A watcher that tells `events` of progress.
+    pub fn watcher<'a>(&self, events: &'a dyn EventSink) -> HostWatcher<'a> {
+        HostWatcher { interrupt: self.clone(), events }
+    }
+}
+
+/// Shows the progress of long calls and passes on the wish to stop.
+pub struct HostWatcher<'a> {
+    interrupt: Interrupt,
+    events: &'a dyn EventSink,
+}
+
+impl Watcher for HostWatcher<'_> {
+    fn progress(&self, what: &str, done: usize, total: usize) {
+        self.events.send(Event::Progress { what: what.into(), done, total, loss: None, accuracy: None, images_per_s: None });
+    }
+
+    fn interrupted(&self) -> bool {
+        self.interrupt.0.load(Ordering::SeqCst)
+    }
+}

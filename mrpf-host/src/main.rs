@@ -1,0 +1,42 @@
+//! The program `mrpf`.
+
+// The one place that names the shared library, so that host and run-time plugins see the same copy of mrpf-api and Candle.
+#[cfg(feature = "dynamic-plugins")]
+use mrpf_dylib as _;
+
+use clap::Parser;
+use mrpf_host::cli::Cli;
+use mrpf_host::commands::{Console, dispatch, shared};
+use mrpf_host::failure;
+use mrpf_host::interrupt::Interrupt;
+use mrpf_host::output::{self, Style};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let cli = Cli::parse();
+    let style = match shared(&cli.command) {
+        Some(shared) if shared.json => Style::JsonLines,
+        Some(shared) if shared.quiet => Style::Quiet,
+        _ => Style::detect(),
+    };
+    let sink = output::console(style);
+    match run(&cli, &arguments, sink.as_ref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            sink.close();
+            output::print_error(&failure::text(&error));
+            ExitCode::from(failure::exit_code(error.kind()))
+        }
+    }
+}
+
+fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_api::Result<()> {
+    if let Some(threads) = shared(&cli.command).and_then(|shared| shared.threads) {
+        mrpf_host::threads::limit(threads)?;
+    }
+    let interrupt = Interrupt::listen()?;
+    let watcher = interrupt.watcher(sink.events());
+    let console = Console { events: sink.events(), watcher: &watcher, print: &output::print_text, arguments };
+    dispatch(cli, &console)
+}

@@ -1,0 +1,122 @@
+//! Events as sentences for people.
+
+use crate::event::Event;
+
+/// The line for an event; `None` for progress, which is shown otherwise.
+pub(super) fn sentence(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::RunStarted { name, directory, seed, version, threads, resumed } => {
+            let how = if *resumed { "going on with" } else { "running" };
+            let plural = if *threads == 1 { "" } else { "s" };
+            format!("mrpf {version}: {how} `{name}` in {}, seed {seed}, {threads} thread{plural}", directory.display())
+        }
+        Event::DataLoaded { name, train, holdout, test, shape: [channels, height, width], classes } => format!(
+            "data `{name}`: {train} images to train on, {holdout} held out, {test} to test, {channels}x{height}x{width}, {classes} classes"
+        ),
+        Event::NetworkBuilt { architecture, params, macs } => {
+            format!("network `{architecture}`: {} parameters, {} MACs an image", count(*params), count(*macs))
+        }
+        Event::StageStarted { stage, number, of } => format!("[{number}/{of}] {stage}"),
+        Event::StageFinished { reused: true, .. } => "  done before, taken from the run directory".into(),
+        Event::StageFinished { seconds, .. } => format!("  done in {}", duration(*seconds)),
+        Event::Progress { .. } => return None,
+        Event::Epoch {
+            epoch, epochs, loss, train_accuracy, holdout_clean, holdout_robust, images_per_s, best, ..
+        } => {
+            let held = match (holdout_clean, holdout_robust) {
+                (Some(clean), Some(robust)) => format!("held-out {} clean, {} robust  ", percent(*clean), percent(*robust)),
+                _ => String::new(),
+            };
+            let mark = if *best { "  best so far" } else { "" };
+            let width = epochs.to_string().len();
+            format!(
+                "  epoch {epoch:>width$}/{epochs}  loss {loss:.3}  train {}  {held}{images_per_s:.0} images/s{mark}",
+                percent(*train_accuracy)
+            )
+        }
+        Event::SensitivityMeasured { metric, modules } => {
+            let longest = modules.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+            let lines = modules.iter().map(|(name, value)| format!("    {name:longest$}  {value:.4}"));
+            format!("  {metric} of each module (higher is more sensitive)\n{}", lines.collect::<Vec<_>>().join("\n"))
+        }
+        Event::Pruned {
+            budget, ratio_asked, ratio_achieved, macs_before, macs_after, params_before, params_after, shortfall, ..
+        } => {
+            let shortfall = shortfall.as_ref().map_or(String::new(), |why| format!("\n  note: {why}"));
+            format!(
+                "  {} of the {budget} asked to go, {} gone: {} MACs of {}, {} parameters of {}{shortfall}",
+                percent(*ratio_asked),
+                percent(*ratio_achieved),
+                count(*macs_after),
+                count(*macs_before),
+                count(*params_after),
+                count(*params_before)
+            )
+        }
+        Event::Evaluated { when, attack, images, clean_accuracy, robust_accuracy, .. } => {
+            let when = if when == "pruned" { "as cut" } else { "in the end" };
+            let (clean, robust) = (percent(*clean_accuracy), percent(*robust_accuracy));
+            format!("  {when}: {clean} clean, {robust} under {attack} ({images} images)")
+        }
+        Event::Warning { about, message } => format!("  warning: {about}: {message}"),
+        Event::Written { what, path } => format!("{what}: {}", path.display()),
+        Event::RunFinished { seconds, table } => format!("\n{table}\n\nfinished in {}", duration(*seconds)),
+    })
+}
+
+/// `12.3 M`, `456 k`, `789`.
+pub(crate) fn count(value: u64) -> String {
+    match value {
+        0..10_000 => value.to_string(),
+        10_000..1_000_000 => format!("{:.1} k", value as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.2} M", value as f64 / 1e6),
+        _ => format!("{:.2} G", value as f64 / 1e9),
+    }
+}
+
+/// `41.2 %` of a share.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
+
+/// `4.2 s`, `3 min 5 s`, `2 h 10 min`.
+pub(crate) fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..10 => format!("{seconds:.1} s"),
+        10..60 => format!("{whole} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_short_and_have_units() {
+        assert_eq!([count(9_999), count(77_850), count(40_813_184)], ["9999", "77.8 k", "40.81 M"]);
+        assert_eq!([duration(4.21), duration(185.0), duration(7800.0)], ["4.2 s", "3 min 5 s", "2 h 10 min"]);
+        assert_eq!(percent(0.41239), "41.2 %");
+    }
+
+    #[test]
+    fn an_epoch_reads_as_a_line() {
+        let event = Event::Epoch {
+            stage: "train dense".into(),
+            epoch: 3,
+            epochs: 20,
+            learning_rate: 0.1,
+            loss: 1.8234,
+            train_accuracy: 0.412,
+            holdout_clean: Some(0.52),
+            holdout_robust: Some(0.314),
+            images_per_s: 412.3,
+            seconds: 12.0,
+            best: true,
+        };
+        let expected = "  epoch  3/20  loss 1.823  train 41.2 %  held-out 52.0 % clean, 31.4 % robust  412 images/s  best so far";
+        assert_eq!(sentence(&event).as_deref(), Some(expected));
+    }
+}

@@ -1,0 +1,74 @@
+//! Progress bars and lines, for people at a terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::sync::Mutex;
+
+use super::ConsoleSink;
+use super::print::print_text;
+use super::sentence::{percent, sentence};
+use crate::event::{Event, EventSink};
+
+/// A bar for what is in progress, and lines above it for what has happened.
+#[derive(Default)]
+pub(super) struct Terminal {
+    bar: Mutex<Option<(String, ProgressBar)>>,
+}
+
+impl Terminal {
+    fn progress(&self, what: &str, done: usize, total: usize, message: String) {
+        let mut slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // A new task gets a new bar, so that its time left is its own; modules of one measurement share theirs.
+        let task = what.split_whitespace().next().unwrap_or_default();
+        let same = slot.as_ref().is_some_and(|(of, bar)| of == task && bar.length() == Some(total as u64) && bar.position() <= done as u64);
+        if !same {
+            if let Some((_, old)) = slot.take() {
+                old.finish_and_clear();
+            }
+            let bar = ProgressBar::new(total as u64);
+            let shape = "  {prefix}  {bar:28} {pos}/{len}  {msg}  {eta} left";
+            bar.set_style(ProgressStyle::with_template(shape).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            *slot = Some((task.to_owned(), bar));
+        }
+        if let Some((_, bar)) = slot.as_ref() {
+            bar.set_prefix(what.to_owned());
+            bar.set_message(message);
+            bar.set_position(done as u64);
+            if done >= total {
+                bar.finish_and_clear();
+            }
+        }
+    }
+}
+
+impl EventSink for Terminal {
+    fn send(&self, event: Event) {
+        if let Event::Progress { what, done, total, loss, accuracy, images_per_s } = &event {
+            let parts = [
+                loss.map(|loss| format!("loss {loss:.3}")),
+                accuracy.map(percent),
+                images_per_s.map(|rate| format!("{rate:.0} images/s")),
+            ];
+            let message = parts.into_iter().flatten().collect::<Vec<_>>().join("  ");
+            self.progress(what, *done, *total, message);
+            return;
+        }
+        let Some(line) = sentence(&event) else { return };
+        let slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match slot.as_ref() {
+            Some((_, bar)) if !bar.is_finished() => bar.suspend(|| print_text(&line)),
+            _ => print_text(&line),
+        }
+    }
+}
+
+impl ConsoleSink for Terminal {
+    fn events(&self) -> &dyn EventSink {
+        self
+    }
+
+    fn close(&self) {
+        if let Some((_, bar)) = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! From stages to rows of the comparison, and the files that a run ends with.
+
+use mrpf_api::Result;
+use mrpf_api::coupling::cost;
+use mrpf_api::network::Network;
+use std::path::Path;
+
+use super::session::Session;
+use super::train::TrainedRecord;
+use super::variant::Finished;
+use crate::evaluation::{Evaluation, Latency, measure_latency};
+use crate::event::{Event, EventSink};
+use crate::experiment::{EvaluateSettings, Variant};
+use crate::results::{Results, Row, comparison_table, report_markdown};
+
+impl Session<'_> {
+    /// Attacks a dense network and makes its row.
+    pub fn dense_row(&self, name: &str, network: &Network, training: &TrainedRecord) -> Result<Row> {
+        let settings = self.experiment.evaluate.clone();
+        let evaluation = self.stage(&format!("attack {name}"), || {
+            Ok((self.evaluated(name, name, "final", &settings, network)?, false))
+        })?;
+        let mut row = self.row(name, network, &evaluation)?;
+        row.trainer.clone_from(&training.trainer);
+        row.best_and_last_robust = training.best_and_last();
+        self.dir.write_network(name, network)?;
+        Ok(row)
+    }
+
+    /// Attacks a pruned network, before and after fine-tuning, and makes its row.
+    pub fn variant_row(&self, variant: &Variant, finished: &Finished) -> Result<Row> {
+        let (name, settings) = (&variant.name, self.experiment.evaluate.clone());
+        let (cut, evaluation) = self.stage(&format!("attack {name}"), || {
+            let cut = self.evaluated(&format!("{name} cut"), name, "pruned", &settings, &finished.cut)?;
+            Ok(((cut, self.evaluated(name, name, "final", &settings, &finished.network)?), false))
+        })?;
+        let mut row = self.row(name, &finished.network, &evaluation)?;
+        let sensitive = variant.needs_sensitivity()?;
+        row.sensitivity = sensitive.then(|| variant.prune.sensitivity.name.clone());
+        row.criterion = Some(variant.prune.criterion.name.clone());
+        row.allocation = Some(variant.prune.allocation.name.clone());
+        row.schedule = Some(variant.prune.schedule.name.clone());
+        row.trainer.clone_from(&variant.finetune.trainer.name);
+        row.ratio_asked = variant.prune.ratio;
+        if let Some(last) = finished.pruned.last() {
+            row.ratio_achieved = last.ratio_achieved;
+            row.shortfall.clone_from(&last.shortfall);
+        }
+        row.clean_accuracy_pruned = Some(cut.clean_accuracy());
+        row.robust_accuracy_pruned = Some(cut.robust_accuracy());
+        row.best_and_last_robust = finished.training.best_and_last();
+        self.dir.write_network(name, &finished.network)?;
+        Ok(row)
+    }
+
+    /// Attacks a network that lies in a file of its own and makes its row.
+    pub fn evaluated_row(&self, name: &str, model: &Path, network: &Network, settings: &EvaluateSettings) -> Result<Row> {
+        let evaluation = self.stage(&format!("attack {name}"), || {
+            Ok((self.evaluated(name, name, "final", settings, network)?, false))
+        })?;
+        let mut row = self.row(name, network, &evaluation)?;
+        row.model = model.display().to_string();
+        row.epsilon = settings.threat.epsilon.to_string();
+        Ok(row)
+    }
+
+    fn row(&self, name: &str, network: &Network, evaluation: &Evaluation) -> Result<Row> {
+        let cost = cost(network.declaration())?;
+        let mut row = Row::measured(name, &cost, evaluation);
+        row.budget = self.experiment.prune.budget.name().into();
+        row.seed = self.experiment.seed;
+        row.epsilon = self.experiment.evaluate.threat.epsilon.to_string();
+        row.model = self.dir.relative(&self.dir.network(name));
+        row.latency = Some(self.latency(name, network)?);
+        Ok(row)
+    }
+
+    /// Latency is the one figure that differs from run to run; it is kept apart from the results, which do not.
+    fn latency(&self, name: &str, network: &Network) -> Result<Latency> {
+        if let Some(latency) = self.dir.read_latency(name)? {
+            return Ok(latency);
+        }
+        let latency = measure_latency(network)?;
+        self.dir.write_latency(name, &latency)?;
+        Ok(latency)
+    }
+
+    /// Writes `results.json` and `report.md` with the rows so far.
+    pub fn write_results(&self, rows: &[Row]) -> Result<Results> {
+        let results = Results::new(&self.experiment, rows.to_vec());
+        self.dir.write_results(&results)?;
+        let report = report_markdown(&results, &self.experiment, &self.dir.read_sensitivities()?, &self.dir.read_plans()?)?;
+        self.dir.write_report(&report)?;
+        Ok(results)
+    }
+
+    /// Writes the final results and says where everything is.
+    pub fn finish(&self, rows: &[Row], seconds: f64) -> Result<()> {
+        let results = self.write_results(rows)?;
+        self.send(Event::Written { what: "results".into(), path: self.dir.results() });
+        self.send(Event::Written { what: "report".into(), path: self.dir.report() });
+        self.send(Event::RunFinished { seconds, table: comparison_table(&results) });
+        Ok(())
+    }
+}

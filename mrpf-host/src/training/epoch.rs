@@ -1,0 +1,129 @@
+//! One epoch in the order it happens.
+
+use mrpf_api::candle_core::DType;
+use mrpf_api::context::CallContext;
+use mrpf_api::network::{Network, Weights};
+use mrpf_api::numeric::loss;
+use mrpf_api::random::Streams;
+use mrpf_api::trainer::{AdversarialTrainer, TrainingStep};
+use mrpf_api::{Context, Error, ErrorKind, Result};
+use std::time::Instant;
+
+use super::augment::augment;
+use super::job::TrainingJob;
+use super::sgd::Sgd;
+use crate::event::Event;
+
+/// What one epoch gave.
+pub(super) struct EpochFigures {
+    /// Mean loss of the images.
+    pub loss: f64,
+    /// Share of the images trained on that were classified rightly.
+    pub accuracy: f64,
+    /// Learning rate of the last step.
+    pub learning_rate: f64,
+    /// Images a second.
+    pub images_per_s: f64,
+}
+
+/// Trains `network` for epoch `epoch` (from 0).
+pub(super) fn train_epoch(
+    job: &TrainingJob<'_>,
+    network: &Network,
+    trainer: &mut dyn AdversarialTrainer,
+    sgd: &mut Sgd,
+    epoch: usize,
+) -> Result<EpochFigures> {
+    let settings = job.settings;
+    let streams = job.streams.child("epoch").child(epoch);
+    let batches = shuffled_batches(&job.split.train, settings.batch, &streams);
+    let steps = batches.len() * settings.epochs;
+    let total: usize = batches.iter().map(Vec::len).sum();
+    let (mut done, mut loss_sum, mut right, mut learning_rate) = (0, 0.0, 0, 0.0);
+    let start = Instant::now();
+    for (at, indices) in batches.iter().enumerate() {
+        if job.watcher.interrupted() {
+            return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
+        }
+        let batch = job.data.train.batch(indices, network.dtype(), network.device())?;
+        let batch = augment(&batch, &settings.augment, job.data.mirror_keeps_class, &streams.child("augment"))?;
+        learning_rate = settings.learning_rate.at(epoch * batches.len() + at, steps);
+        for replay in 0..trainer.replays().max(1) {
+            let streams = streams.child("step").child(at).child(replay);
+            let cx = CallContext { streams, watcher: job.watcher };
+            let step = TrainingStep { cx, epoch, epochs: settings.epochs, label_smoothing: settings.label_smoothing };
+            let about = || format!("trainer `{}`, epoch {} step {}", settings.trainer.name, epoch + 1, at + 1);
+
+            let perturbation = trainer.perturb_weights(&step, network, &batch).context(about)?;
+            shift(network, perturbation.as_ref(), 1.0)?;
+            let result = trainer.loss(&step, network, &batch).context(about)?;
+            let value = result.loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+            if !value.is_finite() {
+                let message = format!("the loss is {value}");
+                let hint = "the training has diverged: lower learning_rate.peak, or set clip";
+                return Err(Error::new(ErrorKind::Numeric, message).hint(hint).context(about()));
+            }
+            let gradients = result.loss.backward()?;
+            trainer.after_backward(&step, &gradients).context(about)?;
+            shift(network, perturbation.as_ref(), -1.0)?;
+            sgd.step(network, &gradients, learning_rate).context(about)?;
+
+            if replay == 0 {
+                loss_sum += value * batch.len() as f64;
+                right += loss::correct(&result.logits, &batch.labels)?.iter().filter(|&&right| right).count();
+            }
+        }
+        done += batch.len();
+        job.events.send(Event::Progress {
+            what: format!("epoch {}/{}", epoch + 1, settings.epochs),
+            done,
+            total,
+            loss: Some(loss_sum / done as f64),
+            accuracy: Some(right as f64 / done as f64),
+            images_per_s: Some(done as f64 / start.elapsed().as_secs_f64().max(1e-9)),
+        });
+    }
+    let seen = done.max(1) as f64;
+    let images_per_s = seen / start.elapsed().as_secs_f64().max(1e-9);
+    Ok(EpochFigures { loss: loss_sum / seen, accuracy: right as f64 / seen, learning_rate, images_per_s })
+}
+
+/// The images in a new order, in batches. A last batch of one image joins the one before: batch norm needs two.
+fn shuffled_batches(images: &[usize], batch: usize, streams: &Streams) -> Vec<Vec<usize>> {
+    let mut order = images.to_vec();
+    streams.child("shuffle").stream().shuffle(&mut order);
+    let mut batches: Vec<Vec<usize>> = order.chunks(batch).map(<[usize]>::to_vec).collect();
+    if batches.len() > 1
+        && let Some(last) = batches.pop_if(|last| last.len() == 1)
+        && let Some(before) = batches.last_mut()
+    {
+        before.extend(last);
+    }
+    batches
+}
+
+/// Adds `sign` times an offset to the parameters that it names.
+fn shift(network: &Network, offset: Option<&Weights>, sign: f64) -> Result<()> {
+    for (name, offset) in offset.into_iter().flatten() {
+        let variable = network.parameter(name)?;
+        variable.set(&(variable.as_detached_tensor() + (offset * sign)?)?)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_is_used_once_and_no_batch_has_one() {
+        for count in [2, 7, 8, 9, 17] {
+            let images: Vec<usize> = (100..100 + count).collect();
+            let batches = shuffled_batches(&images, 4, &Streams::new(0));
+            assert!(batches.iter().all(|batch| batch.len() >= 2));
+            let mut all = batches.concat();
+            all.sort_unstable();
+            assert_eq!(all, images);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Clean and robust accuracy on held-out training images.
+
+use mrpf_api::Result;
+use mrpf_api::attack::{Ascent, Norm, Start, ThreatModel, ascend};
+use mrpf_api::context::CallContext;
+use mrpf_api::network::{Classifier, Network};
+use mrpf_api::numeric::loss;
+
+use super::job::TrainingJob;
+
+/// Shares of the held-out images that are classified rightly, clean and under the validation attack; `None` if none are held out.
+///
+/// The attack starts from the same points in every epoch, so that epochs can be compared.
+pub(super) fn validate(job: &TrainingJob<'_>, network: &Network) -> Result<Option<[f64; 2]>> {
+    let images = &job.split.holdout;
+    if images.is_empty() {
+        return Ok(None);
+    }
+    let settings = &job.settings.validation;
+    let ascent = Ascent {
+        threat: ThreatModel { norm: Norm::Linf, epsilon: settings.epsilon.clone() },
+        step_size: settings.step_size.value(),
+        steps: settings.steps,
+        start: Start::Uniform,
+    };
+    let cx = CallContext { streams: job.streams.child("validate"), watcher: job.watcher };
+    let frozen = network.freeze()?;
+    let (mut clean, mut robust) = (0, 0);
+    for part in images.chunks(job.settings.batch) {
+        let batch = job.data.train.batch(part, network.dtype(), network.device())?;
+        let right = |images| -> Result<Vec<bool>> { loss::correct(&frozen.logits(images)?, &batch.labels) };
+        let unattacked = right(&batch.images)?;
+        let start = ascent.starting_images(&cx, &batch)?;
+        let climbed = |logits: &_| loss::cross_entropy_per_image(logits, &batch.labels);
+        let attacked = right(&ascend(&cx, &frozen, &batch.images, &start, &ascent, &climbed)?)?;
+        clean += unattacked.iter().filter(|&&right| right).count();
+        robust += unattacked.iter().zip(&attacked).filter(|(clean, robust)| **clean && **robust).count();
+    }
+    let count = images.len() as f64;
+    Ok(Some([clean as f64 / count, robust as f64 / count]))
+}

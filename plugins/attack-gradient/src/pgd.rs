@@ -1,0 +1,128 @@
+//! Projected gradient descent with restarts.
+
+use mrpf_api::prelude::*;
+
+/// Settings of `pgd`.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "mrpf_api::serde", default)]
+#[schemars(crate = "mrpf_api::schemars")]
+pub struct PgdSettings {
+    /// Number of steps; at least 1.
+    pub steps: usize,
+    /// Length of a step, in the unit of the pixels; 2/255 for L-inf and 2.5 epsilon / steps for L2 when not given.
+    pub step_size: Option<Fraction>,
+    /// How often it starts anew; each image keeps its worst outcome. At least 1.
+    pub restarts: usize,
+    /// Where each restart begins.
+    pub start: Start,
+    /// Which point of the way counts.
+    pub keep: Keep,
+}
+
+/// Which point of the way counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "mrpf_api::serde", rename_all = "kebab-case")]
+#[schemars(crate = "mrpf_api::schemars")]
+pub enum Keep {
+    /// The worst for each image: a misclassified one before others, then the one with the highest loss. From a start that may lie
+    /// outside the valid range (`small-normal`) the last point counts.
+    #[default]
+    Worst,
+    /// The last, as torchattacks does.
+    Last,
+}
+
+impl Default for PgdSettings {
+    fn default() -> Self {
+        Self { steps: 20, step_size: None, restarts: 1, start: Start::Uniform, keep: Keep::Worst }
+    }
+}
+
+register_plugin! {
+    kind: Attack,
+    name: "pgd",
+    summary: "projected gradient ascent on the cross-entropy, L-inf and L2, with restarts",
+    source: "Madry et al. 2018, arXiv 1706.06083; steps as torchattacks' PGD and PGDL2",
+    settings: PgdSettings,
+    make: |settings| Ok(Box::new(Pgd::new(settings)?)),
+}
+
+/// A checked PGD attack.
+pub struct Pgd(PgdSettings);
+
+impl Pgd {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] for no steps, no restarts or a step that is not positive.
+    pub fn new(settings: PgdSettings) -> Result<Self> {
+        let wrong = |message: String| Err(Error::new(ErrorKind::Settings, message));
+        if settings.steps == 0 || settings.restarts == 0 {
+            return wrong(format!("{} steps and {} restarts, expected at least 1 of each", settings.steps, settings.restarts));
+        }
+        if let Some(step) = settings.step_size.as_ref().filter(|step| step.value() <= 0.0) {
+            return wrong(format!("step_size {step}, expected a length above 0"));
+        }
+        Ok(Self(settings))
+    }
+
+    fn ascent(&self, threat: &ThreatModel) -> Ascent {
+        let usual = match threat.norm {
+            Norm::Linf => 2.0 / 255.0,
+            Norm::L2 => 2.5 * threat.epsilon.value() / self.0.steps as f64,
+        };
+        let step_size = self.0.step_size.as_ref().map_or(usual, Fraction::value);
+        Ascent { threat: threat.clone(), step_size, steps: self.0.steps, start: self.0.start }
+    }
+
+    /// Attacks from given starting images `[batch, channel, height, width]` instead of random ones.
+    pub fn attack_from(
+        &self,
+        cx: &CallContext<'_>,
+        classifier: &dyn Classifier,
+        threat: &ThreatModel,
+        batch: &Batch,
+        start: &Tensor,
+    ) -> Result<AttackOutcome> {
+        let ascent = self.ascent(threat);
+        let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
+        let mut worst: Option<AttackOutcome> = None;
+        let images = ascend_watched(cx, classifier, &batch.images, start, &ascent, &loss, &mut |images, at| {
+            if self.0.keep == Keep::Worst && ascent.start != Start::SmallNormal {
+                let here = AttackOutcome::from_logits(images.clone(), &at.logits, &batch.labels)?;
+                worst = Some(match worst.take() {
+                    None => here,
+                    Some(worst) => worst.worse(here)?,
+                });
+            }
+            Ok(())
+        })?;
+        let last = AttackOutcome::judge(classifier, images, &batch.labels)?;
+        match worst {
+            None => Ok(last),
+            Some(worst) => worst.worse(last),
+        }
+    }
+}
+
+impl Attack for Pgd {
+    fn attack(
+        &self,
+        cx: &CallContext<'_>,
+        classifier: &dyn Classifier,
+        threat: &ThreatModel,
+        batch: &Batch,
+    ) -> Result<AttackOutcome> {
+        let mut worst: Option<AttackOutcome> = None;
+        for restart in 0..self.0.restarts {
+            let cx = cx.child("restart").child(restart);
+            let start = self.ascent(threat).starting_images(&cx, batch)?;
+            let outcome = self.attack_from(&cx, classifier, threat, batch, &start)?;
+            worst = Some(match worst {
+                None => outcome,
+                Some(worst) => worst.worse(outcome)?,
+            });
+        }
+        worst.ok_or_else(|| Error::new(ErrorKind::Settings, "no restarts"))
+    }
+}

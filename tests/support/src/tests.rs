@@ -1,0 +1,62 @@
+//! Whole networks against PyTorch: logits, running statistics, gradients.
+
+use super::*;
+use mrpf_api::network::Classifier;
+
+fn agrees_with_pytorch(name: &str, (network, batch): (Network, Batch)) -> Result<()> {
+    let recorded = Fixture::load(name)?;
+    let near = |what: &str, found: &Tensor| -> Result<()> {
+        let difference = largest_difference(found, recorded.tensor(what)?)?;
+        assert!(difference < 1e-9, "{name} {what}: off by {difference:e}");
+        Ok(())
+    };
+    near("eval_logits", &network.forward(&batch.images, Mode::Evaluate)?)?;
+    let frozen = network.freeze()?;
+    near("eval_logits", &frozen.logits(&batch.images)?)?;
+    let at = frozen.input_gradient(&batch.images, &|logits| loss::cross_entropy_per_image(logits, &batch.labels))?;
+    near("eval_input_gradient", &(at.gradient / batch.len() as f64)?)?;
+
+    let logits = network.forward(&batch.images, Mode::Train)?;
+    near("train_logits", &logits)?;
+    assert_family(name, &network.statistics(), &recorded.family("train_statistics"), 1e-9)?;
+    let gradients = loss::cross_entropy(&logits, &batch.labels, 0.0)?.backward()?;
+    let mut found = Weights::new();
+    for (parameter, variable) in network.parameters() {
+        let gradient = gradients.get(variable).ok_or_else(|| Error::new(ErrorKind::Numeric, parameter.clone()))?;
+        found.insert(parameter.clone(), gradient.clone());
+    }
+    assert_family(name, &found, &recorded.family("train_gradient"), 1e-9)
+}
+
+#[test]
+fn a_resnet_agrees_with_pytorch() -> Result<()> {
+    agrees_with_pytorch("resnet8", resnet8()?)
+}
+
+#[test]
+fn a_vgg_with_max_pooling_agrees_with_pytorch() -> Result<()> {
+    agrees_with_pytorch("vgg_tiny", vgg_tiny()?)
+}
+
+#[test]
+fn f32_agrees_with_pytorch_to_single_precision() -> Result<()> {
+    for (name, (network, batch)) in [("resnet8", resnet8()?), ("vgg_tiny", vgg_tiny()?)] {
+        let single = network.to_dtype(DType::F32)?;
+        let logits = single.forward(&batch.images.to_dtype(DType::F32)?, Mode::Evaluate)?;
+        let difference = largest_difference(&logits, Fixture::load(name)?.tensor("eval_logits")?)?;
+        assert!(difference < 1e-4, "{name}: off by {difference:e}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_saved_network_gives_the_same_logits_and_the_same_bytes() -> Result<()> {
+    for (network, batch) in [resnet8()?, vgg_tiny()?] {
+        let bytes = network.to_bytes()?;
+        let loaded = Network::from_bytes(&bytes, &Device::Cpu)?;
+        assert_eq!(loaded.to_bytes()?, bytes);
+        let [a, b] = [&network, &loaded].map(|network| network.forward(&batch.images, Mode::Evaluate));
+        assert_eq!(largest_difference(&a?, &b?)?, 0.0);
+    }
+    Ok(())
+}
