@@ -5,8 +5,8 @@ use rayon::prelude::*;
 use super::super::float::{Float, sum_of};
 use super::shape::ConvShape;
 
-/// Calls `visit(tap, output start, input start, count)` for every tap and output row: `count` outputs from `output
-/// start` read the inputs from `input start`, a column stride apart.
+/// Calls `visit(tap, output start, input start, count)` for every tap and output row: `count` outputs from
+/// `output start` read the inputs from `input start`, a column stride apart.
 #[inline]
 fn rows(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize, usize)) {
     let (stride, padding) = (shape.stride, shape.padding);

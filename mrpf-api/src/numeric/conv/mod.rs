@@ -21,8 +21,9 @@ use super::ConvGeometry;
 use super::float::{Float, for_dtype, is_native, read, tensor, values};
 use crate::{Error, ErrorKind, Result};
 
-/// Convolution of `images` `[batch, in, height, width]` with `weight` `[out, in / groups, kernel height, kernel
-/// width]`, plus `bias` `[out]` where given; gives `[batch, out, height', width']`.
+/// Convolution of `images` `[batch, in, height, width]` with `weight`
+/// `[out, in / groups, kernel height, kernel width]`, plus `bias` `[out]` where given; gives
+/// `[batch, out, height', width']`.
 ///
 /// In f32 and f64 on the CPU the results are the same bits at any number of threads. Elsewhere this is Candle's
 /// convolution, which wants the same stride on both axes.

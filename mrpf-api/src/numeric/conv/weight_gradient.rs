@@ -11,8 +11,8 @@ use super::shape::{ConvShape, Tiling};
 /// Fewer input channels than this are not worth reading the output's gradient once more.
 const SMALLEST_BLOCK: usize = 16;
 
-/// Gradient `[out, in / groups, kernel height, kernel width]` from the output's gradient `[batch, out, height',
-/// width']`.
+/// Gradient `[out, in / groups, kernel height, kernel width]` from the output's gradient
+/// `[batch, out, height', width']`.
 ///
 /// The batch is cut into a few parts, the same on any machine; each sums its tiles in their order, then the parts are
 /// summed in theirs.
