@@ -109,9 +109,13 @@ impl std::error::Error for Error {}
 
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        // Candle attaches a backtrace when the environment asks for one; only the cause itself belongs into a message.
-        let text = error.to_string();
-        Self::new(ErrorKind::Tensor, text)
+        match error {
+            // Candle attaches a backtrace when the environment asks for one; it does not belong into a message.
+            candle_core::Error::WithBacktrace { inner, .. } => (*inner).into(),
+            candle_core::Error::Context { inner, context } => Self::from(*inner).context(context.to_string()),
+            candle_core::Error::WithPath { inner, path } => Self::from(*inner).context(path.display().to_string()),
+            error => Self::new(ErrorKind::Tensor, error.to_string()),
+        }
     }
 }
 
@@ -152,6 +156,14 @@ mod tests {
         let error = Error::unknown_name("trainer", "trade", ["pgd-at", "standard", "trades"]);
         assert_eq!(error.to_string(), "unknown trainer `trade`");
         assert_eq!(error.hint_text(), Some("did you mean `trades`? known: trades, standard, pgd-at"));
+    }
+
+    #[test]
+    fn a_refusal_of_candle_is_one_line() {
+        let tensor = candle_core::Tensor::zeros((2, 3), candle_core::DType::F32, &candle_core::Device::Cpu);
+        let refused = tensor.and_then(|tensor| tensor.matmul(&tensor).map_err(candle_core::Error::bt));
+        let message = Error::from(refused.expect_err("the shapes do not fit")).to_string();
+        assert!(message.starts_with("shape mismatch in matmul") && message.lines().count() == 1, "{message}");
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
     }
 }
 
-fn failed(doing: &str, path: &Path, error: &std::io::Error) -> Error {
+/// The failure of the file system as it is told.
+pub fn failed(doing: &str, path: &Path, error: &std::io::Error) -> Error {
     let message = format!("cannot {doing} {}: {error}", path.display());
     let failure = Error::new(ErrorKind::Io, message);
     match error.kind() {

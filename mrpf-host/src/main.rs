@@ -13,6 +13,7 @@ use mrpf_host::output::{self, Style};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    mrpf_host::threads::quiet_elementwise_pool();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let cli = Cli::parse();
     let style = match shared(&cli.command) {

@@ -9,6 +9,7 @@ use crate::cli::RunArgs;
 use crate::experiment::{Experiment, PluginChoice};
 use crate::pipeline::Session;
 use crate::results::Row;
+use crate::training::Select;
 
 /// Trains, measures, prunes, fine-tunes, attacks and compares.
 pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
@@ -21,11 +22,12 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     if session.experiment.standard_baseline {
         let mut settings = session.experiment.pretrain.clone();
         settings.trainer = PluginChoice::named("standard");
-        let (network, training) = session.trained("train standard", "pretrain", &settings, || session.fresh_network())?;
+        settings.select = Select::BestClean;
+        let (network, training) = session.trained("train standard", "dense-standard", "pretrain", &settings, || session.fresh_network())?;
         rows.push(session.dense_row("dense-standard", &network, &training)?);
     }
     let settings = session.experiment.pretrain.clone();
-    let (dense, training) = session.trained("train dense", "pretrain", &settings, || session.fresh_network())?;
+    let (dense, training) = session.trained("train dense", "dense", "pretrain", &settings, || session.fresh_network())?;
     rows.push(session.dense_row("dense", &dense, &training)?);
 
     let mut measured: Vec<(PluginChoice, Vec<_>)> = Vec::new();

@@ -23,7 +23,6 @@ impl Session<'_> {
         let mut row = self.row(name, network, &evaluation)?;
         row.trainer.clone_from(&training.trainer);
         row.best_and_last_robust = training.best_and_last();
-        self.dir.write_network(name, network)?;
         Ok(row)
     }
 
@@ -49,7 +48,6 @@ impl Session<'_> {
         row.clean_accuracy_pruned = Some(cut.clean_accuracy());
         row.robust_accuracy_pruned = Some(cut.robust_accuracy());
         row.best_and_last_robust = finished.training.best_and_last();
-        self.dir.write_network(name, &finished.network)?;
         Ok(row)
     }
 

@@ -28,20 +28,23 @@ impl TrainedRecord {
 }
 
 impl Session<'_> {
-    /// Trains `network`, or takes the result from an earlier session of this run. `streams` names the randomness: stages with the
-    /// same name see the same batches in the same order.
+    /// Trains `network`, or takes the result from an earlier session of this run.
+    ///
+    /// The result is kept as the network `name`. `streams` names the randomness: stages with the same name see the same batches
+    /// in the same order.
     pub fn trained(
         &self,
         stage: &str,
+        name: &str,
         streams: &str,
         settings: &TrainingSettings,
         network: impl FnOnce() -> Result<Network>,
     ) -> Result<(Network, TrainedRecord)> {
         self.stage(stage, || {
-            if let (Some(network), Some(record)) = (self.dir.read_network(stage)?, self.dir.read_training(stage)?) {
+            if let (Some(network), Some(record)) = (self.dir.read_network(name)?, self.dir.read_training(name)?) {
                 return Ok(((network, record), true));
             }
-            let checkpoint = self.dir.checkpoint(stage);
+            let checkpoint = self.dir.checkpoint(name);
             let job = TrainingJob {
                 stage,
                 network: network()?,
@@ -59,8 +62,8 @@ impl Session<'_> {
                 history: trained.history,
                 chosen_epoch: trained.chosen_epoch,
             };
-            self.dir.write_training(stage, &record)?;
-            self.dir.write_network(stage, &trained.network)?;
+            self.dir.write_training(name, &record)?;
+            self.dir.write_network(name, &trained.network)?;
             // The result is on disk; the checkpoint has done its duty.
             match std::fs::remove_file(&checkpoint) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -61,6 +61,7 @@ impl Session<'_> {
             PrunedRow { row: variant.name.clone(), dense: dense_cost, pruned: dense_cost, plan: PruningPlan::default(), rounds: Vec::new() };
         for (at, round) in rounds.iter().enumerate() {
             let suffix = if rounds.len() > 1 { format!(" round {}", at + 1) } else { String::new() };
+            let name = if at + 1 < rounds.len() { format!("{}{suffix}", variant.name) } else { variant.name.clone() };
             let remeasured;
             let mut modules = modules;
             if at > 0 && variant.prune.remeasure && !modules.is_empty() {
@@ -68,33 +69,35 @@ impl Session<'_> {
                 modules = &remeasured;
             }
             let stage = format!("prune {}{suffix}", variant.name);
+            let (dense, plan) = (&dense_cost, &mut pruned);
             let result = self.stage(&stage, || {
                 let step = PruneStep {
                     cx: self.context("prune"),
                     settings: &variant.prune,
                     data: &self.data,
                     modules,
-                    dense: &dense_cost,
+                    dense,
                     ratio: round.ratio,
                 };
-                Ok((prune_step(&step, &network)?, false))
+                let result = prune_step(&step, &network)?;
+                plan.plan = plan.plan.compose(&result.plan);
+                plan.pruned = cost(result.network.declaration())?;
+                self.announce(variant, plan, &result.record);
+                plan.rounds.push(result.record);
+                Ok((result.network, false))
             })?;
-            pruned.plan = pruned.plan.compose(&result.plan);
-            pruned.pruned = cost(result.network.declaration())?;
-            self.announce(variant, &pruned, &result.record);
-            pruned.rounds.push(result.record);
-            cut = result.network;
+            cut = result;
             let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.
-            (network, training) = self.trained(&stage, &format!("finetune{suffix}"), &settings, || cut.duplicate())?;
+            (network, training) = self.trained(&stage, &name, &format!("finetune{suffix}"), &settings, || cut.duplicate())?;
         }
         self.dir.write_plan(&variant.name, &pruned)?;
         Ok(Finished { network, cut, pruned, training })
     }
 
     /// Tells what was cut.
-    pub fn announce(&self, variant: &Variant, pruned: &PrunedRow, record: &PruneRecord) {
+    fn announce(&self, variant: &Variant, pruned: &PrunedRow, record: &PruneRecord) {
         self.send(Event::Pruned {
             row: variant.name.clone(),
             budget: variant.prune.budget.name().into(),

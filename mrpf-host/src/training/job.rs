@@ -97,13 +97,13 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
             holdout_clean: holdout.map(|[clean, _]| clean),
             holdout_robust: holdout.map(|[_, robust]| robust),
         };
-        let best = is_best(&state.progress.history, &record);
+        let best = is_best(job.settings.select, &state.progress.history, &record);
         state.parameters = network.snapshot()?;
         state.statistics = network.statistics();
         state.velocity.clone_from(&sgd.velocity);
         state.trainer = trainer.state();
         state.progress.history.push(record.clone());
-        if best || job.settings.select == Select::Last {
+        if best {
             state.progress.best_epoch = epoch + 1;
             state.best_parameters.clone_from(&state.parameters);
             state.best_statistics.clone_from(&state.statistics);
@@ -132,12 +132,18 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
     Ok(Trained { network: job.network, history: state.progress.history, chosen_epoch: state.progress.best_epoch })
 }
 
-/// The highest robust accuracy on held-out images so far, then the highest clean one; of equals the later. Without held-out
-/// images the last epoch is the best.
-fn is_best(history: &[EpochRecord], record: &EpochRecord) -> bool {
-    let key = |record: &EpochRecord| (record.holdout_robust.unwrap_or(0.0), record.holdout_clean.unwrap_or(0.0));
-    let (robust, clean) = key(record);
-    history.iter().map(key).all(|(other_robust, other_clean)| (robust, clean) >= (other_robust, other_clean))
+/// Whether an epoch is the one to take so far; of equals the later. Without held-out images the last epoch is the best.
+fn is_best(select: Select, history: &[EpochRecord], record: &EpochRecord) -> bool {
+    let key = |record: &EpochRecord| {
+        let (robust, clean) = (record.holdout_robust.unwrap_or(0.0), record.holdout_clean.unwrap_or(0.0));
+        match select {
+            Select::Best => (robust, clean),
+            Select::BestClean => (clean, robust),
+            Select::Last => (0.0, 0.0),
+        }
+    };
+    let this = key(record);
+    history.iter().map(key).all(|other| this >= other)
 }
 
 /// Says what is kept when training is stopped in the middle.

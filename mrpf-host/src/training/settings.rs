@@ -31,7 +31,7 @@ pub struct TrainingSettings {
     pub label_smoothing: f64,
     /// How images are varied.
     pub augment: Augment,
-    /// Which epoch's network is taken: the best on held-out images, or the last.
+    /// Which epoch's network is taken: `best` or `best-clean` on held-out images, or the `last`.
     pub select: Select,
     /// The attack on held-out images by which the best epoch is chosen.
     pub validation: Validation,
@@ -111,6 +111,8 @@ pub enum Select {
     /// The one with the highest robust accuracy on held-out images (against robust overfitting); of equals the later.
     #[default]
     Best,
+    /// The one with the highest clean accuracy on held-out images, for training without attacks; of equals the later.
+    BestClean,
     /// The last.
     Last,
 }

@@ -110,4 +110,72 @@ mod tests {
         }
         Ok(())
     }
+
+    /// Two groups of 20 channels, of which the budget takes ten away.
+    fn keep(normalise: Normaliser, max_ratio: f64, a: Vec<f64>, b: Vec<f64>) -> Result<Vec<usize>> {
+        let mut net = Builder::new("test", ImageShape { channels: 3, height: 8, width: 8 }, 10);
+        net.conv("a", 20, ConvGeometry::same3(), false).conv("b", 20, ConvGeometry::same3(), false);
+        net.global_avg_pool("pool").linear("out", 10);
+        let declaration = net.finish()?;
+        let groups = channel_groups(&declaration)?;
+        let problem = BudgetProblem::new(&declaration, &groups, BudgetKind::Channels, &cost(&declaration)?, 0.25)?;
+        let request = AllocationRequest { problem: &problem, sensitivities: &[], scores: &[a, b, Vec::new()] };
+        Ok(Global::new(GlobalSettings { normalise, max_ratio })?.allocate(&request)?.keep[..2].to_vec())
+    }
+
+    #[test]
+    fn scores_are_compared_after_the_normalisation() -> Result<()> {
+        // Group a is a hundred times as large as b and spread alike.
+        let spread = |scale: f64| (0..20).map(|i| scale * f64::from(i + 1)).collect::<Vec<f64>>();
+        assert_eq!(keep(Normaliser::None, 0.9, spread(100.0), spread(1.0))?, [20, 10]);
+        assert_eq!(keep(Normaliser::Mean, 0.9, spread(100.0), spread(1.0))?, [15, 15]);
+        assert_eq!(keep(Normaliser::Max, 0.9, spread(100.0), spread(1.0))?, [15, 15]);
+        // One outlier lifts the maximum of b far more than its mean.
+        let mut outlier = vec![1.0; 20];
+        outlier[19] = 1000.0;
+        assert_eq!(keep(Normaliser::Max, 0.9, vec![1.0; 20], outlier)?, [20, 10]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_group_gives_its_largest_share_at_most() -> Result<()> {
+        let low = vec![0.1; 20];
+        assert_eq!(keep(Normaliser::None, 0.4, vec![1.0; 20], low.clone())?, [18, 12]);
+        assert_eq!(keep(Normaliser::None, 0.25, vec![1.0; 20], low)?, [15, 15]);
+        Ok(())
+    }
+
+    #[test]
+    fn equal_scores_do_not_remove_more_than_was_asked() -> Result<()> {
+        let kept = keep(Normaliser::Mean, 0.9, vec![1.0; 20], vec![1.0; 20])?;
+        assert_eq!(kept.iter().sum::<usize>(), 30);
+        Ok(())
+    }
+
+    fn resnet20(ratio: f64) -> Result<BudgetProblem> {
+        let input = ImageShape { channels: 3, height: 32, width: 32 };
+        let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
+        let declaration = mrpf_architecture_resnet::ResNet::new(Default::default())?.declare(&request)?;
+        let groups = channel_groups(&declaration)?;
+        BudgetProblem::new(&declaration, &groups, BudgetKind::Macs, &cost(&declaration)?, ratio)
+    }
+
+    #[test]
+    fn every_tenth_of_a_resnet_is_met_to_one_percent() -> Result<()> {
+        for tenth in 1..=9 {
+            let ratio = f64::from(tenth) / 10.0;
+            let problem = resnet20(ratio)?;
+            let score = |group: usize, channel: usize| ((group * 31 + channel * 17) % 97) as f64 + 1.0;
+            let scores: Vec<Vec<f64>> = problem
+                .groups()
+                .iter()
+                .enumerate()
+                .map(|(at, group)| (0..group.channels).map(|channel| score(at, channel)).collect())
+                .collect();
+            let request = AllocationRequest { problem: &problem, sensitivities: &[], scores: &scores };
+            let solution = Global::new(GlobalSettings::default())?.allocate(&request)?;
+            assert!((problem.achieved(&solution.keep)? - ratio).abs() <= 0.01, "{ratio}: {solution:?}");
+        }
+        Ok(())
+    }
 }

@@ -88,7 +88,8 @@ impl BySensitivity {
             _ => s,
         };
         let mapped: Vec<f64> = known.iter().map(|&s| scaled(s)).collect();
-        let (low, high) = (mapped.iter().copied().fold(f64::MAX, f64::min), mapped.iter().copied().fold(f64::MIN, f64::max));
+        let (low, high) =
+            (mapped.iter().copied().fold(f64::MAX, f64::min), mapped.iter().copied().fold(f64::MIN, f64::max));
         let wish = |s: f64| {
             let wish = match self.0.map {
                 Map::Exponential => (-s / self.0.temperature.unwrap_or(mean).max(f64::MIN_POSITIVE)).exp(),
@@ -151,7 +152,8 @@ mod tests {
         let mut given: Vec<Option<f64>> = sensitivities.map(Some).to_vec();
         given.push(Some(100.0));
         let allocation = BySensitivity::new(SensitivitySettings { map, ..SensitivitySettings::default() })?;
-        let solution = allocation.allocate(&AllocationRequest { problem: &problem, sensitivities: &given, scores: &[] })?;
+        let solution =
+            allocation.allocate(&AllocationRequest { problem: &problem, sensitivities: &given, scores: &[] })?;
         let ratios = solution.keep[..4].iter().map(|&keep| 1.0 - keep as f64 / 64.0).collect();
         Ok((ratios, solution))
     }
@@ -185,8 +187,108 @@ mod tests {
     }
 
     #[test]
+    fn a_more_sensitive_group_gives_clearly_less() -> Result<()> {
+        for map in MAPS {
+            let (ratios, _) = allocate(map, [0.1, 1.0, 2.0, 8.0], 0.5)?;
+            assert!(ratios.is_sorted_by(|early, late| early >= late), "{map:?} {ratios:?}");
+            assert!(ratios[0] >= ratios[3] + 0.3, "{map:?} {ratios:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn the_most_sensitive_group_yields_last_but_yields() -> Result<()> {
+        let (ratios, _) = allocate(Map::Identity, [1.0, 1.0, 1.0, 10.0], 0.6)?;
+        assert_eq!(ratios[3], 0.0, "{ratios:?}");
+        let (ratios, _) = allocate(Map::Identity, [1.0, 1.0, 1.0, 10.0], 0.97)?;
+        assert!(ratios[3] > 0.0 && ratios[..3].iter().all(|ratio| (ratio - 0.9).abs() <= 1.0 / 64.0), "{ratios:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn wishes_are_those_of_the_formulas() -> Result<()> {
+        let wishes = |settings: SensitivitySettings| -> Result<Vec<f64>> {
+            Ok(BySensitivity::new(settings)?.wishes(&[Some(1.0), Some(2.0), None, Some(5.0)]))
+        };
+        let log = |s: f64| (1.0 + s / (8.0 / 3.0)).ln();
+        let middle = 1.0 - (log(2.0) - log(1.0)) / (log(5.0) - log(1.0));
+        for (map, temperature, expected) in [
+            (Map::Identity, None, [1.0, 0.75, FLOOR]),
+            (Map::Log1p, None, [1.0, middle, FLOOR]),
+            (Map::Rank, None, [1.0, 0.5, FLOOR]),
+            (Map::Exponential, None, [-0.375, -0.75, -1.875].map(f64::exp)),
+            (Map::Exponential, Some(2.0), [-0.5, -1.0, -2.5].map(f64::exp)),
+            (Map::Reciprocal, None, [1.0, 0.5, 0.2]),
+        ] {
+            for tau in [1.0, 2.0] {
+                let expected = expected.map(|wish| wish.powf(tau).max(FLOOR));
+                let found = wishes(SensitivitySettings { map, tau, temperature, ..SensitivitySettings::default() })?;
+                // A group without a sensitivity takes the mean of those that have one.
+                let all = [expected[0], expected[1], expected.iter().sum::<f64>() / 3.0, expected[2]];
+                for (found, expected) in found.iter().zip(all) {
+                    assert!((found - expected).abs() < 1e-12, "{map:?} tau {tau}: {found}, expected {expected}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn every_group_gives_the_smallest_share_in_any_case() -> Result<()> {
+        let settings = SensitivitySettings { min_ratio: 0.25, ..SensitivitySettings::default() };
+        let problem = resnet20(0.6)?;
+        let sensitivities: Vec<Option<f64>> = (0..problem.groups().len()).map(|at| Some((at * at) as f64)).collect();
+        let request = AllocationRequest { problem: &problem, sensitivities: &sensitivities, scores: &[] };
+        let solution = BySensitivity::new(settings)?.allocate(&request)?;
+        for (group, &keep) in problem.groups().iter().zip(&solution.keep).filter(|(group, _)| group.frozen.is_none()) {
+            assert!(keep * 4 <= group.channels * 3, "`{}` keeps {keep} of {}", group.name, group.channels);
+        }
+        Ok(())
+    }
+
+    fn resnet20(ratio: f64) -> Result<BudgetProblem> {
+        let input = ImageShape { channels: 3, height: 32, width: 32 };
+        let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
+        let declaration = mrpf_architecture_resnet::ResNet::new(Default::default())?.declare(&request)?;
+        let groups = channel_groups(&declaration)?;
+        BudgetProblem::new(&declaration, &groups, BudgetKind::Macs, &cost(&declaration)?, ratio)
+    }
+
+    #[test]
+    fn every_tenth_of_a_resnet_is_met_to_one_percent() -> Result<()> {
+        for map in MAPS {
+            for tenth in 1..=9 {
+                let ratio = f64::from(tenth) / 10.0;
+                let problem = resnet20(ratio)?;
+                let value = |at: usize| 0.1 + (at * 7 % 12) as f64;
+                let sensitivities: Vec<Option<f64>> = (0..problem.groups().len()).map(|at| Some(value(at))).collect();
+                let request = AllocationRequest { problem: &problem, sensitivities: &sensitivities, scores: &[] };
+                let settings = SensitivitySettings { map, ..SensitivitySettings::default() };
+                let solution = BySensitivity::new(settings)?.allocate(&request)?;
+                assert!((problem.achieved(&solution.keep)? - ratio).abs() <= 0.01, "{map:?} {ratio}: {solution:?}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
     fn settings_out_of_range_are_refused() {
-        let wrong = SensitivitySettings { tau: 0.0, ..SensitivitySettings::default() };
-        assert_eq!(BySensitivity::new(wrong).err().map(|e| e.to_string()), Some("tau 0, expected a number above 0".into()));
+        let usual = SensitivitySettings::default;
+        for (wrong, message) in [
+            (SensitivitySettings { tau: 0.0, ..usual() }, "tau 0, expected a number above 0"),
+            (SensitivitySettings { tau: f64::INFINITY, ..usual() }, "tau inf, expected a number above 0"),
+            (SensitivitySettings { max_ratio: 0.0, ..usual() }, "max_ratio 0, expected a share above 0 and at most 1"),
+            (
+                SensitivitySettings { max_ratio: 1.5, ..usual() },
+                "max_ratio 1.5, expected a share above 0 and at most 1",
+            ),
+            (
+                SensitivitySettings { min_ratio: 0.95, ..usual() },
+                "min_ratio 0.95, expected a share from 0 to max_ratio",
+            ),
+            (SensitivitySettings { temperature: Some(0.0), ..usual() }, "temperature 0, expected a number above 0"),
+        ] {
+            assert_eq!(BySensitivity::new(wrong).err().map(|error| error.to_string()), Some(message.into()));
+        }
     }
 }

@@ -86,9 +86,45 @@ mod tests {
     #[test]
     fn what_cannot_be_reached_is_said() -> Result<()> {
         let error = Uniform { max_ratio: 0.5 }
-            .allocate(&AllocationRequest { problem: &problem(BudgetKind::Channels, 0.8)?, sensitivities: &[], scores: &[] })
+            .allocate(&AllocationRequest {
+                problem: &problem(BudgetKind::Channels, 0.8)?,
+                sensitivities: &[],
+                scores: &[],
+            })
             .expect_err("half of the channels at most");
         assert_eq!(error.to_string(), "the budget asks to remove 80.0 % of the channels, at most 50.0 % can go");
         Ok(())
+    }
+
+    fn resnet20(ratio: f64) -> Result<BudgetProblem> {
+        let input = ImageShape { channels: 3, height: 32, width: 32 };
+        let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
+        let declaration = mrpf_architecture_resnet::ResNet::new(Default::default())?.declare(&request)?;
+        let groups = channel_groups(&declaration)?;
+        BudgetProblem::new(&declaration, &groups, BudgetKind::Macs, &cost(&declaration)?, ratio)
+    }
+
+    #[test]
+    fn every_tenth_of_a_resnet_is_met_to_one_percent() -> Result<()> {
+        for tenth in 1..=9 {
+            let ratio = f64::from(tenth) / 10.0;
+            let problem = resnet20(ratio)?;
+            let solution = Uniform { max_ratio: 0.9 }.allocate(&AllocationRequest {
+                problem: &problem,
+                sensitivities: &[],
+                scores: &[],
+            })?;
+            assert!((problem.achieved(&solution.keep)? - ratio).abs() <= 0.01, "{ratio}: {solution:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        for max_ratio in [0.0, -0.1, 1.1, f64::NAN] {
+            let error = Uniform::new(UniformSettings { max_ratio }).err().map(|error| error.to_string());
+            let message = format!("max_ratio {max_ratio}, expected a share above 0 and at most 1");
+            assert_eq!(error, Some(message));
+        }
     }
 }

@@ -43,6 +43,9 @@ register_plugin! {
     make: |settings| Ok(Box::new(ResNet::new(settings)?)),
 }
 
+/// Channels of the first stage at most. Far beyond any network that fits in memory, and small enough that no count overflows.
+const MAX_WIDTH: usize = 4096;
+
 /// A checked ResNet.
 #[derive(Debug, Clone)]
 pub struct ResNet {
@@ -55,7 +58,7 @@ impl ResNet {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Settings`] for a depth that does not exist or a width of 0.
+    /// [`ErrorKind::Settings`] for a depth that does not exist or a width outside 1 to 4096.
     pub fn new(settings: ResNetSettings) -> Result<Self> {
         let (blocks, usual_width) = match settings.depth {
             18 => (vec![2, 2, 2, 2], 64),
@@ -67,8 +70,8 @@ impl ResNet {
             }
         };
         let width = settings.width.unwrap_or(usual_width);
-        if width == 0 {
-            return Err(Error::new(ErrorKind::Settings, "width 0, expected at least 1"));
+        if !(1..=MAX_WIDTH).contains(&width) {
+            return Err(Error::new(ErrorKind::Settings, format!("width {width}, expected 1 to {MAX_WIDTH}")));
         }
         Ok(Self { blocks, width, shortcut: settings.shortcut })
     }
@@ -86,10 +89,15 @@ impl ResNet {
             match self.shortcut {
                 Shortcut::Projection => {
                     let geometry = ConvGeometry::square(1).stride(stride);
-                    net.conv(&format!("{name}.shortcut.0"), width, geometry, false).batch_norm(&format!("{name}.shortcut.1"));
+                    net.conv(&format!("{name}.shortcut.0"), width, geometry, false)
+                        .batch_norm(&format!("{name}.shortcut.1"));
                 }
                 Shortcut::Padding => {
-                    net.layer(&format!("{name}.shortcut"), LayerKind::PadShortcut { stride, channels: width }, &[&input]);
+                    net.layer(
+                        &format!("{name}.shortcut"),
+                        LayerKind::PadShortcut { stride, channels: width },
+                        &[&input],
+                    );
                 }
             }
             shortcut = net.current();
@@ -162,7 +170,8 @@ mod tests {
     #[test]
     fn padding_shortcuts_freeze_what_lies_between_the_blocks() -> Result<()> {
         let groups = channel_groups(&declare(20, Shortcut::Padding)?)?;
-        let free: Vec<_> = groups.iter().filter(|group| group.frozen.is_none()).map(|group| group.name.as_str()).collect();
+        let free: Vec<_> =
+            groups.iter().filter(|group| group.frozen.is_none()).map(|group| group.name.as_str()).collect();
         assert!(free.iter().all(|name| name.ends_with("conv1") && name.starts_with("layer")), "{free:?}");
         assert_eq!(free.len(), 9);
         Ok(())
@@ -172,5 +181,43 @@ mod tests {
     fn a_depth_that_does_not_exist_is_answered_with_those_that_do() {
         let error = ResNet::new(ResNetSettings { depth: 19, ..ResNetSettings::default() }).expect_err("depth 19");
         assert_eq!(error.to_string(), "depth 19, expected one of 8, 14, 18, 20, 32, 34, 44, 56, 110");
+    }
+
+    #[test]
+    fn layers_have_the_usual_names_in_the_usual_order() -> Result<()> {
+        let declaration = declare(8, Shortcut::Projection)?;
+        let names: Vec<&str> = declaration.layers.iter().map(|layer| layer.name.as_str()).collect();
+        assert_eq!(names[..4], ["normalize", "conv1", "bn1", "relu1"]);
+        let block: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix("layer2.0.")).collect();
+        let expected = ["conv1", "bn1", "relu1", "conv2", "bn2", "shortcut.0", "shortcut.1", "add", "relu2"];
+        assert_eq!(block, expected);
+        assert_eq!(names[names.len() - 2..], ["pool", "linear"]);
+        assert!(!names.iter().any(|name| name.starts_with("layer1.0.shortcut")), "the shape stays the same there");
+        Ok(())
+    }
+
+    #[test]
+    fn images_from_four_pixels_on_give_logits() -> Result<()> {
+        for (depth, channels, size) in [(8, 1, 4), (8, 3, 5), (18, 1, 4), (18, 3, 7)] {
+            for shortcut in [Shortcut::Projection, Shortcut::Padding] {
+                let input = ImageShape { channels, height: size, width: size };
+                let request =
+                    ArchitectureRequest { input, classes: 7, mean: vec![0.5; channels], std: vec![0.25; channels] };
+                let declaration = ResNet::new(ResNetSettings { depth, width: Some(4), shortcut })?.declare(&request)?;
+                let network = Network::initialise(declaration, &Streams::new(0), DType::F32, &Device::Cpu)?;
+                let images = Tensor::zeros((2, channels, size, size), DType::F32, &Device::Cpu)?;
+                assert_eq!(network.forward(&images, Mode::Evaluate)?.dims(), [2, 7], "{depth} {channels} {size}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn widths_out_of_range_are_refused() {
+        for width in [0, MAX_WIDTH + 1, usize::MAX] {
+            let settings = ResNetSettings { width: Some(width), ..ResNetSettings::default() };
+            let error = ResNet::new(settings).expect_err("the width is out of range");
+            assert_eq!(error.to_string(), format!("width {width}, expected 1 to 4096"));
+        }
     }
 }

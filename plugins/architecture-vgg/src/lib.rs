@@ -31,6 +31,9 @@ register_plugin! {
     make: |settings| Ok(Box::new(Vgg::new(settings)?)),
 }
 
+/// Channels of the first stage at most. Far beyond any network that fits in memory, and small enough that no count overflows.
+const MAX_WIDTH: usize = 4096;
+
 /// A checked VGG.
 #[derive(Debug, Clone)]
 pub struct Vgg {
@@ -43,7 +46,7 @@ impl Vgg {
     /// Checks the settings.
     ///
     /// # Errors
-    /// [`ErrorKind::Settings`] for a depth that does not exist or a width of 0.
+    /// [`ErrorKind::Settings`] for a depth that does not exist or a width outside 1 to 4096.
     pub fn new(settings: VggSettings) -> Result<Self> {
         let stages = match settings.depth {
             11 => [1, 1, 2, 2, 2],
@@ -54,8 +57,9 @@ impl Vgg {
                 return Err(Error::new(ErrorKind::Settings, format!("depth {depth}, expected one of 11, 13, 16, 19")));
             }
         };
-        if settings.width == 0 {
-            return Err(Error::new(ErrorKind::Settings, "width 0, expected at least 1"));
+        if !(1..=MAX_WIDTH).contains(&settings.width) {
+            let message = format!("width {}, expected 1 to {MAX_WIDTH}", settings.width);
+            return Err(Error::new(ErrorKind::Settings, message));
         }
         Ok(Self { stages, width: settings.width, conv_bias: settings.conv_bias })
     }
@@ -132,5 +136,39 @@ mod tests {
         let last = free.last().and_then(|group| group.consumers().last()).expect("the classifier reads the last");
         assert_eq!((last.layer.as_str(), last.positions[1].as_slice()), ("classifier", [4, 5, 6, 7].as_slice()));
         Ok(())
+    }
+
+    #[test]
+    fn layers_are_numbered_as_in_pytorch_and_small_images_keep_the_numbers() -> Result<()> {
+        let settings = || VggSettings { depth: 11, ..VggSettings::default() };
+        let convolutions = |size: usize| -> Result<Vec<String>> {
+            let layers = declare(settings(), size)?.layers;
+            let is_conv =
+                |layer: &mrpf_api::network::Layer| matches!(layer.kind, mrpf_api::network::LayerKind::Conv2d(_));
+            Ok(layers.into_iter().filter(is_conv).map(|layer| layer.name).collect())
+        };
+        let expected = [0, 4, 8, 11, 15, 18, 22, 25].map(|number| format!("features.{number}"));
+        assert_eq!(convolutions(32)?, expected);
+        assert_eq!(convolutions(8)?, expected);
+        let pools = declare(settings(), 8)?.layers;
+        let pools: Vec<&str> = pools
+            .iter()
+            .map(|layer| layer.name.as_str())
+            .filter(|name| ["features.3", "features.7", "features.14", "features.21", "features.28"].contains(name))
+            .collect();
+        assert_eq!(pools, ["features.3", "features.7", "features.14"], "8, 4, 2, and then one pixel is left");
+        Ok(())
+    }
+
+    #[test]
+    fn settings_out_of_range_are_refused() {
+        for (depth, width, message) in [
+            (12, 64, "depth 12, expected one of 11, 13, 16, 19"),
+            (16, 0, "width 0, expected 1 to 4096"),
+            (16, 4097, "width 4097, expected 1 to 4096"),
+        ] {
+            let error = Vgg::new(VggSettings { depth, width, conv_bias: true }).expect_err(message);
+            assert_eq!(error.to_string(), message);
+        }
     }
 }

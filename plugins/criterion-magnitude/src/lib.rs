@@ -57,7 +57,8 @@ struct Magnitude {
 
 impl Criterion for Magnitude {
     fn scores(&self, _cx: &CallContext<'_>, network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
-        let norms: Vec<Vec<Option<f64>>> = group.producers().map(|member| self.norms(network, member)).collect::<Result<_>>()?;
+        let norms: Vec<Vec<Option<f64>>> =
+            group.producers().map(|member| self.norms(network, member)).collect::<Result<_>>()?;
         let score = |channel: usize| {
             let of_channel = norms.iter().filter_map(|norms| norms[channel]).collect::<Vec<f64>>();
             let sum: f64 = of_channel.iter().sum();
@@ -133,5 +134,20 @@ mod tests {
     fn a_setting_that_does_not_exist_is_refused() {
         let error = scores("l1-norm", "median").expect_err("no such reduction");
         assert!(error.to_string().contains("setting `reduction`"), "{error}");
+    }
+
+    #[test]
+    fn the_norm_runs_over_all_weights_of_a_filter() -> Result<()> {
+        let mut net = Builder::new("test", ImageShape { channels: 2, height: 2, width: 2 }, 2);
+        net.conv("a", 2, ConvGeometry::square(1), false).global_avg_pool("pool").linear("out", 2);
+        let network = Network::initialise(net.finish()?, &Streams::new(0), DType::F64, &Device::Cpu)?;
+        let filters = Tensor::from_vec(vec![3.0, -4.0, 0.0, 6.0], (2, 2, 1, 1), &Device::Cpu)?;
+        network.parameter("a.weight")?.set(&filters)?;
+        let (groups, cx) = (channel_groups(network.declaration())?, CallContext::unwatched(Streams::new(0)));
+        for (name, expected) in [("l1-norm", [7.0, 6.0]), ("l2-norm", [5.0, 6.0])] {
+            let criterion = mrpf_api::registry::make::<dyn Criterion>(name, mrpf_api::serde_json::json!({}))?;
+            assert_eq!(criterion.scores(&cx, &network, &groups[0])?, expected, "{name}");
+        }
+        Ok(())
     }
 }

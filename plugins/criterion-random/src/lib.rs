@@ -42,6 +42,8 @@ mod tests {
         let other = Random.scores(&cx, &network, &group("b"))?;
         assert_eq!(first, Random.scores(&cx, &network, &group("a"))?);
         assert_ne!(first, other);
+        let other_seed = CallContext::unwatched(Streams::new(4));
+        assert_ne!(first, Random.scores(&other_seed, &network, &group("a"))?);
         assert!(first.iter().all(|score| (0.0..1.0).contains(score)));
         Ok(())
     }

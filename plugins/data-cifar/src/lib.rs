@@ -59,13 +59,13 @@ struct Cifar10;
 
 impl DataSource for Cifar10 {
     fn load(&self, directory: Option<&Path>) -> Result<LoadedData> {
-        let layout = Layout { folder: "cifar-10-batches-bin", label_bytes: &[10], label: 0 };
+        let layout = Layout { folder: "cifar-10-batches-bin", test: "test_batch.bin", label_bytes: &[10], label: 0 };
         let files = Records::open("cifar10", directory, &layout)?;
         let train: Vec<String> = (1..=5).map(|number| format!("data_batch_{number}.bin")).collect();
         let names = files.names("batches.meta.txt", 10);
         Ok(LoadedData {
             train: files.read(&train)?,
-            test: files.read(&["test_batch.bin".into()])?,
+            test: files.read(&[layout.test.into()])?,
             class_names: names.unwrap_or_else(|| CIFAR10_CLASSES.map(str::to_owned).to_vec()),
             mean: vec![0.4914, 0.4822, 0.4465],
             std: vec![0.2470, 0.2435, 0.2616],
@@ -82,12 +82,12 @@ impl DataSource for Cifar100 {
             Labels::Coarse => (0, 20, "coarse_label_names.txt"),
             Labels::Fine => (1, 100, "fine_label_names.txt"),
         };
-        let layout = Layout { folder: "cifar-100-binary", label_bytes: &[20, 100], label };
+        let layout = Layout { folder: "cifar-100-binary", test: "test.bin", label_bytes: &[20, 100], label };
         let files = Records::open("cifar100", directory, &layout)?;
         let names = files.names(meta, classes);
         Ok(LoadedData {
             train: files.read(&["train.bin".into()])?,
-            test: files.read(&["test.bin".into()])?,
+            test: files.read(&[layout.test.into()])?,
             class_names: names.unwrap_or_else(|| (0..classes).map(|class| format!("class {class}")).collect()),
             mean: vec![0.5071, 0.4865, 0.4409],
             std: vec![0.2673, 0.2564, 0.2762],

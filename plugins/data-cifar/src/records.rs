@@ -9,6 +9,8 @@ const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
 pub(crate) struct Layout {
     /// Folder that holds the files, as the official archive unpacks.
     pub folder: &'static str,
+    /// The file of the test part; a folder that holds it is taken for the data set's own, whatever its name.
+    pub test: &'static str,
     /// For each label byte, the number of classes it may name.
     pub label_bytes: &'static [usize],
     /// Which of the label bytes is used.
@@ -33,18 +35,13 @@ impl<'a> Records<'a> {
         if below.is_dir() {
             return Ok(Self { folder: below, layout });
         }
-        if directory.file_name().is_some_and(|name| name == expected) && directory.is_dir() {
+        let named_so = directory.file_name().is_some_and(|name| name == expected) && directory.is_dir();
+        if named_so || directory.join(layout.test).is_file() {
             return Ok(Self { folder: directory.into(), layout });
         }
-        let found = match std::fs::read_dir(directory) {
+        let found = match contents(directory) {
             Err(error) => format!("{} cannot be read: {error}", directory.display()),
-            Ok(entries) => {
-                let mut names: Vec<String> = entries.flatten().map(|e| e.file_name().to_string_lossy().into_owned()).collect();
-                names.sort();
-                names.truncate(10);
-                let inside = if names.is_empty() { "nothing".into() } else { names.join(", ") };
-                format!("{} holds {inside}, expected `{expected}` in it", directory.display())
-            }
+            Ok(inside) => format!("{} holds {inside}, expected `{expected}` in it", directory.display()),
         };
         let hint = format!("unpack the binary version of the data set so that {} exists", below.display());
         Err(Error::new(ErrorKind::Data, found).hint(hint))
@@ -56,7 +53,11 @@ impl<'a> Records<'a> {
         for name in names {
             let path = self.folder.join(name);
             let wrong = |why: String| Error::new(ErrorKind::Data, why).context(format!("reading {}", path.display()));
-            let bytes = std::fs::read(&path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+            let bytes = std::fs::read(&path).map_err(|error| {
+                let inside =
+                    contents(&self.folder).map_or_else(|error| error.to_string(), |inside| format!("holds {inside}"));
+                wrong(format!("cannot be read: {error}")).hint(format!("its folder {inside}"))
+            })?;
             let (mut more, mut their_labels) = parse(&bytes, self.layout).map_err(wrong)?;
             pixels.append(&mut more);
             labels.append(&mut their_labels);
@@ -67,9 +68,20 @@ impl<'a> Records<'a> {
     /// The class names in a text file, one a line, if it is there and has as many as expected.
     pub(crate) fn names(&self, file: &str, classes: usize) -> Option<Vec<String>> {
         let text = std::fs::read_to_string(self.folder.join(file)).ok()?;
-        let names: Vec<String> = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
+        let names: Vec<String> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
         (names.len() == classes).then_some(names)
     }
+}
+
+/// The first names in a folder, sorted, for an error message.
+fn contents(folder: &Path) -> std::io::Result<String> {
+    let entries = std::fs::read_dir(folder)?;
+    let mut names: Vec<String> =
+        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names.truncate(10);
+    Ok(if names.is_empty() { "nothing".into() } else { names.join(", ") })
 }
 
 /// Splits a file into pixels and labels; the number of records follows from its length.
@@ -92,7 +104,10 @@ pub(crate) fn parse(bytes: &[u8], layout: &Layout) -> std::result::Result<(Vec<u
         for (place, (&label, &classes)) in record_bytes.iter().zip(layout.label_bytes).enumerate() {
             if usize::from(label) >= classes {
                 let offset = number * record + place;
-                return Err(format!("record {number} at offset {offset} has label {label}, expected 0 to {}", classes - 1));
+                return Err(format!(
+                    "record {number} at offset {offset} has label {label}, expected 0 to {}",
+                    classes - 1
+                ));
             }
         }
         labels.push(u32::from(record_bytes[layout.label]));

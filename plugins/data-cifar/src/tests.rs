@@ -3,7 +3,9 @@ use mrpf_api::registry::make;
 use proptest::prelude::*;
 use std::fs;
 
-const LAYOUT10: Layout = Layout { folder: "cifar-10-batches-bin", label_bytes: &[10], label: 0 };
+const LAYOUT10: Layout =
+    Layout { folder: "cifar-10-batches-bin", test: "test_batch.bin", label_bytes: &[10], label: 0 };
+const LAYOUT100: Layout = Layout { folder: "cifar-100-binary", test: "test.bin", label_bytes: &[20, 100], label: 1 };
 
 fn record(labels: &[u8], fill: u8) -> Vec<u8> {
     [labels, &[fill; 3072]].concat()
@@ -19,7 +21,10 @@ fn small_cifar10() -> std::io::Result<tempfile::TempDir> {
     let folder = directory.path().join("cifar-10-batches-bin");
     fs::create_dir(&folder)?;
     for number in 1..=5u8 {
-        fs::write(folder.join(format!("data_batch_{number}.bin")), [record(&[number], 10), record(&[0], number)].concat())?;
+        fs::write(
+            folder.join(format!("data_batch_{number}.bin")),
+            [record(&[number], 10), record(&[0], number)].concat(),
+        )?;
     }
     fs::write(folder.join("test_batch.bin"), record(&[9], 255))?;
     Ok(directory)
@@ -43,7 +48,10 @@ fn corrupt_files_are_answered_with_file_and_offset() -> std::result::Result<(), 
     let cases: [(Vec<u8>, &str); 4] = [
         (Vec::new(), "the file is empty, expected records of 3073 bytes"),
         (record(&[1], 0)[..3000].to_vec(), "3000 bytes are 0 records of 3073 bytes and 3000 bytes from offset 0 on"),
-        ([record(&[1], 0), vec![0; 5]].concat(), "3078 bytes are 1 records of 3073 bytes and 5 bytes from offset 3073 on"),
+        (
+            [record(&[1], 0), vec![0; 5]].concat(),
+            "3078 bytes are 1 records of 3073 bytes and 5 bytes from offset 3073 on",
+        ),
         ([record(&[1], 0), record(&[10], 0)].concat(), "record 1 at offset 3073 has label 10, expected 0 to 9"),
     ];
     for (bytes, message) in cases {
@@ -68,6 +76,55 @@ fn missing_folders_and_files_are_named() -> std::result::Result<(), Box<dyn std:
     fs::remove_file(whole.path().join("cifar-10-batches-bin/test_batch.bin"))?;
     let error = load("cifar10", Some(whole.path())).expect_err("no test file").to_string();
     assert!(error.contains("test_batch.bin: cannot be read"), "{error}");
+    let error = load("cifar10", Some(&whole.path().join("nowhere"))).expect_err("no such folder").to_string();
+    assert!(error.contains("nowhere cannot be read"), "{error}");
+    Ok(())
+}
+
+#[test]
+fn a_folder_that_holds_the_files_may_have_any_name() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let directory = small_cifar10()?;
+    let renamed = directory.path().join("renamed");
+    fs::rename(directory.path().join("cifar-10-batches-bin"), &renamed)?;
+    assert_eq!(load("cifar10", Some(&renamed))?.train.len(), 10);
+    fs::remove_file(renamed.join("data_batch_4.bin"))?;
+    let error = load("cifar10", Some(&renamed)).expect_err("a file is missing");
+    assert!(error.to_string().contains("data_batch_4.bin: cannot be read"), "{error}");
+    let there = "data_batch_1.bin, data_batch_2.bin, data_batch_3.bin, data_batch_5.bin, test_batch.bin";
+    assert_eq!(error.hint_text(), Some(format!("its folder holds {there}").as_str()));
+    Ok(())
+}
+
+#[test]
+fn each_label_byte_of_cifar100_is_checked() {
+    let cases: [(Vec<u8>, &str); 4] = [
+        (record(&[20, 0], 0), "record 0 at offset 0 has label 20, expected 0 to 19"),
+        (
+            [record(&[1, 1], 0), record(&[1, 100], 0)].concat(),
+            "record 1 at offset 3075 has label 100, expected 0 to 99",
+        ),
+        (Vec::new(), "the file is empty, expected records of 3074 bytes"),
+        (record(&[1], 0), "3073 bytes are 0 records of 3074 bytes and 3073 bytes from offset 0 on"),
+    ];
+    for (bytes, message) in cases {
+        let error = records::parse(&bytes, &LAYOUT100).expect_err(message);
+        assert!(error.starts_with(message), "{error}");
+    }
+}
+
+#[test]
+fn class_names_come_from_the_file_beside_the_images() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let directory = tempfile::tempdir()?;
+    fs::write(directory.path().join("train.bin"), record(&[0, 0], 1))?;
+    fs::write(directory.path().join("test.bin"), record(&[0, 0], 1))?;
+    let lines = |kind: &str, count: usize| (0..count).map(|class| format!("{kind} {class}\n")).collect::<String>();
+    fs::write(directory.path().join("fine_label_names.txt"), lines("fine", 100))?;
+    fs::write(directory.path().join("coarse_label_names.txt"), lines("coarse", 20))?;
+    for (labels, last) in [("fine", "fine 99"), ("coarse", "coarse 19")] {
+        let source = make::<dyn DataSource>("cifar100", mrpf_api::serde_json::json!({ "labels": labels }))?;
+        let names = source.load(Some(directory.path()))?.class_names;
+        assert_eq!(names.last().map(String::as_str), Some(last));
+    }
     Ok(())
 }
 
@@ -119,8 +176,10 @@ fn real_cifar100_is_read_completely() -> Result<()> {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..8000)) {
-        if let Ok((pixels, labels)) = records::parse(&bytes, &LAYOUT10) {
-            prop_assert_eq!(pixels.len(), labels.len() * 3072);
+        for layout in [LAYOUT10, LAYOUT100] {
+            if let Ok((pixels, labels)) = records::parse(&bytes, &layout) {
+                prop_assert_eq!(pixels.len(), labels.len() * 3072);
+            }
         }
     }
 }

@@ -37,7 +37,9 @@ struct Digits;
 impl DataSource for Digits {
     fn load(&self, _directory: Option<&Path>) -> Result<LoadedData> {
         let mut text = Vec::new();
-        GzDecoder::new(FILE).read_to_end(&mut text).map_err(|error| wrong(format!("not a complete gzip file: {error}")))?;
+        GzDecoder::new(FILE)
+            .read_to_end(&mut text)
+            .map_err(|error| wrong(format!("not a complete gzip file: {error}")))?;
         let all = parse(&text)?;
         let split = all.len().saturating_sub(TEST);
         Ok(LoadedData {
@@ -67,8 +69,10 @@ fn parse(text: &[u8]) -> Result<ImageSet> {
         for (column, value) in record.iter().enumerate() {
             let limit = if column < SHAPE.len() { usize::from(FULL) } else { CLASSES - 1 };
             // The file writes whole numbers with a decimal point.
-            let number = value.trim().parse::<f64>().ok().filter(|v| v.fract() == 0.0 && (0.0..=limit as f64).contains(v));
-            let number = number.ok_or_else(|| at(format!("column {}: `{value}`, expected 0 to {limit}", column + 1)))?;
+            let number =
+                value.trim().parse::<f64>().ok().filter(|v| v.fract() == 0.0 && (0.0..=limit as f64).contains(v));
+            let number =
+                number.ok_or_else(|| at(format!("column {}: `{value}`, expected 0 to {limit}", column + 1)))?;
             match column < SHAPE.len() {
                 true => pixels.push(number as u8),
                 false => labels.push(number as u32),
@@ -96,10 +100,15 @@ mod tests {
     #[test]
     fn mean_and_deviation_are_those_of_the_training_part() -> Result<()> {
         let data = Digits.load(None)?;
-        let values: Vec<f64> = (0..data.train.len()).flat_map(|i| data.train.pixels(i)).map(|&v| f64::from(v) / 16.0).collect();
+        let values: Vec<f64> =
+            (0..data.train.len()).flat_map(|i| data.train.pixels(i)).map(|&v| f64::from(v) / 16.0).collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
-        assert!((mean - data.mean[0]).abs() < 5e-5 && (variance.sqrt() - data.std[0]).abs() < 5e-5, "{mean} {}", variance.sqrt());
+        assert!(
+            (mean - data.mean[0]).abs() < 5e-5 && (variance.sqrt() - data.std[0]).abs() < 5e-5,
+            "{mean} {}",
+            variance.sqrt()
+        );
         Ok(())
     }
 

@@ -1,0 +1,167 @@
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::support::{Playground, Ran, quick, repository};
+
+#[test]
+fn wrong_names_and_values_are_answered_before_anything_is_done() {
+    let ground = Playground::new();
+    let cases: &[(&[&str], i32, &[&str])] = &[
+        (&["--set", "prune.criterion=l1norm"], 2, &["setting `prune.criterion`: unknown criterion `l1norm`", "did you mean `l1-norm`?"]),
+        (&["--set", "prune.sensitivity=mrz"], 2, &["unknown sensitivity metric `mrz`", "did you mean `mrs`?"]),
+        (&["--set", "finetune.trainer=trade"], 2, &["unknown trainer `trade`", "`trades`"]),
+        (&["--set", "finetune.trainer.betta=1"], 2, &["unknown setting `betta`", "did you mean `beta`?"]),
+        (&["--set", "finetune.trainer.beta=many"], 2, &["setting `beta`", "many"]),
+        (&["--set", "finetune.trainer.epsilon=eight"], 2, &["setting `epsilon`", "`eight` is no number"]),
+        (&["--set", "prune.ratoi=0.5"], 2, &["unknown setting `prune.ratoi`", "did you mean `prune.ratio`?"]),
+        (&["--set", "prune.ratio=half"], 2, &["setting `prune.ratio`", "half"]),
+        (&["--set", "prune.ratio=1.0"], 2, &["setting `prune.ratio`: found 1, expected the share to remove"]),
+        (&["--set", "prune.ratio=-0.1"], 2, &["setting `prune.ratio`: found -0.1"]),
+        (&["--set", "prune.budget=flops"], 2, &["setting `prune.budget`", "flops", "macs"]),
+        (&["--set", "pretrain.batch=1"], 2, &["setting `pretrain.batch`: found 1, expected at least 2"]),
+        (&["--set", "network.architecture.depth=19"], 2, &["depth 19, expected one of 8, 14, 18"]),
+        (&["--set", "seed"], 2, &["`seed` is no assignment, expected key=value"]),
+        (&["--data", "cifar11"], 2, &["unknown data set `cifar11`", "did you mean `cifar10`?"]),
+        (&["--data", "cifar10"], 3, &["needs the folder that holds `cifar-10-batches-bin`", "--data-dir"]),
+        (&["--data", "cifar10", "--data-dir", "."], 3, &["expected `cifar-10-batches-bin` in it"]),
+        (&["missing.toml"], 4, &["cannot read the experiment file missing.toml"]),
+        (&["--threads", "0"], 2, &["--threads 0, expected at least 1"]),
+        (&["--resume", "nowhere"], 4, &["nowhere is no run directory: it does not exist"]),
+    ];
+    for (arguments, code, texts) in cases {
+        let arguments = [&["run"], *arguments].concat();
+        ground.mrpf(&arguments).fails(*code, texts);
+    }
+    ground.mrpf(&["plugins", "show", "trade"]).fails(2, &["unknown plugin `trade`", "did you mean `trades`?"]);
+    ground.mrpf(&["plugins", "list", "--kind", "trainr"]).fails(2, &["unknown kind of plugin `trainr`", "`trainer`"]);
+}
+
+#[test]
+fn an_experiment_file_that_is_wrong_is_named() {
+    let ground = Playground::new();
+    ground.write("broken.toml", "seed = \n");
+    ground.mrpf(&["run", "broken.toml"]).fails(2, &["reading broken.toml: not valid TOML"]);
+    ground.write("typo.toml", "[prune]\ncriterio = \"random\"\n");
+    ground.mrpf(&["run", "typo.toml"]).fails(2, &["reading typo.toml: unknown setting `prune.criterio`", "`prune.criterion`"]);
+    ground.write("row.toml", "[[compare]]\ncriterion = \"random\"\nalocation = \"uniform\"\n");
+    ground.mrpf(&["run", "row.toml"]).fails(2, &["compare", "alocation", "allocation"]);
+}
+
+#[test]
+fn a_budget_that_cannot_be_met_says_what_can() {
+    let ground = Playground::new();
+    let hard = ["run", "--out", "out", "--set", "prune.ratio=0.9999"];
+    let ran = ground.mrpf(&quick(&hard)).fails(5, &["the budget asks to remove 100.0 % of the macs, at most", "max_ratio"]);
+    // What was done before is kept, and the run can be taken up with other settings from the saved network.
+    assert!(ground.path("out/networks/dense.safetensors").is_file(), "{}", ran.stdout);
+}
+
+#[test]
+fn a_directory_that_is_taken_is_left_alone() {
+    let ground = Playground::new();
+    std::fs::create_dir(ground.path("out")).expect("a directory");
+    ground.write("out/precious.txt", "mine");
+    ground.mrpf(&quick(&["run", "--out", "out"])).fails(4, &["out exists already and is not empty", "--out"]);
+    assert_eq!(ground.read("out/precious.txt"), "mine");
+    ground.mrpf(&quick(&["train", "--out", "run"])).ok();
+    ground.mrpf(&quick(&["train", "--out", "run"])).fails(4, &["run holds a run already", "--resume run"]);
+}
+
+#[test]
+fn files_that_are_no_networks_of_this_data_are_refused() {
+    let ground = Playground::new();
+    ground.mrpf(&["evaluate", "none.safetensors", "--out", "a"]).fails(4, &["reading the network none.safetensors: cannot be read"]);
+    ground.write("text.safetensors", "this is no network");
+    ground.mrpf(&["evaluate", "text.safetensors", "--out", "a"]).fails(4, &["not a complete safetensors file"]);
+    ground.mrpf(&quick(&["train", "--out", "run"])).ok();
+    let whole = std::fs::read(ground.path("run/networks/dense.safetensors")).expect("a network");
+    std::fs::write(ground.path("cut.safetensors"), &whole[..whole.len() - 100]).expect("a file");
+    ground.mrpf(&["evaluate", "cut.safetensors", "--out", "a"]).fails(4, &["not a complete safetensors file"]);
+    // Recorded tensors of another program: a safetensors file without a declaration.
+    let foreign = repository("tests/fixtures/sgd.safetensors");
+    ground.mrpf(&["evaluate", &foreign.to_string_lossy(), "--out", "a"]).fails(4, &["the file carries no network declaration"]);
+    assert!(!ground.path("a").exists(), "nothing is made for a network that cannot be read");
+    let cifar = repository("../shared/data/cifar10");
+    match cifar.is_dir() {
+        true => {
+            let path = cifar.to_string_lossy();
+            let arguments = ["evaluate", "run/networks/dense.safetensors", "--data", "cifar10", "--data-dir", &path, "--out", "b"];
+            ground.mrpf(&arguments).fails(4, &["the network takes images of shape [1, 8, 8] in 10 classes", "[3, 32, 32]"]);
+        }
+        false => println!("skipped: no CIFAR-10 images at hand"),
+    }
+}
+
+#[test]
+fn a_checkpoint_of_another_network_is_refused() {
+    let ground = Playground::new();
+    ground.mrpf(&quick(&["train", "--out", "run"])).ok();
+    // As if the training had been stopped and its settings edited behind its back.
+    let checkpoint = ground.path("run/checkpoints/dense.safetensors");
+    std::fs::create_dir_all(ground.path("run/checkpoints")).expect("a directory");
+    std::fs::rename(ground.path("run/networks/dense.safetensors"), &checkpoint).expect("a rename");
+    ground.mrpf(&["train", "--resume", "run"]).fails(4, &["reading the checkpoint", "it holds no training state", "remove the file"]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_is_told() {
+    // Every write to this device fails as on a full disk; a run directory cannot be on it, so one of its files is.
+    let ground = Playground::new();
+    std::fs::create_dir_all(ground.path("run")).expect("a directory");
+    let out = ground.path("run");
+    let error = mrpf_host::files::write_atomically(&out.join("x/y.json"), b"x").err();
+    assert!(error.is_none());
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").and_then(|mut file| std::io::Write::write_all(&mut file, b"x"));
+    let error = full.expect_err("the device is always full");
+    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
+    let told = mrpf_host::files::failed("write", &out, &error);
+    assert!(told.to_string().contains("No space left"), "{told}");
+    assert!(told.hint_text().is_some_and(|hint| hint.contains("--resume")));
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_keeps_what_was_done_and_the_run_goes_on_from_there() {
+    let ground = Playground::new();
+    let arguments = quick(&["train", "--out", "run"]);
+    let arguments: Vec<&str> = arguments.into_iter().chain(["--set", "pretrain.epochs=400"]).collect();
+    let child = ground.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let checkpoint = ground.path("run/checkpoints/dense.safetensors");
+    let start = Instant::now();
+    while !checkpoint.is_file() {
+        assert!(start.elapsed() < Duration::from_secs(60), "no epoch has ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let stopped = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(stopped.expect("kill is there").success());
+    let ran = Ran::new(&arguments, child.wait_with_output().expect("it ends"));
+    ran.fails(130, &["stopped on request; epoch", "of 400 is kept in run/checkpoints/dense.safetensors"]);
+    assert!(checkpoint.is_file());
+
+    // Fewer epochs than were asked for cannot be had from it, but the same settings go on.
+    let resumed = ground.command(&["train", "--resume", "run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let resumed = resumed.expect("the program starts");
+    std::thread::sleep(Duration::from_millis(1500));
+    let stopped = std::process::Command::new("kill").args(["-TERM", &resumed.id().to_string()]).status();
+    assert!(stopped.expect("kill is there").success());
+    let ran = Ran::new(&["train", "--resume", "run"], resumed.wait_with_output().expect("it ends"));
+    assert!(ran.stdout.contains("going on with") && !ran.stdout.contains("epoch   1/400"), "{}", ran.stdout);
+}
+
+#[test]
+fn two_at_once_do_not_share_a_directory() {
+    let ground = Playground::new();
+    let arguments = quick(&["train", "--out", "run"]);
+    let arguments: Vec<&str> = arguments.into_iter().chain(["--set", "pretrain.epochs=400"]).collect();
+    let mut child = ground.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let start = Instant::now();
+    while !ground.path("run/metrics.jsonl").is_file() {
+        assert!(start.elapsed() < Duration::from_secs(60), "the run has not begun");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let second = ground.mrpf(&["train", "--resume", "run"]);
+    child.kill().expect("it is stopped");
+    child.wait().expect("it ends");
+    second.fails(4, &["another mrpf is working in run"]);
+}

@@ -1,0 +1,16 @@
+//! Whole workflows: the real program, and laws that hold across crates.
+//!
+//! - `program`: the commands a user types, on the built-in images, in a fresh directory each.
+//! - `bad_input`: what the program answers to everything that can be wrong.
+//! - `pruning`: masked equals cut, for every architecture, criterion and ratio.
+//! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
+//! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
+//! - `repository`: invariants of the source tree that no compiler checks.
+
+mod bad_input;
+mod cifar10;
+mod determinism;
+mod program;
+mod pruning;
+mod repository;
+mod support;

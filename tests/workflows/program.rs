@@ -1,0 +1,127 @@
+use serde_json::Value;
+
+use crate::support::{Playground, quick};
+
+/// The rows of a run's results, by name.
+fn row<'a>(results: &'a Value, name: &str) -> &'a Value {
+    let rows = results["rows"].as_array().expect("rows");
+    rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no row `{name}` in {results}"))
+}
+
+#[test]
+fn a_run_leaves_a_complete_comparison() {
+    let ground = Playground::new();
+    let ran = ground.mrpf(&quick(&["run", "--out", "out"])).ok();
+    assert!(ran.stdout.contains("[5/14] measure mrs") && ran.stdout.contains("finished in"), "{}", ran.stdout);
+
+    let results = ground.json("out/results.json");
+    let names: Vec<_> = results["rows"].as_array().expect("rows").iter().map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["dense-standard", "dense", "mrs-l1-norm", "l1-norm-uniform", "random-uniform"].map(Some));
+    let dense = row(&results, "dense");
+    for name in ["mrs-l1-norm", "l1-norm-uniform", "random-uniform"] {
+        let pruned = row(&results, name);
+        assert_eq!((pruned["ratio_asked"].as_f64(), pruned["budget"].as_str()), (Some(0.5), Some("macs")));
+        let gone = 1.0 - pruned["macs"].as_f64().expect("MACs") / dense["macs"].as_f64().expect("MACs");
+        let said = pruned["ratio_achieved"].as_f64().expect("a ratio");
+        assert!((gone - said).abs() < 1e-12, "{name}: {gone} gone, {said} said");
+        assert!((said - 0.5).abs() <= 0.01 || pruned["shortfall"].is_string(), "{name}: {said}");
+        assert_eq!(pruned["trainer"], "trades");
+    }
+    assert_eq!(row(&results, "mrs-l1-norm")["sensitivity"], "mrs");
+    assert_eq!(row(&results, "l1-norm-uniform")["sensitivity"], Value::Null);
+    for row in results["rows"].as_array().expect("rows") {
+        for share in ["clean_accuracy", "robust_accuracy"] {
+            assert!((0.0..=1.0).contains(&row[share].as_f64().expect("a share")), "{row}");
+        }
+        assert!(row["robust_accuracy"].as_f64() <= row["clean_accuracy"].as_f64(), "{row}");
+        assert!(ground.path("out").join(row["model"].as_str().expect("a file")).is_file(), "{row}");
+    }
+    for file in ["report.md", "metrics.jsonl", "run.json", "experiment.toml", "evaluation/dense.csv", "plans/mrs-l1-norm.json"] {
+        assert!(ground.path("out").join(file).is_file(), "{file}");
+    }
+    assert_eq!(ground.read("out/evaluation/dense.csv").lines().count(), 61, "a heading and an outcome for each image");
+    let events = ground.read("out/metrics.jsonl");
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("a JSON object")["event"].as_str().expect("a kind").to_owned())
+        .collect();
+    assert_eq!((kinds.first().map(String::as_str), kinds.last().map(String::as_str)), (Some("run-started"), Some("run-finished")));
+
+    let explained = ground.mrpf(&["explain", "out", "layer1.0.conv2", "--row", "mrs-l1-norm"]).ok().stdout;
+    for text in ["group `conv1`: 4 channels", "filter of `layer1.0.conv2`", "sensitivity", "scores", "asked to go"] {
+        assert!(explained.contains(text), "`{text}` is not in\n{explained}");
+    }
+}
+
+#[test]
+fn the_steps_work_on_saved_files() {
+    let ground = Playground::new();
+    ground.mrpf(&quick(&["train", "--out", "dense"])).ok();
+    let model = "dense/networks/dense.safetensors";
+    ground.mrpf(&quick(&["sensitivity", model, "--out", "sensitivity"])).ok();
+    let measured = ground.json("sensitivity/sensitivity/mrs.json");
+    assert_eq!(measured.as_array().map(Vec::len), Some(10), "{measured}");
+
+    let given = ["prune", model, "--sensitivity", "sensitivity/sensitivity/mrs.json", "--out", "pruned", "--set", "prune.ratio=0.6"];
+    ground.mrpf(&quick(&given)).ok();
+    let pruned = ground.json("pruned/results.json");
+    let cut = row(&pruned, "mrs-l1-norm");
+    assert_eq!((cut["ratio_asked"].as_f64(), cut["criterion"].as_str()), (Some(0.6), Some("l1-norm")));
+
+    let small = format!("pruned/{}", cut["model"].as_str().expect("a file"));
+    ground.mrpf(&quick(&["finetune", &small, "--out", "tuned"])).ok();
+    let tuned = ground.json("tuned/results.json");
+    assert_eq!(row(&tuned, "finetuned")["macs"], cut["macs"]);
+
+    let tuned_model = "tuned/networks/finetuned.safetensors";
+    let ran = ["evaluate", tuned_model, "--attacks", "fgsm,pgd", "--epsilons", "0,8/255", "--images", "40", "--out", "attacked"];
+    ground.mrpf(&ran).ok();
+    let attacked = ground.json("attacked/results.json");
+    let (nowhere, near) = (row(&attacked, "epsilon 0"), row(&attacked, "epsilon 8/255"));
+    assert_eq!(nowhere["robust_accuracy"], nowhere["clean_accuracy"]);
+    assert_eq!((near["images"].as_u64(), near["epsilon"].as_str()), (Some(40), Some("8/255")));
+    assert!(near["attacks"]["fgsm"].is_object() && near["attacks"]["pgd"].is_object());
+}
+
+#[test]
+fn pruning_in_rounds_ends_at_the_ratio() {
+    let ground = Playground::new();
+    let rounds = ["--set", "prune.schedule=cubic", "--set", "prune.rounds=3", "--set", "finetune.epochs=4"];
+    let arguments = [&["run", "--out", "out", "--set", "compare=[]", "--set", "standard_baseline=false"], &rounds[..]].concat();
+    // What is given last wins, so the quick settings come first.
+    let arguments: Vec<&str> = quick(&["run"]).into_iter().chain(arguments[1..].iter().copied()).collect();
+    ground.mrpf(&arguments).ok();
+    let plan = ground.json("out/plans/mrs-l1-norm.json");
+    let asked: Vec<f64> =
+        plan["rounds"].as_array().expect("rounds").iter().filter_map(|round| round["ratio_asked"].as_f64()).collect();
+    assert_eq!(asked.len(), 3);
+    assert!(asked.is_sorted() && asked[2] == 0.5, "{asked:?}");
+    let results = ground.json("out/results.json");
+    let said = row(&results, "mrs-l1-norm")["ratio_achieved"].as_f64().expect("a ratio");
+    assert!((said - 0.5).abs() < 0.05, "{said}");
+}
+
+#[test]
+fn json_output_is_one_object_a_line_and_quiet_is_silent() {
+    let ground = Playground::new();
+    let told = ground.mrpf(&quick(&["train", "--json", "--out", "a"])).ok().stdout;
+    assert!(told.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"].is_string())), "{told}");
+    assert!(told.contains("\"event\":\"progress\"") && told.contains("images_per_s"));
+    assert_eq!(ground.mrpf(&quick(&["train", "--quiet", "--out", "b"])).ok().stdout, "");
+}
+
+#[test]
+fn help_and_listings() {
+    let ground = Playground::new();
+    let help = ground.mrpf(&["--help"]).ok().stdout;
+    for text in ["run", "train", "sensitivity", "prune", "finetune", "evaluate", "plugins", "explain", "Exit codes:"] {
+        assert!(help.contains(text), "{help}");
+    }
+    insta::assert_snapshot!("plugins_list", ground.mrpf(&["plugins", "list"]).ok().stdout);
+    insta::assert_snapshot!("plugins_show_trades", ground.mrpf(&["plugins", "show", "trades"]).ok().stdout);
+    insta::assert_snapshot!("plugins_show_mrs", ground.mrpf(&["plugins", "show", "mrs"]).ok().stdout);
+    insta::assert_snapshot!("run_help", ground.mrpf(&["run", "--help"]).ok().stdout);
+    let listed: Value = serde_json::from_str(&ground.mrpf(&["plugins", "list", "--kind", "trainer", "--json"]).ok().stdout).expect("JSON");
+    let names: Vec<_> = listed.as_array().expect("a list").iter().map(|plugin| plugin["name"].as_str()).collect();
+    assert_eq!(names, ["pgd-at", "standard", "trades"].map(Some));
+}

@@ -1,0 +1,119 @@
+//! Invariants of the source tree that no compiler checks.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::repository;
+
+/// All Rust files below a folder of the repository.
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![repository(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+                false => {}
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder}");
+    found
+}
+
+fn everywhere() -> Vec<PathBuf> {
+    ["mrpf-api", "mrpf-host", "plugins", "examples", "tests"].iter().flat_map(|folder| rust_files(folder)).collect()
+}
+
+/// The text of a file before its unit tests.
+fn program_text(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).expect("a text file");
+    text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+}
+
+fn is_test(path: &Path) -> bool {
+    path.components().any(|part| ["tests", "benches", "examples"].contains(&part.as_os_str().to_string_lossy().as_ref()))
+        || path.file_name().is_some_and(|name| name == "tests.rs")
+}
+
+fn offenders(files: Vec<PathBuf>, wrong: impl Fn(&Path, &str) -> bool) -> Vec<PathBuf> {
+    files.into_iter().filter(|path| wrong(path, &program_text(path))).collect()
+}
+
+#[test]
+fn only_one_file_writes_to_the_terminal() {
+    let told = offenders(everywhere(), |path, text| {
+        let prints = ["println!", "eprintln!", "print!(", "eprint!(", "io::stdout()", "dbg!"];
+        !is_test(path) && !path.ends_with("output/print.rs") && !path.ends_with("build.rs")
+            && text.lines().any(|line| !line.trim_start().starts_with("//") && prints.iter().any(|print| line.contains(print)))
+    });
+    // One file asks whether the output is a terminal.
+    let told: Vec<_> = told.into_iter().filter(|path| !path.ends_with("output/mod.rs")).collect();
+    assert!(told.is_empty(), "{told:?}");
+}
+
+#[test]
+fn unsafe_code_is_where_it_is_known_to_be() {
+    let found = offenders(everywhere(), |_, text| text.lines().any(|line| line.trim_start().starts_with("unsafe ") || line.contains(" unsafe {")));
+    let names: Vec<_> = found.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
+    // The matrix product's raw pointers, and an environment variable set before there are threads.
+    assert_eq!(names, ["gemm.rs", "threads.rs"], "{found:?}");
+}
+
+#[test]
+fn the_api_reads_no_files_and_draws_no_unseeded_randomness() {
+    let found = offenders(rust_files("mrpf-api/src"), |_, text| {
+        ["std::fs", "File::open", "thread_rng", "rand::rng()", "from_os_rng", "Tensor::randn", "Tensor::rand("].iter().any(|word| text.contains(word))
+    });
+    assert!(found.is_empty(), "{found:?}");
+}
+
+#[test]
+fn every_file_says_what_it_is_and_is_one_idea() {
+    for path in everywhere() {
+        let text = std::fs::read_to_string(&path).expect("a text file");
+        let lines = text.lines().count();
+        assert!(lines <= 500, "{} has {lines} lines", path.display());
+        let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(!["utils", "util", "helpers", "common", "misc", "base"].contains(&name.as_str()), "{}", path.display());
+        assert!(is_test(&path) || text.starts_with("//!"), "{} has no heading", path.display());
+    }
+}
+
+#[test]
+fn plugins_depend_on_the_api_alone() {
+    for entry in std::fs::read_dir(repository("plugins")).expect("plugins") {
+        let manifest = entry.expect("an entry").path().join("Cargo.toml");
+        let text = std::fs::read_to_string(&manifest).expect("a manifest");
+        let dependencies = text.split("[dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap_or_default();
+        assert!(dependencies.contains("mrpf-api") && !dependencies.contains("mrpf-host"), "{}", manifest.display());
+        assert!(!dependencies.contains("candle"), "{} brings its own candle", manifest.display());
+    }
+}
+
+#[test]
+fn every_plugin_crate_is_built_in_and_listed_in_the_readme() {
+    let (list, readme) = (repository("mrpf-host/src/built_in.rs"), repository("README.md"));
+    let [list, readme] = [list, readme].map(|path| std::fs::read_to_string(path).expect("a text file"));
+    for entry in std::fs::read_dir(repository("plugins")).expect("plugins") {
+        let name = entry.expect("an entry").file_name().to_string_lossy().into_owned();
+        assert!(list.contains(&format!("use mrpf_{} as _;", name.replace('-', "_"))), "{name}");
+    }
+    for plugin in mrpf_api::registry::registrations() {
+        assert!(readme.contains(&format!("`{}`", plugin.name)), "the README does not name `{}`", plugin.name);
+    }
+}
+
+#[test]
+fn example_experiments_are_valid() {
+    for entry in std::fs::read_dir(repository("examples")).expect("examples") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let sources = mrpf_host::experiment::Sources { file: Some(&path), ..Default::default() };
+            let experiment = mrpf_host::experiment::Experiment::load(&sources).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let again = mrpf_host::experiment::Experiment::from_toml(&experiment.to_toml().expect("TOML"));
+            assert_eq!(again.expect("it reads what it writes"), experiment);
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A fresh directory with the real program in it; everything is printed when something fails.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A directory of its own for one test.
+pub struct Playground(tempfile::TempDir);
+
+/// What a command did.
+pub struct Ran {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    told: String,
+}
+
+impl Playground {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("a file is written");
+        path
+    }
+
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn json(&self, name: &str) -> serde_json::Value {
+        serde_json::from_str(&self.read(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mrpf"));
+        command.args(arguments).current_dir(self.0.path()).env_remove("RUST_BACKTRACE");
+        command
+    }
+
+    /// Runs the program with these arguments.
+    pub fn mrpf(&self, arguments: &[&str]) -> Ran {
+        let output = self.command(arguments).output().expect("the program starts");
+        Ran::new(arguments, output)
+    }
+}
+
+impl Ran {
+    pub fn new(arguments: &[&str], Output { status, stdout, stderr }: Output) -> Self {
+        let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let told = format!("mrpf {}\nexit {:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", arguments.join(" "), status.code());
+        Self { code: status.code(), stdout, stderr, told }
+    }
+
+    /// Asserts that it ended well.
+    #[track_caller]
+    pub fn ok(self) -> Self {
+        assert_eq!(self.code, Some(0), "{}", self.told);
+        self
+    }
+
+    /// Asserts that it failed with this exit code and that the message holds all of these texts.
+    #[track_caller]
+    pub fn fails(self, code: i32, texts: &[&str]) -> Self {
+        assert_eq!(self.code, Some(code), "{}", self.told);
+        for text in texts {
+            assert!(self.stderr.contains(text), "`{text}` is not in the message\n{}", self.told);
+        }
+        assert!(!self.stderr.contains("panicked"), "{}", self.told);
+        self
+    }
+}
+
+/// Settings that make a run take a second or two.
+pub const QUICK: &[&str] = &[
+    "--set", "data.train_images=200",
+    "--set", "network.architecture.width=4",
+    "--set", "pretrain.epochs=2",
+    "--set", "pretrain.trainer.steps=2",
+    "--set", "pretrain.validation.steps=2",
+    "--set", "prune.sensitivity.images=40",
+    "--set", "prune.sensitivity.steps=3",
+    "--set", "finetune.epochs=1",
+    "--set", "finetune.trainer.steps=2",
+    "--set", "finetune.validation.steps=2",
+    "--set", "evaluate.attacks.steps=3",
+    "--set", "evaluate.images=60",
+];
+
+/// The arguments with the quick settings behind them.
+pub fn quick<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+    // The attack list is replaced as a whole.
+    let settings = QUICK.chunks(2).filter(|pair| !pair[1].starts_with("evaluate.attacks")).flatten().copied();
+    arguments.iter().copied().chain(settings).chain(["--set", "evaluate.attacks=[{ name = \"pgd\", steps = 3, step_size = 0.05 }]"]).collect()
+}
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
