@@ -47,9 +47,17 @@ fn main() -> Result<()> {
 
     // How much robustness hangs on each module, and half of the multiply-accumulates removed by it.
     let cx = CallContext { streams: streams.child("prune"), watcher: &Unwatched };
-    let modules = experiment.prune.sensitivity.make::<dyn SensitivityMetric>()?.measure(&cx, &trained.network, &data)?;
+    let modules =
+        experiment.prune.sensitivity.make::<dyn SensitivityMetric>()?.measure(&cx, &trained.network, &data)?;
     let dense = cost(trained.network.declaration())?;
-    let step = PruneStep { cx: cx.clone(), settings: &experiment.prune, data: &data, modules: &modules, dense: &dense, ratio: 0.5 };
+    let step = PruneStep {
+        cx: cx.clone(),
+        settings: &experiment.prune,
+        data: &data,
+        modules: &modules,
+        dense: &dense,
+        ratio: 0.5,
+    };
     let pruned = prune_step(&step, &trained.network)?;
 
     let attack = PluginChoice::named("pgd").with("step_size", 0.025).make::<dyn Attack>()?;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use crate::coupling::{ChannelGroup, Cost, cost, shrink};
+use crate::coupling::{ChannelGroup, Cost, cost, shrink, typical_channels};
 use crate::network::Declaration;
 use crate::{Error, ErrorKind, Result};
 
@@ -105,11 +105,13 @@ impl BudgetProblem {
     pub fn achieved(&self, keep: &[usize]) -> Result<f64> {
         let mut removed: BTreeMap<(&str, usize), usize> = BTreeMap::new();
         for (group, &keep) in self.groups.iter().zip(keep) {
+            // Which channels go does not matter to the cost where all of them have equally many places, as all do but in groups
+            // that a concatenation joins.
+            let kept = typical_channels(group, keep);
             for member in &group.members {
-                // Which channels go does not matter to the cost where all of them have equally many places, as all do
-                // in practice; otherwise the last ones stand for any.
-                let places: usize = member.positions[keep.min(group.channels)..].iter().map(Vec::len).sum();
-                *removed.entry((&member.tensor, member.axis)).or_default() += places;
+                let all: usize = member.positions.iter().map(Vec::len).sum();
+                let left: usize = kept.iter().map(|&channel| member.positions[channel].len()).sum();
+                *removed.entry((&member.tensor, member.axis)).or_default() += all - left;
             }
         }
         let cut = shrink(&self.declaration, &|tensor, axis| removed.get(&(tensor, axis)).copied().unwrap_or(0))?;
@@ -236,6 +238,7 @@ impl BudgetProblem {
     fn unreachable(&self, reachable: f64) -> Error {
         let (asked, most, what) = (100.0 * self.ratio, 100.0 * reachable, self.kind.name());
         let message = format!("the budget asks to remove {asked:.1} % of the {what}, at most {most:.1} % can go");
-        Error::new(ErrorKind::Budget, message).hint("ask for less, or let the allocation take more of each group (its max_ratio)")
+        Error::new(ErrorKind::Budget, message)
+            .hint("ask for less, or let the allocation take more of each group (its max_ratio)")
     }
 }

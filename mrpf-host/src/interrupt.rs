@@ -45,7 +45,14 @@ pub struct HostWatcher<'a> {
 
 impl Watcher for HostWatcher<'_> {
     fn progress(&self, what: &str, done: usize, total: usize) {
-        self.events.send(Event::Progress { what: what.into(), done, total, loss: None, accuracy: None, images_per_s: None });
+        self.events.send(Event::Progress {
+            what: what.into(),
+            done,
+            total,
+            loss: None,
+            accuracy: None,
+            images_per_s: None,
+        });
     }
 
     fn interrupted(&self) -> bool {

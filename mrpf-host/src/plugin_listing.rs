@@ -83,7 +83,9 @@ fn describe(plugin: &Registration) -> String {
     }
     let where_to = example_key(plugin.kind());
     let _ = write!(text, "\nexample: --set {where_to}={}", plugin.name);
-    if let Some((key, value)) = defaults.as_object().and_then(|all| all.iter().find(|(_, value)| !value.is_null() && !value.is_object())) {
+    if let Some((key, value)) =
+        defaults.as_object().and_then(|all| all.iter().find(|(_, value)| !value.is_null() && !value.is_object()))
+    {
         let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let _ = write!(text, " --set {where_to}.{key}={value}");
     }
@@ -126,7 +128,9 @@ fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Registration> {
 }
 
 fn parse_kind(text: &str) -> Result<Kind> {
-    let found = Kind::ALL.iter().find(|kind| [kind.name(), kind.plural()].contains(&text) || kind.name().split(' ').next() == Some(text));
+    let found = Kind::ALL
+        .iter()
+        .find(|kind| [kind.name(), kind.plural()].contains(&text) || kind.name().split(' ').next() == Some(text));
     found.copied().ok_or_else(|| Error::unknown_name("kind of plugin", text, Kind::ALL.iter().map(|kind| kind.name())))
 }
 

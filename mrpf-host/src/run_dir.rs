@@ -50,20 +50,25 @@ impl RunDir {
             let is_run = path.join("experiment.toml").is_file();
             let what = if is_run { "holds a run already" } else { "exists already and is not empty" };
             let hint = match is_run {
-                true => format!("go on with it by `mrpf run --resume {}`, or name another directory with --out", path.display()),
+                true => format!(
+                    "go on with it by `mrpf run --resume {}`, or name another directory with --out",
+                    path.display()
+                ),
                 false => "name another directory with --out".into(),
             };
             return Err(Error::new(ErrorKind::Io, format!("{} {what}", path.display())).hint(hint));
         }
-        std::fs::create_dir_all(path)
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot make the directory {}: {error}", path.display())))?;
+        std::fs::create_dir_all(path).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot make the directory {}: {error}", path.display()))
+        })?;
         Ok(Self { path: path.into(), _lock: Some(lock(path)?) })
     }
 
     /// Makes `parent/name-1`, or the next number that is free.
     pub fn create_numbered(parent: &Path, name: &str) -> Result<Self> {
-        std::fs::create_dir_all(parent)
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot make the directory {}: {error}", parent.display())))?;
+        std::fs::create_dir_all(parent).map_err(|error| {
+            Error::new(ErrorKind::Io, format!("cannot make the directory {}: {error}", parent.display()))
+        })?;
         for number in 1..10_000 {
             let path = parent.join(format!("{}-{number}", slug(name)));
             match std::fs::create_dir(&path) {
@@ -95,7 +100,8 @@ impl RunDir {
         if !path.join("experiment.toml").is_file() {
             let why = if path.is_dir() { "has no experiment.toml in it" } else { "does not exist" };
             let message = format!("{} is no run directory: it {why}", path.display());
-            return Err(Error::new(ErrorKind::Io, message).hint("name a directory that `mrpf run` made, for example with --out"));
+            return Err(Error::new(ErrorKind::Io, message)
+                .hint("name a directory that `mrpf run` made, for example with --out"));
         }
         Ok(Self { path: path.into(), _lock: None })
     }
@@ -200,7 +206,8 @@ impl RunDir {
 
     /// Writes an evaluation, and the outcome of every image as a table.
     pub fn write_evaluation(&self, label: &str, evaluation: &Evaluation) -> Result<()> {
-        let failed = |error: csv::Error| Error::new(ErrorKind::Io, format!("cannot write the outcomes of {label}: {error}"));
+        let failed =
+            |error: csv::Error| Error::new(ErrorKind::Io, format!("cannot write the outcomes of {label}: {error}"));
         let mut table = csv::Writer::from_writer(Vec::new());
         let attacks = evaluation.attacks.iter().map(|attack| format!("survives {}", attack.name));
         let header = ["image", "label", "predicted"].map(str::to_owned).into_iter().chain(attacks);

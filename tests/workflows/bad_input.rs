@@ -7,7 +7,11 @@ use crate::support::{Playground, Ran, quick, repository};
 fn wrong_names_and_values_are_answered_before_anything_is_done() {
     let ground = Playground::new();
     let cases: &[(&[&str], i32, &[&str])] = &[
-        (&["--set", "prune.criterion=l1norm"], 2, &["setting `prune.criterion`: unknown criterion `l1norm`", "did you mean `l1-norm`?"]),
+        (
+            &["--set", "prune.criterion=l1norm"],
+            2,
+            &["setting `prune.criterion`: unknown criterion `l1norm`", "did you mean `l1-norm`?"],
+        ),
         (&["--set", "prune.sensitivity=mrz"], 2, &["unknown sensitivity metric `mrz`", "did you mean `mrs`?"]),
         (&["--set", "finetune.trainer=trade"], 2, &["unknown trainer `trade`", "`trades`"]),
         (&["--set", "finetune.trainer.betta=1"], 2, &["unknown setting `betta`", "did you mean `beta`?"]),
@@ -42,7 +46,9 @@ fn an_experiment_file_that_is_wrong_is_named() {
     ground.write("broken.toml", "seed = \n");
     ground.mrpf(&["run", "broken.toml"]).fails(2, &["reading broken.toml: not valid TOML"]);
     ground.write("typo.toml", "[prune]\ncriterio = \"random\"\n");
-    ground.mrpf(&["run", "typo.toml"]).fails(2, &["reading typo.toml: unknown setting `prune.criterio`", "`prune.criterion`"]);
+    ground
+        .mrpf(&["run", "typo.toml"])
+        .fails(2, &["reading typo.toml: unknown setting `prune.criterio`", "`prune.criterion`"]);
     ground.write("row.toml", "[[compare]]\ncriterion = \"random\"\nalocation = \"uniform\"\n");
     ground.mrpf(&["run", "row.toml"]).fails(2, &["compare", "alocation", "allocation"]);
 }
@@ -51,7 +57,8 @@ fn an_experiment_file_that_is_wrong_is_named() {
 fn a_budget_that_cannot_be_met_says_what_can() {
     let ground = Playground::new();
     let hard = ["run", "--out", "out", "--set", "prune.ratio=0.9999"];
-    let ran = ground.mrpf(&quick(&hard)).fails(5, &["the budget asks to remove 100.0 % of the macs, at most", "max_ratio"]);
+    let ran =
+        ground.mrpf(&quick(&hard)).fails(5, &["the budget asks to remove 100.0 % of the macs, at most", "max_ratio"]);
     // What was done before is kept, and the run can be taken up with other settings from the saved network.
     assert!(ground.path("out/networks/dense.safetensors").is_file(), "{}", ran.stdout);
 }
@@ -70,7 +77,9 @@ fn a_directory_that_is_taken_is_left_alone() {
 #[test]
 fn files_that_are_no_networks_of_this_data_are_refused() {
     let ground = Playground::new();
-    ground.mrpf(&["evaluate", "none.safetensors", "--out", "a"]).fails(4, &["reading the network none.safetensors: cannot be read"]);
+    ground
+        .mrpf(&["evaluate", "none.safetensors", "--out", "a"])
+        .fails(4, &["reading the network none.safetensors: cannot be read"]);
     ground.write("text.safetensors", "this is no network");
     ground.mrpf(&["evaluate", "text.safetensors", "--out", "a"]).fails(4, &["not a complete safetensors file"]);
     ground.mrpf(&quick(&["train", "--out", "run"])).ok();
@@ -79,14 +88,19 @@ fn files_that_are_no_networks_of_this_data_are_refused() {
     ground.mrpf(&["evaluate", "cut.safetensors", "--out", "a"]).fails(4, &["not a complete safetensors file"]);
     // Recorded tensors of another program: a safetensors file without a declaration.
     let foreign = repository("tests/fixtures/sgd.safetensors");
-    ground.mrpf(&["evaluate", &foreign.to_string_lossy(), "--out", "a"]).fails(4, &["the file carries no network declaration"]);
+    ground
+        .mrpf(&["evaluate", &foreign.to_string_lossy(), "--out", "a"])
+        .fails(4, &["the file carries no network declaration"]);
     assert!(!ground.path("a").exists(), "nothing is made for a network that cannot be read");
     let cifar = repository("../shared/data/cifar10");
     match cifar.is_dir() {
         true => {
             let path = cifar.to_string_lossy();
-            let arguments = ["evaluate", "run/networks/dense.safetensors", "--data", "cifar10", "--data-dir", &path, "--out", "b"];
-            ground.mrpf(&arguments).fails(4, &["the network takes images of shape [1, 8, 8] in 10 classes", "[3, 32, 32]"]);
+            let arguments =
+                ["evaluate", "run/networks/dense.safetensors", "--data", "cifar10", "--data-dir", &path, "--out", "b"];
+            ground
+                .mrpf(&arguments)
+                .fails(4, &["the network takes images of shape [1, 8, 8] in 10 classes", "[3, 32, 32]"]);
         }
         false => println!("skipped: no CIFAR-10 images at hand"),
     }
@@ -100,24 +114,34 @@ fn a_checkpoint_of_another_network_is_refused() {
     let checkpoint = ground.path("run/checkpoints/dense.safetensors");
     std::fs::create_dir_all(ground.path("run/checkpoints")).expect("a directory");
     std::fs::rename(ground.path("run/networks/dense.safetensors"), &checkpoint).expect("a rename");
-    ground.mrpf(&["train", "--resume", "run"]).fails(4, &["reading the checkpoint", "it holds no training state", "remove the file"]);
+    ground
+        .mrpf(&["train", "--resume", "run"])
+        .fails(4, &["reading the checkpoint", "it holds no training state", "remove the file"]);
 }
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_full_disk_is_told() {
-    // Every write to this device fails as on a full disk; a run directory cannot be on it, so one of its files is.
+fn a_write_that_fails_is_told_and_the_run_goes_on_when_there_is_room() {
     let ground = Playground::new();
-    std::fs::create_dir_all(ground.path("run")).expect("a directory");
-    let out = ground.path("run");
-    let error = mrpf_host::files::write_atomically(&out.join("x/y.json"), b"x").err();
-    assert!(error.is_none());
-    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").and_then(|mut file| std::io::Write::write_all(&mut file, b"x"));
-    let error = full.expect_err("the device is always full");
-    assert_eq!(error.kind(), std::io::ErrorKind::StorageFull);
-    let told = mrpf_host::files::failed("write", &out, &error);
-    assert!(told.to_string().contains("No space left"), "{told}");
-    assert!(told.hint_text().is_some_and(|hint| hint.contains("--resume")));
+    let arguments = quick(&["train", "--out", "run"]);
+    // As good as a full disk: no file may grow beyond 48 KB, which settings do not need and a checkpoint does.
+    let mut limited = std::process::Command::new("bash");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 48; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_mrpf")]);
+    let output = limited.args(&arguments).current_dir(ground.path("")).env_remove("RUST_BACKTRACE").output();
+    let ran = Ran::new(&arguments, output.expect("bash starts"));
+    ran.fails(4, &["train dense: cannot write run/checkpoints/dense.safetensors: File too large"]);
+    ground.mrpf(&["train", "--resume", "run"]).ok();
+    assert!(ground.path("run/networks/dense.safetensors").is_file());
+
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .and_then(|mut file| std::io::Write::write_all(&mut file, b"x"));
+    let told = mrpf_host::files::failed("write", &ground.path("x"), &full.expect_err("the device is always full"));
+    assert!(
+        told.to_string().contains("No space left") && told.hint_text().is_some_and(|hint| hint.contains("--resume")),
+        "{told}"
+    );
 }
 
 #[test]
@@ -126,7 +150,8 @@ fn ctrl_c_keeps_what_was_done_and_the_run_goes_on_from_there() {
     let ground = Playground::new();
     let arguments = quick(&["train", "--out", "run"]);
     let arguments: Vec<&str> = arguments.into_iter().chain(["--set", "pretrain.epochs=400"]).collect();
-    let child = ground.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child =
+        ground.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
     let checkpoint = ground.path("run/checkpoints/dense.safetensors");
     let start = Instant::now();
     while !checkpoint.is_file() {
@@ -154,7 +179,8 @@ fn two_at_once_do_not_share_a_directory() {
     let ground = Playground::new();
     let arguments = quick(&["train", "--out", "run"]);
     let arguments: Vec<&str> = arguments.into_iter().chain(["--set", "pretrain.epochs=400"]).collect();
-    let mut child = ground.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
+    let mut child =
+        ground.command(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program starts");
     let start = Instant::now();
     while !ground.path("run/metrics.jsonl").is_file() {
         assert!(start.elapsed() < Duration::from_secs(60), "the run has not begun");

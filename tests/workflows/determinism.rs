@@ -8,7 +8,8 @@ use crate::support::{Playground, quick};
 
 /// Every file of a run that must not differ, by its path.
 fn lasting_files(root: &Path) -> BTreeMap<String, Vec<u8>> {
-    let mut files = BTreeMap::from([("results.json".to_owned(), std::fs::read(root.join("results.json")).expect("results"))]);
+    let mut files =
+        BTreeMap::from([("results.json".to_owned(), std::fs::read(root.join("results.json")).expect("results"))]);
     for folder in ["networks", "sensitivity", "plans", "evaluation", "training"] {
         for entry in std::fs::read_dir(root.join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}")) {
             let path = entry.expect("an entry").path();
@@ -45,10 +46,11 @@ fn a_run_that_was_killed_again_and_again_equals_one_that_was_not() {
     let mut arguments = quick(&["run", "--out", "killed"]);
     let mut kills = 0;
     loop {
-        let mut child = ground.command(&arguments).stdout(std::process::Stdio::null()).spawn().expect("the program starts");
+        let mut child =
+            ground.command(&arguments).stdout(std::process::Stdio::null()).spawn().expect("the program starts");
         let start = Instant::now();
         // Killed without warning, a little later each time.
-        let patience = Duration::from_millis(400 + 350 * kills);
+        let patience = Duration::from_millis(150 + 120 * kills);
         let ended = loop {
             if let Some(status) = child.try_wait().expect("its state is known") {
                 break Some(status);

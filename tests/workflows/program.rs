@@ -36,16 +36,23 @@ fn a_run_leaves_a_complete_comparison() {
         assert!(row["robust_accuracy"].as_f64() <= row["clean_accuracy"].as_f64(), "{row}");
         assert!(ground.path("out").join(row["model"].as_str().expect("a file")).is_file(), "{row}");
     }
-    for file in ["report.md", "metrics.jsonl", "run.json", "experiment.toml", "evaluation/dense.csv", "plans/mrs-l1-norm.json"] {
+    for file in
+        ["report.md", "metrics.jsonl", "run.json", "experiment.toml", "evaluation/dense.csv", "plans/mrs-l1-norm.json"]
+    {
         assert!(ground.path("out").join(file).is_file(), "{file}");
     }
     assert_eq!(ground.read("out/evaluation/dense.csv").lines().count(), 61, "a heading and an outcome for each image");
     let events = ground.read("out/metrics.jsonl");
     let kinds: Vec<String> = events
         .lines()
-        .map(|line| serde_json::from_str::<Value>(line).expect("a JSON object")["event"].as_str().expect("a kind").to_owned())
+        .map(|line| {
+            serde_json::from_str::<Value>(line).expect("a JSON object")["event"].as_str().expect("a kind").to_owned()
+        })
         .collect();
-    assert_eq!((kinds.first().map(String::as_str), kinds.last().map(String::as_str)), (Some("run-started"), Some("run-finished")));
+    assert_eq!(
+        (kinds.first().map(String::as_str), kinds.last().map(String::as_str)),
+        (Some("run-started"), Some("run-finished"))
+    );
 
     let explained = ground.mrpf(&["explain", "out", "layer1.0.conv2", "--row", "mrs-l1-norm"]).ok().stdout;
     for text in ["group `conv1`: 4 channels", "filter of `layer1.0.conv2`", "sensitivity", "scores", "asked to go"] {
@@ -62,7 +69,16 @@ fn the_steps_work_on_saved_files() {
     let measured = ground.json("sensitivity/sensitivity/mrs.json");
     assert_eq!(measured.as_array().map(Vec::len), Some(10), "{measured}");
 
-    let given = ["prune", model, "--sensitivity", "sensitivity/sensitivity/mrs.json", "--out", "pruned", "--set", "prune.ratio=0.6"];
+    let given = [
+        "prune",
+        model,
+        "--sensitivity",
+        "sensitivity/sensitivity/mrs.json",
+        "--out",
+        "pruned",
+        "--set",
+        "prune.ratio=0.6",
+    ];
     ground.mrpf(&quick(&given)).ok();
     let pruned = ground.json("pruned/results.json");
     let cut = row(&pruned, "mrs-l1-norm");
@@ -74,7 +90,18 @@ fn the_steps_work_on_saved_files() {
     assert_eq!(row(&tuned, "finetuned")["macs"], cut["macs"]);
 
     let tuned_model = "tuned/networks/finetuned.safetensors";
-    let ran = ["evaluate", tuned_model, "--attacks", "fgsm,pgd", "--epsilons", "0,8/255", "--images", "40", "--out", "attacked"];
+    let ran = [
+        "evaluate",
+        tuned_model,
+        "--attacks",
+        "fgsm,pgd",
+        "--epsilons",
+        "0,8/255",
+        "--images",
+        "40",
+        "--out",
+        "attacked",
+    ];
     ground.mrpf(&ran).ok();
     let attacked = ground.json("attacked/results.json");
     let (nowhere, near) = (row(&attacked, "epsilon 0"), row(&attacked, "epsilon 8/255"));
@@ -87,7 +114,8 @@ fn the_steps_work_on_saved_files() {
 fn pruning_in_rounds_ends_at_the_ratio() {
     let ground = Playground::new();
     let rounds = ["--set", "prune.schedule=cubic", "--set", "prune.rounds=3", "--set", "finetune.epochs=4"];
-    let arguments = [&["run", "--out", "out", "--set", "compare=[]", "--set", "standard_baseline=false"], &rounds[..]].concat();
+    let arguments =
+        [&["run", "--out", "out", "--set", "compare=[]", "--set", "standard_baseline=false"], &rounds[..]].concat();
     // What is given last wins, so the quick settings come first.
     let arguments: Vec<&str> = quick(&["run"]).into_iter().chain(arguments[1..].iter().copied()).collect();
     ground.mrpf(&arguments).ok();
@@ -105,7 +133,10 @@ fn pruning_in_rounds_ends_at_the_ratio() {
 fn json_output_is_one_object_a_line_and_quiet_is_silent() {
     let ground = Playground::new();
     let told = ground.mrpf(&quick(&["train", "--json", "--out", "a"])).ok().stdout;
-    assert!(told.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"].is_string())), "{told}");
+    assert!(
+        told.lines().all(|line| serde_json::from_str::<Value>(line).is_ok_and(|value| value["event"].is_string())),
+        "{told}"
+    );
     assert!(told.contains("\"event\":\"progress\"") && told.contains("images_per_s"));
     assert_eq!(ground.mrpf(&quick(&["train", "--quiet", "--out", "b"])).ok().stdout, "");
 }
@@ -121,7 +152,9 @@ fn help_and_listings() {
     insta::assert_snapshot!("plugins_show_trades", ground.mrpf(&["plugins", "show", "trades"]).ok().stdout);
     insta::assert_snapshot!("plugins_show_mrs", ground.mrpf(&["plugins", "show", "mrs"]).ok().stdout);
     insta::assert_snapshot!("run_help", ground.mrpf(&["run", "--help"]).ok().stdout);
-    let listed: Value = serde_json::from_str(&ground.mrpf(&["plugins", "list", "--kind", "trainer", "--json"]).ok().stdout).expect("JSON");
+    let listed: Value =
+        serde_json::from_str(&ground.mrpf(&["plugins", "list", "--kind", "trainer", "--json"]).ok().stdout)
+            .expect("JSON");
     let names: Vec<_> = listed.as_array().expect("a list").iter().map(|plugin| plugin["name"].as_str()).collect();
     assert_eq!(names, ["pgd-at", "standard", "trades"].map(Some));
 }

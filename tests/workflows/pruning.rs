@@ -51,7 +51,8 @@ fn masked_equals_cut_for_every_architecture_criterion_and_ratio() -> Result<()> 
         let dense = cost(network.declaration())?;
         for criterion in ["l1-norm", "l2-norm", "random"] {
             let scorer = PluginChoice::named(criterion).make::<dyn Criterion>()?;
-            let scores: Vec<Vec<f64>> = groups.iter().map(|group| scorer.scores(&cx, &network, group)).collect::<Result<_>>()?;
+            let scores: Vec<Vec<f64>> =
+                groups.iter().map(|group| scorer.scores(&cx, &network, group)).collect::<Result<_>>()?;
             for tenths in 1..=9 {
                 let ratio = f64::from(tenths) / 10.0;
                 let keep: Vec<usize> = groups
@@ -74,7 +75,10 @@ fn masked_equals_cut_for_every_architecture_criterion_and_ratio() -> Result<()> 
                     assert!(off < 1e-4, "{about} {mode:?}: off by {off:e}");
                 }
                 let again = Network::from_bytes(&small.to_bytes()?, &Device::Cpu)?;
-                let off = largest_difference(&again.forward(&images, Mode::Evaluate)?, &small.forward(&images, Mode::Evaluate)?)?;
+                let off = largest_difference(
+                    &again.forward(&images, Mode::Evaluate)?,
+                    &small.forward(&images, Mode::Evaluate)?,
+                )?;
                 assert_eq!(off, 0.0, "{about}: saved and loaded");
             }
         }

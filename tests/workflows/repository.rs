@@ -33,7 +33,8 @@ fn program_text(path: &Path) -> String {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.components().any(|part| ["tests", "benches", "examples"].contains(&part.as_os_str().to_string_lossy().as_ref()))
+    path.components()
+        .any(|part| ["tests", "benches", "examples"].contains(&part.as_os_str().to_string_lossy().as_ref()))
         || path.file_name().is_some_and(|name| name == "tests.rs")
 }
 
@@ -45,8 +46,12 @@ fn offenders(files: Vec<PathBuf>, wrong: impl Fn(&Path, &str) -> bool) -> Vec<Pa
 fn only_one_file_writes_to_the_terminal() {
     let told = offenders(everywhere(), |path, text| {
         let prints = ["println!", "eprintln!", "print!(", "eprint!(", "io::stdout()", "dbg!"];
-        !is_test(path) && !path.ends_with("output/print.rs") && !path.ends_with("build.rs")
-            && text.lines().any(|line| !line.trim_start().starts_with("//") && prints.iter().any(|print| line.contains(print)))
+        !is_test(path)
+            && !path.ends_with("output/print.rs")
+            && !path.ends_with("build.rs")
+            && text
+                .lines()
+                .any(|line| !line.trim_start().starts_with("//") && prints.iter().any(|print| line.contains(print)))
     });
     // One file asks whether the output is a terminal.
     let told: Vec<_> = told.into_iter().filter(|path| !path.ends_with("output/mod.rs")).collect();
@@ -55,8 +60,11 @@ fn only_one_file_writes_to_the_terminal() {
 
 #[test]
 fn unsafe_code_is_where_it_is_known_to_be() {
-    let found = offenders(everywhere(), |_, text| text.lines().any(|line| line.trim_start().starts_with("unsafe ") || line.contains(" unsafe {")));
-    let names: Vec<_> = found.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
+    let found = offenders(everywhere(), |_, text| {
+        text.lines().any(|line| line.trim_start().starts_with("unsafe ") || line.contains(" unsafe {"))
+    });
+    let names: Vec<_> =
+        found.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
     // The matrix product's raw pointers, and an environment variable set before there are threads.
     assert_eq!(names, ["gemm.rs", "threads.rs"], "{found:?}");
 }
@@ -64,7 +72,9 @@ fn unsafe_code_is_where_it_is_known_to_be() {
 #[test]
 fn the_api_reads_no_files_and_draws_no_unseeded_randomness() {
     let found = offenders(rust_files("mrpf-api/src"), |_, text| {
-        ["std::fs", "File::open", "thread_rng", "rand::rng()", "from_os_rng", "Tensor::randn", "Tensor::rand("].iter().any(|word| text.contains(word))
+        ["std::fs", "File::open", "thread_rng", "rand::rng()", "from_os_rng", "Tensor::randn", "Tensor::rand("]
+            .iter()
+            .any(|word| text.contains(word))
     });
     assert!(found.is_empty(), "{found:?}");
 }
@@ -86,7 +96,8 @@ fn plugins_depend_on_the_api_alone() {
     for entry in std::fs::read_dir(repository("plugins")).expect("plugins") {
         let manifest = entry.expect("an entry").path().join("Cargo.toml");
         let text = std::fs::read_to_string(&manifest).expect("a manifest");
-        let dependencies = text.split("[dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap_or_default();
+        let dependencies =
+            text.split("[dependencies]").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap_or_default();
         assert!(dependencies.contains("mrpf-api") && !dependencies.contains("mrpf-host"), "{}", manifest.display());
         assert!(!dependencies.contains("candle"), "{} brings its own candle", manifest.display());
     }
@@ -111,7 +122,8 @@ fn example_experiments_are_valid() {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let sources = mrpf_host::experiment::Sources { file: Some(&path), ..Default::default() };
-            let experiment = mrpf_host::experiment::Experiment::load(&sources).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            let experiment = mrpf_host::experiment::Experiment::load(&sources)
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
             let again = mrpf_host::experiment::Experiment::from_toml(&experiment.to_toml().expect("TOML"));
             assert_eq!(again.expect("it reads what it writes"), experiment);
         }

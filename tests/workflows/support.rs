@@ -53,7 +53,11 @@ impl Playground {
 impl Ran {
     pub fn new(arguments: &[&str], Output { status, stdout, stderr }: Output) -> Self {
         let [stdout, stderr] = [stdout, stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        let told = format!("mrpf {}\nexit {:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}", arguments.join(" "), status.code());
+        let told = format!(
+            "mrpf {}\nexit {:?}\n--- stdout\n{stdout}\n--- stderr\n{stderr}",
+            arguments.join(" "),
+            status.code()
+        );
         Self { code: status.code(), stdout, stderr, told }
     }
 
@@ -78,25 +82,42 @@ impl Ran {
 
 /// Settings that make a run take a second or two.
 pub const QUICK: &[&str] = &[
-    "--set", "data.train_images=200",
-    "--set", "network.architecture.width=4",
-    "--set", "pretrain.epochs=2",
-    "--set", "pretrain.trainer.steps=2",
-    "--set", "pretrain.validation.steps=2",
-    "--set", "prune.sensitivity.images=40",
-    "--set", "prune.sensitivity.steps=3",
-    "--set", "finetune.epochs=1",
-    "--set", "finetune.trainer.steps=2",
-    "--set", "finetune.validation.steps=2",
-    "--set", "evaluate.attacks.steps=3",
-    "--set", "evaluate.images=60",
+    "--set",
+    "data.train_images=200",
+    "--set",
+    "network.architecture.width=4",
+    "--set",
+    "pretrain.epochs=2",
+    "--set",
+    "pretrain.trainer.steps=2",
+    "--set",
+    "pretrain.validation.steps=2",
+    "--set",
+    "prune.sensitivity.images=40",
+    "--set",
+    "prune.sensitivity.steps=3",
+    "--set",
+    "finetune.epochs=1",
+    "--set",
+    "finetune.trainer.steps=2",
+    "--set",
+    "finetune.validation.steps=2",
+    "--set",
+    "evaluate.attacks.steps=3",
+    "--set",
+    "evaluate.images=60",
 ];
 
 /// The arguments with the quick settings behind them.
 pub fn quick<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
     // The attack list is replaced as a whole.
     let settings = QUICK.chunks(2).filter(|pair| !pair[1].starts_with("evaluate.attacks")).flatten().copied();
-    arguments.iter().copied().chain(settings).chain(["--set", "evaluate.attacks=[{ name = \"pgd\", steps = 3, step_size = 0.05 }]"]).collect()
+    arguments
+        .iter()
+        .copied()
+        .chain(settings)
+        .chain(["--set", "evaluate.attacks=[{ name = \"pgd\", steps = 3, step_size = 0.05 }]"])
+        .collect()
 }
 
 /// A file of the repository.

@@ -159,7 +159,12 @@ impl Trace {
         channels.into_iter().map(|channel| (channel, groups.find(channel))).collect()
     }
 
-    fn collect(&self, declaration: &Declaration, roots: &[usize], group_of: &BTreeMap<usize, usize>) -> Vec<ChannelGroup> {
+    fn collect(
+        &self,
+        declaration: &Declaration,
+        roots: &[usize],
+        group_of: &BTreeMap<usize, usize>,
+    ) -> Vec<ChannelGroup> {
         let reasons: BTreeMap<usize, &str> =
             self.frozen.iter().rev().map(|(atom, reason)| (roots[*atom], reason.as_str())).collect();
         let mut seen = BTreeSet::new();

@@ -113,7 +113,8 @@ fn keep_positions(name: &str, tensor: Tensor, removed: &BTreeMap<(String, usize)
     let mut kept = tensor;
     for axis in 0..kept.rank() {
         let Some(gone) = removed.get(&(name.to_owned(), axis)).filter(|gone| !gone.is_empty()) else { continue };
-        let at: Vec<u32> = (0..kept.dim(axis)?).filter(|place| !gone.contains(place)).map(|place| place as u32).collect();
+        let at: Vec<u32> =
+            (0..kept.dim(axis)?).filter(|place| !gone.contains(place)).map(|place| place as u32).collect();
         if at.is_empty() {
             return Err(Error::new(ErrorKind::Budget, format!("nothing would be left of `{name}` on axis {axis}")));
         }
@@ -124,7 +125,8 @@ fn keep_positions(name: &str, tensor: Tensor, removed: &BTreeMap<(String, usize)
 }
 
 fn zero_positions(tensor: &Tensor, positions: &BTreeSet<usize>) -> Result<Tensor> {
-    let factors: Vec<f32> = (0..tensor.dim(0)?).map(|place| if positions.contains(&place) { 0.0 } else { 1.0 }).collect();
+    let factors: Vec<f32> =
+        (0..tensor.dim(0)?).map(|place| if positions.contains(&place) { 0.0 } else { 1.0 }).collect();
     let mut shape = vec![1; tensor.rank()];
     shape[0] = factors.len();
     let factors = Tensor::from_vec(factors, shape, tensor.device())?.to_dtype(tensor.dtype())?;

@@ -15,7 +15,11 @@ mod plan;
 
 pub use analyse::channel_groups;
 pub use cost::{Cost, LayerCost, cost, layer_costs};
-pub use cut::{cut, cut_declaration, mask};
 pub(crate) use cut::shrink;
+pub use cut::{cut, cut_declaration, mask};
 pub use groups::{ChannelGroup, Member, Role};
 pub use plan::PruningPlan;
+pub(crate) use plan::typical_channels;
+
+#[cfg(test)]
+mod tests;

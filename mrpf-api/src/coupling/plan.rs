@@ -17,16 +17,14 @@ pub struct PruningPlan {
 impl PruningPlan {
     /// Keeps the `keep[i]` channels of group i that have the highest scores; among equal scores the earlier channel stays.
     ///
-    /// # Panics
-    /// Never; counts above the number of channels keep all.
+    /// Counts above the number of channels keep all. A group joined from several producers by a concatenation may lose all of one
+    /// producer's channels that way; the best of those is kept in addition, because no layer can be left without any.
     pub fn keep_highest(groups: &[ChannelGroup], scores: &[Vec<f64>], keep: &[usize]) -> Self {
         let mut plan = Self::default();
         for ((group, scores), &count) in groups.iter().zip(scores).zip(keep) {
             let mut order: Vec<usize> = (0..group.channels).collect();
             order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
-            order.truncate(count);
-            order.sort_unstable();
-            plan.keep.insert(group.name.clone(), order);
+            plan.keep.insert(group.name.clone(), first_of(group, &order, count));
         }
         plan
     }
@@ -60,6 +58,15 @@ impl PruningPlan {
             if keep.is_empty() {
                 return wrong("no channel would be left, expected at least one".into());
             }
+            if let Some(member) = group.members.iter().find(|member| {
+                // A channel that does not exist is answered below.
+                keep.iter().all(|&channel| member.positions.get(channel).is_some_and(Vec::is_empty))
+            }) {
+                return wrong(format!(
+                    "nothing would be left of `{}`, expected at least one of its channels",
+                    member.layer
+                ));
+            }
             if !keep.is_sorted_by(|a, b| a < b) {
                 return wrong("its kept channels are not in ascending order".into());
             }
@@ -74,4 +81,28 @@ impl PruningPlan {
         }
         Ok(())
     }
+}
+
+/// The first `count` channels of `order`, ascending, and the first of every member that would have none.
+fn first_of(group: &ChannelGroup, order: &[usize], count: usize) -> Vec<usize> {
+    let mut kept = order[..count.min(order.len())].to_vec();
+    for member in &group.members {
+        let present = |channel: &usize| !member.positions[*channel].is_empty();
+        if !kept.iter().any(present) {
+            kept.extend(order.iter().copied().find(present));
+        }
+    }
+    kept.sort_unstable();
+    kept
+}
+
+/// `count` channels of a group that stand for any as many, ascending: every producer of a joined group gives its share.
+pub(crate) fn typical_channels(group: &ChannelGroup, count: usize) -> Vec<usize> {
+    let channels = group.channels;
+    let count = count.min(channels);
+    // Channels at which the running share passes a whole number come first, the others after them.
+    let chosen = |channel: &usize| (channel + 1) * count / channels > channel * count / channels;
+    let (mut order, rest): (Vec<usize>, Vec<usize>) = (0..channels).partition(chosen);
+    order.extend(rest);
+    first_of(group, &order, count)
 }

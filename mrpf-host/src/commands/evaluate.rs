@@ -20,7 +20,9 @@ pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
     if !args.attacks.is_empty() {
         // An attack that the experiment has already keeps its settings.
         let known = settings.attacks.clone();
-        let choose = |name: &String| known.iter().find(|choice| choice.name == *name).cloned().unwrap_or(PluginChoice::named(name));
+        let choose = |name: &String| {
+            known.iter().find(|choice| choice.name == *name).cloned().unwrap_or(PluginChoice::named(name))
+        };
         settings.attacks = args.attacks.iter().map(choose).collect();
     }
     opened.experiment.check()?;

@@ -34,8 +34,11 @@ pub fn explain(args: &ExplainArgs, console: &Console<'_>) -> Result<()> {
 fn explain_row(row: &PrunedRow, layer: &str) -> Result<String> {
     let mut text = format!("row `{}`\n", row.row);
     for (at, record) in row.rounds.iter().enumerate() {
-        let touching: Vec<&GroupRecord> =
-            record.groups.iter().filter(|entry| entry.group.members.iter().any(|member| member.layer == layer)).collect();
+        let touching: Vec<&GroupRecord> = record
+            .groups
+            .iter()
+            .filter(|entry| entry.group.members.iter().any(|member| member.layer == layer))
+            .collect();
         if touching.is_empty() {
             let names = record.groups.iter().flat_map(|entry| &entry.group.members).map(|member| member.layer.as_str());
             let mut known: Vec<&str> = names.collect();
@@ -62,7 +65,8 @@ fn explain_group(entry: &GroupRecord, record: &PruneRecord) -> String {
         Some(value) => {
             let known: Vec<f64> = record.groups.iter().filter_map(|other| other.sensitivity).collect();
             let rank = 1 + known.iter().filter(|&&other| other > value).count();
-            let _ = writeln!(text, "  sensitivity {value:.4}, place {rank} of {} (1 is the most sensitive)", known.len());
+            let _ =
+                writeln!(text, "  sensitivity {value:.4}, place {rank} of {} (1 is the most sensitive)", known.len());
         }
         None => text.push_str("  sensitivity: not measured for this row\n"),
     }

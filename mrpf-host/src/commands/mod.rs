@@ -1,8 +1,8 @@
 //! The commands: one short function each, put together from the pipeline's stages.
 
+mod evaluate;
 mod explain;
 mod finetune;
-mod evaluate;
 mod open;
 mod plugins;
 mod prune;

@@ -1,8 +1,8 @@
 //! How long the network takes on this machine.
 
 use mrpf_api::Result;
-use mrpf_api::network::{Classifier, Network};
 use mrpf_api::candle_core::Tensor;
+use mrpf_api::network::{Classifier, Network};
 use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
@@ -25,7 +25,8 @@ const WARM_UP: usize = 3;
 pub fn measure_latency(network: &Network) -> Result<Latency> {
     let frozen = network.freeze()?;
     let input = network.declaration().input;
-    let images = Tensor::full(0.5f32, (BATCH, input.channels, input.height, input.width), network.device())?.to_dtype(network.dtype())?;
+    let images = Tensor::full(0.5f32, (BATCH, input.channels, input.height, input.width), network.device())?
+        .to_dtype(network.dtype())?;
     let mut times = Vec::with_capacity(PASSES);
     for pass in 0..WARM_UP + PASSES {
         let start = Instant::now();

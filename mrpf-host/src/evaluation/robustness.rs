@@ -68,12 +68,18 @@ impl Evaluation {
 ///
 /// # Errors
 /// [`ErrorKind::Plugin`] if an attack leaves its ball, [`ErrorKind::Numeric`] if a logit is not a number.
-pub fn evaluate(cx: &CallContext<'_>, network: &Network, test: &ImageSet, settings: &EvaluateSettings) -> Result<Evaluation> {
+pub fn evaluate(
+    cx: &CallContext<'_>,
+    network: &Network,
+    test: &ImageSet,
+    settings: &EvaluateSettings,
+) -> Result<Evaluation> {
     let images = settings.images.unwrap_or(usize::MAX).min(test.len());
     let frozen = network.freeze()?;
     let mut attacks = Vec::new();
     for choice in &settings.attacks {
-        let used = attacks.iter().filter(|(name, _): &&(String, Box<dyn Attack>)| name.starts_with(&choice.name)).count();
+        let used =
+            attacks.iter().filter(|(name, _): &&(String, Box<dyn Attack>)| name.starts_with(&choice.name)).count();
         let name = if used == 0 { choice.name.clone() } else { format!("{}-{}", choice.name, used + 1) };
         attacks.push((name, choice.make::<dyn Attack>()?));
     }
@@ -85,7 +91,8 @@ pub fn evaluate(cx: &CallContext<'_>, network: &Network, test: &ImageSet, settin
         let predicted = loss::predictions(&frozen.logits(&batch.images)?)?;
         if let Some(row) = predicted.iter().position(|&class| class == u32::MAX) {
             let message = format!("the logits of test image {} are not numbers", chunk[row]);
-            return Err(Error::new(ErrorKind::Numeric, message).hint("the network has diverged; train with a lower learning rate"));
+            return Err(Error::new(ErrorKind::Numeric, message)
+                .hint("the network has diverged; train with a lower learning rate"));
         }
         let labels = batch.labels.to_vec1::<u32>()?;
         let right: Vec<usize> = (0..chunk.len()).filter(|&row| predicted[row] == labels[row]).collect();

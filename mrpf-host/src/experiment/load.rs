@@ -117,7 +117,11 @@ impl Experiment {
             return wrong("evaluate.attacks", "an empty list".into(), "at least one attack");
         }
         if self.evaluate.threat.epsilon.value() < 0.0 {
-            return wrong("evaluate.threat.epsilon", self.evaluate.threat.epsilon.to_string(), "a radius of at least 0");
+            return wrong(
+                "evaluate.threat.epsilon",
+                self.evaluate.threat.epsilon.to_string(),
+                "a radius of at least 0",
+            );
         }
         if !(0.0..=0.5).contains(&self.data.holdout) {
             return wrong("data.holdout", self.data.holdout.to_string(), "a share from 0 to 0.5");

@@ -92,7 +92,9 @@ pub fn assignment(text: &str) -> Result<Value> {
     if key.is_empty() || key.split('.').any(|part| part.trim().is_empty()) {
         return Err(malformed());
     }
-    let parsed = toml::from_str::<Map<String, Value>>(&format!("value = {value}")).ok().and_then(|mut table| table.remove("value"));
+    let parsed = toml::from_str::<Map<String, Value>>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     Ok(key.rsplit('.').fold(value, |inner, part| Value::Object(Map::from_iter([(part.trim().to_owned(), inner)]))))
 }
@@ -117,7 +119,10 @@ mod tests {
     fn assignments_change_what_they_name() -> Result<()> {
         assert_eq!(set("prune.ratio=0.25")?["prune"]["ratio"], json!(0.25));
         assert_eq!(set("prune.criterion=random")?["prune"]["criterion"], json!("random"));
-        assert_eq!(set("prune.criterion.reduction=max")?["prune"]["criterion"], json!({"name": "l1-norm", "reduction": "max"}));
+        assert_eq!(
+            set("prune.criterion.reduction=max")?["prune"]["criterion"],
+            json!({"name": "l1-norm", "reduction": "max"})
+        );
         assert_eq!(set("finetune.trainer=trades")?["finetune"]["trainer"], json!({"name": "trades", "beta": 3.0}));
         assert_eq!(set("finetune.trainer=pgd-at")?["finetune"]["trainer"], json!("pgd-at"));
         assert_eq!(set("finetune.trainer.epsilon=8/255")?["finetune"]["trainer"]["epsilon"], json!("8/255"));

@@ -24,7 +24,9 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             epoch, epochs, loss, train_accuracy, holdout_clean, holdout_robust, images_per_s, best, ..
         } => {
             let held = match (holdout_clean, holdout_robust) {
-                (Some(clean), Some(robust)) => format!("held-out {} clean, {} robust  ", percent(*clean), percent(*robust)),
+                (Some(clean), Some(robust)) => {
+                    format!("held-out {} clean, {} robust  ", percent(*clean), percent(*robust))
+                }
                 _ => String::new(),
             };
             let mark = if *best { "  best so far" } else { "" };
@@ -40,7 +42,15 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             format!("  {metric} of each module (higher is more sensitive)\n{}", lines.collect::<Vec<_>>().join("\n"))
         }
         Event::Pruned {
-            budget, ratio_asked, ratio_achieved, macs_before, macs_after, params_before, params_after, shortfall, ..
+            budget,
+            ratio_asked,
+            ratio_achieved,
+            macs_before,
+            macs_after,
+            params_before,
+            params_after,
+            shortfall,
+            ..
         } => {
             let shortfall = shortfall.as_ref().map_or(String::new(), |why| format!("\n  note: {why}"));
             format!(
@@ -116,7 +126,8 @@ mod tests {
             seconds: 12.0,
             best: true,
         };
-        let expected = "  epoch  3/20  loss 1.823  train 41.2 %  held-out 52.0 % clean, 31.4 % robust  412 images/s  best so far";
+        let expected =
+            "  epoch  3/20  loss 1.823  train 41.2 %  held-out 52.0 % clean, 31.4 % robust  412 images/s  best so far";
         assert_eq!(sentence(&event).as_deref(), Some(expected));
     }
 }

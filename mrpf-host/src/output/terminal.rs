@@ -19,7 +19,9 @@ impl Terminal {
         let mut slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A new task gets a new bar, so that its time left is its own; modules of one measurement share theirs.
         let task = what.split_whitespace().next().unwrap_or_default();
-        let same = slot.as_ref().is_some_and(|(of, bar)| of == task && bar.length() == Some(total as u64) && bar.position() <= done as u64);
+        let same = slot
+            .as_ref()
+            .is_some_and(|(of, bar)| of == task && bar.length() == Some(total as u64) && bar.position() <= done as u64);
         if !same {
             if let Some((_, old)) = slot.take() {
                 old.finish_and_clear();

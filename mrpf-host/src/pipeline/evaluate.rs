@@ -12,7 +12,14 @@ impl Session<'_> {
     /// Attacks `network` under the name `label`, or takes the outcome from an earlier session of this run.
     ///
     /// `when` is `pruned` or `final`. Every network is attacked with the same random numbers.
-    pub fn evaluated(&self, label: &str, row: &str, when: &str, settings: &EvaluateSettings, network: &Network) -> Result<Evaluation> {
+    pub fn evaluated(
+        &self,
+        label: &str,
+        row: &str,
+        when: &str,
+        settings: &EvaluateSettings,
+        network: &Network,
+    ) -> Result<Evaluation> {
         if let Some(evaluation) = self.dir.read_evaluation(label)? {
             self.tell(row, when, &evaluation);
             return Ok(evaluation);

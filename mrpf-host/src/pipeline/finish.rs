@@ -52,7 +52,13 @@ impl Session<'_> {
     }
 
     /// Attacks a network that lies in a file of its own and makes its row.
-    pub fn evaluated_row(&self, name: &str, model: &Path, network: &Network, settings: &EvaluateSettings) -> Result<Row> {
+    pub fn evaluated_row(
+        &self,
+        name: &str,
+        model: &Path,
+        network: &Network,
+        settings: &EvaluateSettings,
+    ) -> Result<Row> {
         let evaluation = self.stage(&format!("attack {name}"), || {
             Ok((self.evaluated(name, name, "final", settings, network)?, false))
         })?;
@@ -87,7 +93,8 @@ impl Session<'_> {
     pub fn write_results(&self, rows: &[Row]) -> Result<Results> {
         let results = Results::new(&self.experiment, rows.to_vec());
         self.dir.write_results(&results)?;
-        let report = report_markdown(&results, &self.experiment, &self.dir.read_sensitivities()?, &self.dir.read_plans()?)?;
+        let report =
+            report_markdown(&results, &self.experiment, &self.dir.read_sensitivities()?, &self.dir.read_plans()?)?;
         self.dir.write_report(&report)?;
         Ok(results)
     }

@@ -13,7 +13,12 @@ impl Session<'_> {
     ///
     /// # Errors
     /// [`ErrorKind::Plugin`] if the metric does not give one finite number for each module.
-    pub fn sensitivities(&self, label: &str, metric: &PluginChoice, network: &Network) -> Result<Vec<ModuleSensitivity>> {
+    pub fn sensitivities(
+        &self,
+        label: &str,
+        metric: &PluginChoice,
+        network: &Network,
+    ) -> Result<Vec<ModuleSensitivity>> {
         self.stage(&format!("measure {label}"), || {
             if let Some(modules) = self.dir.read_sensitivity(label)? {
                 return Ok((modules, true));

@@ -76,9 +76,11 @@ impl<'a> Session<'a> {
         Both(&metrics, console).send(started);
         let set = &experiment.data.name.name;
         let about = || format!("data set `{set}`");
-        let data = experiment.data.name.make::<dyn DataSource>()?.load(experiment.data.dir.as_deref()).context(about)?;
+        let data =
+            experiment.data.name.make::<dyn DataSource>()?.load(experiment.data.dir.as_deref()).context(about)?;
         let streams = Streams::new(experiment.seed);
-        let split = Split::new(&data, experiment.data.holdout, experiment.data.train_images, &streams.child("holdout"))?;
+        let split =
+            Split::new(&data, experiment.data.holdout, experiment.data.train_images, &streams.child("holdout"))?;
         let loaded = Event::DataLoaded {
             name: set.clone(),
             train: split.train.len(),
@@ -88,12 +90,24 @@ impl<'a> Session<'a> {
             classes: data.classes(),
         };
         Both(&metrics, console).send(loaded);
-        Ok(Self { experiment, dir, data, split, watcher, streams, console, metrics, stages, stage: AtomicUsize::new(0) })
+        Ok(Self {
+            experiment,
+            dir,
+            data,
+            split,
+            watcher,
+            streams,
+            console,
+            metrics,
+            stages,
+            stage: AtomicUsize::new(0),
+        })
     }
 
     /// The declared network, with fresh weights from the seed.
     pub fn fresh_network(&self) -> Result<Network> {
-        let network = Network::initialise(self.declare()?, &self.streams.child("initialise"), DType::F32, &Device::Cpu)?;
+        let network =
+            Network::initialise(self.declare()?, &self.streams.child("initialise"), DType::F32, &Device::Cpu)?;
         let Cost { params, macs, .. } = cost(network.declaration())?;
         let architecture = self.experiment.network.architecture.name.clone();
         self.send(Event::NetworkBuilt { architecture, params, macs });
@@ -125,7 +139,9 @@ impl<'a> Session<'a> {
                 self.data.shape().dims(),
                 self.data.classes()
             );
-            return Err(Error::new(ErrorKind::Checkpoint, message).hint("name the data the network was trained on with --data"));
+            return Err(
+                Error::new(ErrorKind::Checkpoint, message).hint("name the data the network was trained on with --data")
+            );
         }
         Ok(())
     }

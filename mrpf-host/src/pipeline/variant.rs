@@ -52,20 +52,34 @@ impl Session<'_> {
     /// Prunes a copy of `dense` as the variant says, fine-tuning after each round.
     ///
     /// `modules` are the sensitivities of the dense network; empty when the variant needs none.
-    pub fn pruned_and_finetuned(&self, variant: &Variant, dense: &Network, modules: &[ModuleSensitivity]) -> Result<Finished> {
+    pub fn pruned_and_finetuned(
+        &self,
+        variant: &Variant,
+        dense: &Network,
+        modules: &[ModuleSensitivity],
+    ) -> Result<Finished> {
         let dense_cost = cost(dense.declaration())?;
         let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
         let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
         let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
-        let mut pruned =
-            PrunedRow { row: variant.name.clone(), dense: dense_cost, pruned: dense_cost, plan: PruningPlan::default(), rounds: Vec::new() };
+        let mut pruned = PrunedRow {
+            row: variant.name.clone(),
+            dense: dense_cost,
+            pruned: dense_cost,
+            plan: PruningPlan::default(),
+            rounds: Vec::new(),
+        };
         for (at, round) in rounds.iter().enumerate() {
             let suffix = if rounds.len() > 1 { format!(" round {}", at + 1) } else { String::new() };
             let name = if at + 1 < rounds.len() { format!("{}{suffix}", variant.name) } else { variant.name.clone() };
             let remeasured;
             let mut modules = modules;
             if at > 0 && variant.prune.remeasure && !modules.is_empty() {
-                remeasured = self.sensitivities(&format!("{} {}{suffix}", variant.prune.sensitivity.name, variant.name), &variant.prune.sensitivity, &network)?;
+                remeasured = self.sensitivities(
+                    &format!("{} {}{suffix}", variant.prune.sensitivity.name, variant.name),
+                    &variant.prune.sensitivity,
+                    &network,
+                )?;
                 modules = &remeasured;
             }
             let stage = format!("prune {}{suffix}", variant.name);
@@ -90,7 +104,8 @@ impl Session<'_> {
             let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.
-            (network, training) = self.trained(&stage, &name, &format!("finetune{suffix}"), &settings, || cut.duplicate())?;
+            (network, training) =
+                self.trained(&stage, &name, &format!("finetune{suffix}"), &settings, || cut.duplicate())?;
         }
         self.dir.write_plan(&variant.name, &pruned)?;
         Ok(Finished { network, cut, pruned, training })

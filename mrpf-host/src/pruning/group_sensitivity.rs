@@ -8,7 +8,11 @@ use crate::experiment::Combine;
 /// The sensitivity of each group, combined from the modules that produce its channels; `None` where no such module was measured.
 ///
 /// Modules whose channels are coupled are pruned together, so one number has to stand for all of them.
-pub fn group_sensitivities(groups: &[ChannelGroup], modules: &[ModuleSensitivity], combine: Combine) -> Vec<Option<f64>> {
+pub fn group_sensitivities(
+    groups: &[ChannelGroup],
+    modules: &[ModuleSensitivity],
+    combine: Combine,
+) -> Vec<Option<f64>> {
     let of_group = |group: &ChannelGroup| {
         let values: Vec<f64> = group
             .producers()

@@ -3,7 +3,7 @@
 use mrpf_api::allocation::{Allocation, AllocationRequest};
 use mrpf_api::budget::BudgetProblem;
 use mrpf_api::context::CallContext;
-use mrpf_api::coupling::{ChannelGroup, Cost, PruningPlan, channel_groups, cut};
+use mrpf_api::coupling::{ChannelGroup, Cost, PruningPlan, channel_groups, cost, cut};
 use mrpf_api::criterion::Criterion;
 use mrpf_api::data::LoadedData;
 use mrpf_api::network::Network;
@@ -99,7 +99,9 @@ pub fn prune_step(step: &PruneStep<'_>, network: &Network) -> Result<Pruned> {
     });
     let record = PruneRecord {
         ratio_asked: step.ratio,
-        ratio_achieved: problem.achieved(&solution.keep)?,
+        // Measured on the network that was cut, not on what the solver aimed at.
+        ratio_achieved: 1.0
+            - settings.budget.of(&cost(pruned.declaration())?) as f64 / settings.budget.of(step.dense).max(1) as f64,
         shortfall: solution.shortfall,
         groups: records.collect(),
     };

@@ -24,9 +24,12 @@ mod tests {
     #[test]
     fn published_values_are_met() {
         // Newcombe 1998, Statistics in Medicine 17, table I, method 3 (the score method without correction).
-        for ((successes, trials), [low, high]) in
-            [((81, 263), [0.2553, 0.3662]), ((15, 148), [0.0624, 0.1605]), ((0, 20), [0.0, 0.1611]), ((1, 29), [0.0061, 0.1718])]
-        {
+        for ((successes, trials), [low, high]) in [
+            ((81, 263), [0.2553, 0.3662]),
+            ((15, 148), [0.0624, 0.1605]),
+            ((0, 20), [0.0, 0.1611]),
+            ((1, 29), [0.0061, 0.1718]),
+        ] {
             let found = wilson(successes, trials);
             assert!((found[0] - low).abs() < 5e-5 && (found[1] - high).abs() < 5e-5, "{successes}/{trials}: {found:?}");
         }

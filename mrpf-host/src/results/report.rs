@@ -57,7 +57,11 @@ fn how_to_read(results: &Results) -> String {
          - *robust as cut*: robust accuracy before fine-tuning.\n",
     );
     if let Some(latency) = results.rows.iter().find_map(|row| row.latency) {
-        let _ = writeln!(text, "- *latency*: median time of a pass of {} images on the machine of this run.", latency.batch);
+        let _ = writeln!(
+            text,
+            "- *latency*: median time of a pass of {} images on the machine of this run.",
+            latency.batch
+        );
     }
     for row in &results.rows {
         if let Some(why) = &row.shortfall {
@@ -82,8 +86,11 @@ fn training(results: &Results) -> String {
 
 fn warnings(results: &Results) -> String {
     let mut text = String::from("\n## Signs of false robustness\n\n");
-    let told: Vec<String> =
-        results.rows.iter().flat_map(|row| row.warnings.iter().map(|sign| format!("- {}: {sign}.\n", row.name))).collect();
+    let told: Vec<String> = results
+        .rows
+        .iter()
+        .flat_map(|row| row.warnings.iter().map(|sign| format!("- {}: {sign}.\n", row.name)))
+        .collect();
     match told.is_empty() {
         true => text.push_str(
             "None showed. Looked for: input gradients of zero, attacks that act at epsilon 0, random noise as strong as the attacks.\n",

@@ -80,7 +80,8 @@ impl Row {
     pub fn measured(name: &str, cost: &Cost, evaluation: &Evaluation) -> Self {
         let images = evaluation.images;
         let share = |count: usize| count as f64 / images.max(1) as f64;
-        let attack = |survivors: usize| AttackResult { robust_accuracy: share(survivors), interval: wilson(survivors, images) };
+        let attack =
+            |survivors: usize| AttackResult { robust_accuracy: share(survivors), interval: wilson(survivors, images) };
         Self {
             name: name.into(),
             macs: cost.macs,

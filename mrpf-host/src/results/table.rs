@@ -34,9 +34,8 @@ fn filled(results: &Results) -> Table {
 }
 
 fn cells(row: &Row) -> [String; 9] {
-    let with_interval = |share: f64, [low, high]: [f64; 2]| {
-        format!("{} ({:.1} to {:.1})", percent(share), 100.0 * low, 100.0 * high)
-    };
+    let with_interval =
+        |share: f64, [low, high]: [f64; 2]| format!("{} ({:.1} to {:.1})", percent(share), 100.0 * low, 100.0 * high);
     let dense = row.criterion.is_none();
     let ratio = |ratio: f64| if dense { "-".into() } else { percent(ratio) };
     [

@@ -80,8 +80,20 @@ fn results_are_the_same_after_writing_and_reading() -> serde_json::Result<()> {
     results.rows.iter_mut().for_each(|row| row.latency = None);
     assert_eq!(serde_json::from_str::<Results>(&text)?, results);
     for field in [
-        "name", "sensitivity", "criterion", "allocation", "trainer", "ratio_asked", "ratio_achieved", "budget", "macs",
-        "params", "clean_accuracy", "robust_accuracy", "seed", "model",
+        "name",
+        "sensitivity",
+        "criterion",
+        "allocation",
+        "trainer",
+        "ratio_asked",
+        "ratio_achieved",
+        "budget",
+        "macs",
+        "params",
+        "clean_accuracy",
+        "robust_accuracy",
+        "seed",
+        "model",
     ] {
         assert!(text.contains(&format!("\"{field}\"")), "{field}");
     }

@@ -31,8 +31,11 @@ pub fn augment(batch: &Batch, settings: &Augment, mirror_keeps_class: bool, stre
             for y in 0..height {
                 for x in 0..width {
                     let across = if mirror { width - 1 - x } else { x };
-                    let from = source(y as isize + down, height, settings.padding)
-                        .zip(source(across as isize + right, width, settings.padding));
+                    let from = source(y as isize + down, height, settings.padding).zip(source(
+                        across as isize + right,
+                        width,
+                        settings.padding,
+                    ));
                     varied.push(from.map_or(0.0, |(y, x)| image[(channel * height + y) * width + x]));
                 }
             }

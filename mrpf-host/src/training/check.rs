@@ -16,16 +16,61 @@ impl TrainingSettings {
         let in_range = self.learning_rate.milestones.iter().all(|&at| at > 0.0 && at < 1.0);
         let rules = [
             ("batch", self.batch.to_string(), self.batch >= 2, "at least 2"),
-            ("learning_rate.peak", self.learning_rate.peak.to_string(), positive(self.learning_rate.peak), "a number above 0"),
-            ("learning_rate.warm_up", self.learning_rate.warm_up.to_string(), share(self.learning_rate.warm_up), "a share of the steps, at least 0 and below 1"),
-            ("learning_rate.milestones", format!("{:?}", self.learning_rate.milestones), ascending && in_range, "ascending shares of the steps between 0 and 1"),
-            ("learning_rate.factor", self.learning_rate.factor.to_string(), positive(self.learning_rate.factor), "a number above 0"),
+            (
+                "learning_rate.peak",
+                self.learning_rate.peak.to_string(),
+                positive(self.learning_rate.peak),
+                "a number above 0",
+            ),
+            (
+                "learning_rate.warm_up",
+                self.learning_rate.warm_up.to_string(),
+                share(self.learning_rate.warm_up),
+                "a share of the steps, at least 0 and below 1",
+            ),
+            (
+                "learning_rate.milestones",
+                format!("{:?}", self.learning_rate.milestones),
+                ascending && in_range,
+                "ascending shares of the steps between 0 and 1",
+            ),
+            (
+                "learning_rate.factor",
+                self.learning_rate.factor.to_string(),
+                positive(self.learning_rate.factor),
+                "a number above 0",
+            ),
             ("momentum", self.momentum.to_string(), share(self.momentum), "at least 0 and below 1"),
-            ("weight_decay", self.weight_decay.to_string(), self.weight_decay >= 0.0 && self.weight_decay.is_finite(), "at least 0"),
-            ("clip", self.clip.map_or(String::new(), |clip| clip.to_string()), self.clip.is_none_or(positive), "a number above 0"),
-            ("label_smoothing", self.label_smoothing.to_string(), share(self.label_smoothing), "at least 0 and below 1"),
-            ("validation.epsilon", self.validation.epsilon.to_string(), self.validation.epsilon.value() >= 0.0, "a radius of at least 0"),
-            ("validation.step_size", self.validation.step_size.to_string(), self.validation.step_size.value() > 0.0, "a length above 0"),
+            (
+                "weight_decay",
+                self.weight_decay.to_string(),
+                self.weight_decay >= 0.0 && self.weight_decay.is_finite(),
+                "at least 0",
+            ),
+            (
+                "clip",
+                self.clip.map_or(String::new(), |clip| clip.to_string()),
+                self.clip.is_none_or(positive),
+                "a number above 0",
+            ),
+            (
+                "label_smoothing",
+                self.label_smoothing.to_string(),
+                share(self.label_smoothing),
+                "at least 0 and below 1",
+            ),
+            (
+                "validation.epsilon",
+                self.validation.epsilon.to_string(),
+                self.validation.epsilon.value() >= 0.0,
+                "a radius of at least 0",
+            ),
+            (
+                "validation.step_size",
+                self.validation.step_size.to_string(),
+                self.validation.step_size.value() > 0.0,
+                "a length above 0",
+            ),
         ];
         for (setting, found, holds, expected) in rules {
             if !holds {
@@ -51,10 +96,16 @@ mod tests {
         let good = TrainingSettings::default;
         for (settings, message) in [
             (TrainingSettings { batch: 1, ..good() }, "setting `x.batch`: found 1, expected at least 2"),
-            (TrainingSettings { momentum: 1.0, ..good() }, "setting `x.momentum`: found 1, expected at least 0 and below 1"),
+            (
+                TrainingSettings { momentum: 1.0, ..good() },
+                "setting `x.momentum`: found 1, expected at least 0 and below 1",
+            ),
             (TrainingSettings { clip: Some(-1.0), ..good() }, "setting `x.clip`: found -1, expected a number above 0"),
             (
-                TrainingSettings { learning_rate: LearningRate { milestones: vec![0.7, 0.5], ..LearningRate::default() }, ..good() },
+                TrainingSettings {
+                    learning_rate: LearningRate { milestones: vec![0.7, 0.5], ..LearningRate::default() },
+                    ..good()
+                },
                 "setting `x.learning_rate.milestones`: found [0.7, 0.5], expected ascending shares of the steps between 0 and 1",
             ),
         ] {

@@ -47,7 +47,14 @@ mod tests {
         let set = ImageSet::new(shape, vec![0; 60], 255, (0..60).map(|i| i % 3).collect(), 3)?;
         let names = vec!["a".into(), "b".into(), "c".into()];
         let test = set.clone();
-        Ok(LoadedData { train: set, test, class_names: names, mean: vec![0.0], std: vec![1.0], mirror_keeps_class: true })
+        Ok(LoadedData {
+            train: set,
+            test,
+            class_names: names,
+            mean: vec![0.0],
+            std: vec![1.0],
+            mirror_keeps_class: true,
+        })
     }
 
     #[test]

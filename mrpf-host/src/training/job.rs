@@ -87,7 +87,8 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
     }
     for epoch in state.progress.history.len()..job.settings.epochs {
         let start = Instant::now();
-        let figures = train_epoch(&job, network, trainer.as_mut(), &mut sgd, epoch).map_err(|error| kept(&job, epoch, error))?;
+        let figures =
+            train_epoch(&job, network, trainer.as_mut(), &mut sgd, epoch).map_err(|error| kept(&job, epoch, error))?;
         let holdout = validate(&job, network).map_err(|error| kept(&job, epoch, error))?;
         let record = EpochRecord {
             epoch: epoch + 1,
@@ -153,7 +154,8 @@ fn kept(job: &TrainingJob<'_>, epoch: usize, error: Error) -> Error {
             Error::new(ErrorKind::Interrupted, "stopped on request before the first epoch was complete")
         }
         (ErrorKind::Interrupted, Some(path), epoch) => {
-            let message = format!("stopped on request; epoch {epoch} of {} is kept in {}", job.settings.epochs, path.display());
+            let message =
+                format!("stopped on request; epoch {epoch} of {} is kept in {}", job.settings.epochs, path.display());
             Error::new(ErrorKind::Interrupted, message)
         }
         _ => error,

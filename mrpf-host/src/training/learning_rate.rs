@@ -12,7 +12,7 @@ impl LearningRate {
         let progress = step as f64 / steps.max(1) as f64;
         if progress < self.warm_up {
             // The first step already moves.
-            return self.peak * (step + 1) as f64 / (self.warm_up * steps as f64).max(1.0);
+            return self.peak * ((step + 1) as f64 / (self.warm_up * steps as f64)).min(1.0);
         }
         let progress = (progress - self.warm_up) / (1.0 - self.warm_up);
         let share = match self.decay {

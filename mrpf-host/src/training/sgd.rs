@@ -126,9 +126,17 @@ mod tests {
         for (decay_norm_and_bias, expected) in [(false, 2.0), (true, 1.0)] {
             let network = network()?;
             network.parameter("w.bias")?.set(&Tensor::full(3.0f64, 1, &Device::Cpu)?)?;
-            let settings =
-                TrainingSettings { decay_norm_and_bias, weight_decay: 1.0 / 3.0, momentum: 0.0, ..TrainingSettings::default() };
-            Sgd::new(&settings).step(&network, &gradients(&network, &Tensor::zeros(7, DType::F64, &Device::Cpu)?)?, 1.0)?;
+            let settings = TrainingSettings {
+                decay_norm_and_bias,
+                weight_decay: 1.0 / 3.0,
+                momentum: 0.0,
+                ..TrainingSettings::default()
+            };
+            Sgd::new(&settings).step(
+                &network,
+                &gradients(&network, &Tensor::zeros(7, DType::F64, &Device::Cpu)?)?,
+                1.0,
+            )?;
             assert_eq!(network.parameter("w.bias")?.to_vec1::<f64>()?, [expected]);
         }
         Ok(())

@@ -11,7 +11,8 @@ pub struct ResNetSettings {
     /// Layers with weights. 8, 14, 20, 32, 44, 56 and 110 have three stages of (depth - 2) / 6 blocks (the CIFAR form of the
     /// paper, section 4.2); 18 and 34 have four stages, as for ImageNet, with a 3x3 stem and without its pooling.
     pub depth: usize,
-    /// Channels of the first stage; each later stage has twice as many. 16 for the CIFAR form and 64 for 18 and 34 when not given.
+    /// Channels of the first stage; each later stage has twice as many. 1 to 4096; 16 for the CIFAR form and 64 for 18 and 34
+    /// when not given.
     pub width: Option<usize>,
     /// How a block whose input and output differ in shape adds the two.
     pub shortcut: Shortcut,

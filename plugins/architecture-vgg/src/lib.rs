@@ -10,7 +10,7 @@ use mrpf_api::prelude::*;
 pub struct VggSettings {
     /// Layers with weights in the original with its three-layer head: 11, 13, 16 or 19.
     pub depth: usize,
-    /// Channels of the first stage; the later ones have 2, 4, 8 and 8 times as many.
+    /// Channels of the first stage, 1 to 4096; the later ones have 2, 4, 8 and 8 times as many.
     pub width: usize,
     /// Whether convolutions have a bias beside the batch norm, as in torchvision.
     pub conv_bias: bool,

@@ -28,7 +28,8 @@ impl Attack for Fgsm {
         threat: &ThreatModel,
         batch: &Batch,
     ) -> Result<AttackOutcome> {
-        let ascent = Ascent { threat: threat.clone(), step_size: threat.epsilon.value(), steps: 1, start: Start::Clean };
+        let ascent =
+            Ascent { threat: threat.clone(), step_size: threat.epsilon.value(), steps: 1, start: Start::Clean };
         let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
         let images = ascend(cx, classifier, &batch.images, &batch.images, &ascent, &loss)?;
         AttackOutcome::judge(classifier, images, &batch.labels)

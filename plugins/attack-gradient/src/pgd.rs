@@ -58,7 +58,10 @@ impl Pgd {
     pub fn new(settings: PgdSettings) -> Result<Self> {
         let wrong = |message: String| Err(Error::new(ErrorKind::Settings, message));
         if settings.steps == 0 || settings.restarts == 0 {
-            return wrong(format!("{} steps and {} restarts, expected at least 1 of each", settings.steps, settings.restarts));
+            return wrong(format!(
+                "{} steps and {} restarts, expected at least 1 of each",
+                settings.steps, settings.restarts
+            ));
         }
         if let Some(step) = settings.step_size.as_ref().filter(|step| step.value() <= 0.0) {
             return wrong(format!("step_size {step}, expected a length above 0"));

@@ -48,7 +48,8 @@ fn a_ball_of_no_size_has_no_sensitivity_and_a_larger_one_never_less() -> Result<
 fn strict_does_not_see_the_scale_of_a_weight_that_batch_norm_undoes() -> Result<()> {
     let ((network, _), recorded) = (resnet8()?, Fixture::load("mrs")?);
     let set = recorded.batch()?;
-    let value = |network: &Network| rise_of_module(&cx(), network, "layer2.0.conv1", &set, &[], &settings(AscentMode::Strict));
+    let value =
+        |network: &Network| rise_of_module(&cx(), network, "layer2.0.conv1", &set, &[], &settings(AscentMode::Strict));
     let before = value(&network)?;
     // Ten times the weight, ten times its running mean and deviation; epsilon is made small beside the variance.
     let weight = network.parameter("layer2.0.conv1.weight")?;

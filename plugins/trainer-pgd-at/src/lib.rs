@@ -70,7 +70,10 @@ impl PgdAt {
         let (epsilon, step_size) = (settings.epsilon, settings.step_size);
         if settings.steps == 0 || step_size.value() <= 0.0 || epsilon.value() < 0.0 {
             let message = format!("epsilon {epsilon}, step_size {step_size}, {} steps", settings.steps);
-            return Err(Error::new(ErrorKind::Settings, message + ", expected a radius of at least 0, a positive step, at least 1 step"));
+            return Err(Error::new(
+                ErrorKind::Settings,
+                message + ", expected a radius of at least 0, a positive step, at least 1 step",
+            ));
         }
         let threat = ThreatModel { norm: settings.norm, epsilon };
         let ascent = Ascent { threat, step_size: step_size.value(), steps: settings.steps, start: settings.start };

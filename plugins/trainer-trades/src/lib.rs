@@ -56,7 +56,8 @@ impl Trades {
         let expected = "expected a weight of at least 0, a radius of at least 0, a positive step, at least 1 step";
         let in_range = settings.beta >= 0.0 && epsilon.value() >= 0.0 && step_size.value() > 0.0 && settings.steps > 0;
         if !in_range {
-            let found = format!("beta {}, epsilon {epsilon}, step_size {step_size}, {} steps", settings.beta, settings.steps);
+            let found =
+                format!("beta {}, epsilon {epsilon}, step_size {step_size}, {} steps", settings.beta, settings.steps);
             return Err(Error::new(ErrorKind::Settings, format!("{found}, {expected}")));
         }
         let threat = ThreatModel { norm: Norm::Linf, epsilon };
@@ -102,7 +103,8 @@ mod tests {
     #[test]
     fn a_step_agrees_with_the_authors_code() -> Result<()> {
         let ((network, batch), recorded) = (resnet8()?, Fixture::load("trades")?);
-        let step = TrainingStep { cx: CallContext::unwatched(Streams::new(0)), epoch: 0, epochs: 1, label_smoothing: 0.0 };
+        let step =
+            TrainingStep { cx: CallContext::unwatched(Streams::new(0)), epoch: 0, epochs: 1, label_smoothing: 0.0 };
         let start = (&batch.images + (recorded.tensor("noise")? * 0.001)?)?;
         let (found, images) = Trades::new(TradesSettings::default())?.loss_from(&step, &network, &batch, &start)?;
         assert!(largest_difference(&images, recorded.tensor("adversarial")?)? < 1e-9);

@@ -36,7 +36,9 @@ impl Fixture {
 
     /// All tensors whose names begin with `<prefix>.`, without it.
     pub fn family(&self, prefix: &str) -> Weights {
-        let of_family = |(name, tensor): (&String, &Tensor)| Some((name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned(), tensor.clone()));
+        let of_family = |(name, tensor): (&String, &Tensor)| {
+            Some((name.strip_prefix(prefix)?.strip_prefix('.')?.to_owned(), tensor.clone()))
+        };
         self.0.iter().filter_map(of_family).collect()
     }
 
