@@ -30,7 +30,7 @@ impl AdversarialTrainer for Standard {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use mrpf_test_support::{Fixture, assert_family, resnet8};
+    use mrpf_test_support::{Fixture, assert_family, gradients_by_name, resnet8};
 
     #[test]
     fn gradients_are_those_of_pytorch() -> Result<()> {
@@ -38,7 +38,6 @@ mod tests {
         let cx = CallContext::unwatched(Streams::new(0));
         let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
         let gradients = Standard.loss(&step, &network, &batch)?.loss.backward()?;
-        let found = network.parameters().iter().filter_map(|(name, v)| Some((name.clone(), gradients.get(v)?.clone())));
-        assert_family("gradient", &found.collect(), &recorded.family("train_gradient"), 1e-9)
+        assert_family("gradient", &gradients_by_name(&network, &gradients), &recorded.family("train_gradient"), 1e-9)
     }
 }

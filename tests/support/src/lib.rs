@@ -108,6 +108,12 @@ pub fn largest_difference(a: &Tensor, b: &Tensor) -> Result<f64> {
     Ok((a.to_dtype(DType::F64)? - b.to_dtype(DType::F64)?)?.abs()?.flatten_all()?.max(0)?.to_scalar()?)
 }
 
+/// The gradient of every parameter that has one, by the parameter's name.
+pub fn gradients_by_name(network: &Network, gradients: &candle_core::backprop::GradStore) -> Weights {
+    let found = network.parameters().iter();
+    found.filter_map(|(name, variable)| Some((name.clone(), gradients.get(variable)?.clone()))).collect()
+}
+
 /// Asserts that two families of tensors agree.
 pub fn assert_family(what: &str, found: &Weights, expected: &Weights, tolerance: f64) -> Result<()> {
     assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>(), "{what}");

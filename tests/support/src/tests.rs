@@ -20,11 +20,7 @@ fn agrees_with_pytorch(name: &str, (network, batch): (Network, Batch)) -> Result
     near("train_logits", &logits)?;
     assert_family(name, &network.statistics(), &recorded.family("train_statistics"), 1e-9)?;
     let gradients = loss::cross_entropy(&logits, &batch.labels, 0.0)?.backward()?;
-    let mut found = Weights::new();
-    for (parameter, variable) in network.parameters() {
-        let gradient = gradients.get(variable).ok_or_else(|| Error::new(ErrorKind::Numeric, parameter.clone()))?;
-        found.insert(parameter.clone(), gradient.clone());
-    }
+    let found = gradients_by_name(&network, &gradients);
     assert_family(name, &found, &recorded.family("train_gradient"), 1e-9)
 }
 
