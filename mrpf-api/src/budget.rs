@@ -2,9 +2,8 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 
-use crate::coupling::{ChannelGroup, Cost, cost, shrink, typical_channels};
+use crate::coupling::{ChannelGroup, Cost, CostByWidth, fewest_channels};
 use crate::network::Declaration;
 use crate::{Error, ErrorKind, Result};
 
@@ -47,8 +46,9 @@ pub const TOLERANCE: f64 = 0.01;
 /// A budget to be met by choosing how many channels each group keeps.
 #[derive(Debug, Clone)]
 pub struct BudgetProblem {
-    declaration: Declaration,
     groups: Vec<ChannelGroup>,
+    fewest: Vec<usize>,
+    costs: CostByWidth,
     kind: BudgetKind,
     reference: u64,
     ratio: f64,
@@ -70,7 +70,7 @@ impl BudgetProblem {
     /// (the dense one, when pruning goes in rounds).
     ///
     /// # Errors
-    /// [`ErrorKind::Settings`] if the ratio is outside [0, 1).
+    /// [`ErrorKind::Settings`] if the ratio is outside [0, 1), [`ErrorKind::Declaration`] if the declaration contradicts itself.
     pub fn new(
         declaration: &Declaration,
         groups: &[ChannelGroup],
@@ -82,8 +82,9 @@ impl BudgetProblem {
             let message = format!("pruning ratio {ratio}, expected the share to remove: at least 0 and below 1");
             return Err(Error::new(ErrorKind::Settings, message));
         }
-        let reference = kind.of(reference);
-        Ok(Self { declaration: declaration.clone(), groups: groups.to_vec(), kind, reference, ratio })
+        let (reference, costs) = (kind.of(reference), CostByWidth::new(declaration, groups)?);
+        let fewest = fewest_channels(declaration, groups);
+        Ok(Self { groups: groups.to_vec(), fewest, costs, kind, reference, ratio })
     }
 
     /// The groups, frozen ones included.
@@ -102,137 +103,152 @@ impl BudgetProblem {
     }
 
     /// The share removed of the reference when group i keeps `keep[i]` channels.
+    ///
+    /// In a group that a concatenation joins, channels of different producers cost differently: there every producer is taken to
+    /// give its share. Counts outside 1 to the number of channels are taken as the nearest of these.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Plugin`] if there are not as many counts as groups.
     pub fn achieved(&self, keep: &[usize]) -> Result<f64> {
-        let mut removed: BTreeMap<(&str, usize), usize> = BTreeMap::new();
-        for (group, &keep) in self.groups.iter().zip(keep) {
-            // Which channels go does not matter to the cost where all of them have equally many places, as all do but in groups
-            // that a concatenation joins.
-            let kept = typical_channels(group, keep);
-            for member in &group.members {
-                let all: usize = member.positions.iter().map(Vec::len).sum();
-                let left: usize = kept.iter().map(|&channel| member.positions[channel].len()).sum();
-                *removed.entry((&member.tensor, member.axis)).or_default() += all - left;
-            }
-        }
-        let cut = shrink(&self.declaration, &|tensor, axis| removed.get(&(tensor, axis)).copied().unwrap_or(0))?;
-        Ok(1.0 - self.kind.of(&cost(&cut)?) as f64 / self.reference.max(1) as f64)
+        self.one_for_each_group("keep counts", keep.len())?;
+        Ok(self.share_removed(keep))
     }
 
     /// Finds the strength at which a family of allocations meets the budget.
     ///
     /// `ratios(strength)` gives each group's share to remove for a strength in [0, 1]; it must not fall as the strength grows.
     /// Widths are whole numbers: between the last widths that cost too much and the first that do not, groups change channel by
-    /// channel, in turn, until the figure is nearest to what was asked. Frozen groups keep all; every other group keeps at
-    /// least one channel.
+    /// channel, in turn, until the figure is nearest to what was asked. Where that is still coarse, groups exchange single
+    /// channels, one beyond those widths and never beyond what strengths 0 and 1 leave. Frozen groups keep all; every other group keeps what
+    /// [`fewest_channels`] says at least. If the network is small enough as it is, every group keeps all.
     ///
     /// # Errors
     /// [`ErrorKind::Budget`] if even strength 1 does not reach the budget; the message says what is reachable.
+    /// [`ErrorKind::Plugin`] if the family does not give one finite number for each group.
     pub fn solve(&self, ratios: &dyn Fn(f64) -> Vec<f64>) -> Result<Solution> {
         let whole: Vec<usize> = self.groups.iter().map(|group| group.channels).collect();
-        if self.achieved(&whole)? >= self.ratio {
-            return self.solution(whole);
+        if self.share_removed(&whole) >= self.ratio {
+            return Ok(self.solution(whole, "had gone before"));
         }
-        let mut above = self.widths(&ratios(0.0));
-        let mut below = self.widths(&ratios(1.0));
-        let reachable = self.achieved(&below)?;
+        let (widest, narrowest) = (self.widths(&ratios(0.0))?, self.widths(&ratios(1.0))?);
+        let reachable = self.share_removed(&narrowest);
         if reachable < self.ratio - TOLERANCE {
             return Err(self.unreachable(reachable));
         }
-        if self.achieved(&above)? >= self.ratio {
-            return self.solution(above);
+        if self.share_removed(&widest) >= self.ratio {
+            return Ok(self.solution(widest, "is the least that the allocation takes"));
         }
+        let (mut above, mut below) = (widest.clone(), narrowest.clone());
         let (mut low, mut high) = (0.0, 1.0);
-        // Fifty halvings are far finer than any width; the loop ends as soon as the widths agree.
+        // Fifty halvings are far finer than any width.
         for _ in 0..50 {
             let middle = 0.5 * (low + high);
-            let widths = self.widths(&ratios(middle));
-            if self.achieved(&widths)? < self.ratio {
+            let widths = self.widths(&ratios(middle))?;
+            if self.share_removed(&widths) < self.ratio {
                 (low, above) = (middle, widths);
             } else {
                 (high, below) = (middle, widths);
             }
-            if above == below {
-                break;
+        }
+        let nearest = self.between(above.clone(), &below);
+        // One channel beyond the widths of the family at most, so that its shares stay recognisable.
+        let fewest: Vec<usize> =
+            below.iter().zip(&narrowest).map(|(&at, &end)| at.saturating_sub(1).max(end)).collect();
+        let most: Vec<usize> = above.iter().zip(&widest).map(|(&at, &end)| (at + 1).min(end)).collect();
+        let nearest = self.exchanged(nearest, &fewest, &most);
+        Ok(self.solution(nearest, "is the nearest that whole channels allow"))
+    }
+
+    fn one_for_each_group(&self, what: &str, found: usize) -> Result<()> {
+        match self.groups.len() {
+            groups if groups == found => Ok(()),
+            groups => {
+                Err(Error::new(ErrorKind::Plugin, format!("{found} {what}, expected one for each of {groups} groups")))
             }
         }
-        self.solution(self.between(above, &below)?)
     }
 
-    fn widths(&self, ratios: &[f64]) -> Vec<usize> {
-        let width = |(group, ratio): (&ChannelGroup, &f64)| match group.frozen {
-            Some(_) => group.channels,
-            None => {
-                let kept = group.channels as f64 * (1.0 - ratio.clamp(0.0, 1.0));
-                (kept.round() as usize).clamp(1, group.channels)
+    fn share_removed(&self, keep: &[usize]) -> f64 {
+        1.0 - self.kind.of(&self.costs.cost(keep)) as f64 / self.reference.max(1) as f64
+    }
+
+    fn distance(&self, keep: &[usize]) -> f64 {
+        (self.share_removed(keep) - self.ratio).abs()
+    }
+
+    fn widths(&self, ratios: &[f64]) -> Result<Vec<usize>> {
+        self.one_for_each_group("ratios", ratios.len())?;
+        let mut widths = Vec::with_capacity(ratios.len());
+        for ((group, &fewest), ratio) in self.groups.iter().zip(&self.fewest).zip(ratios) {
+            if !ratio.is_finite() {
+                let message = format!("ratio {ratio} for group `{}`, expected a share from 0 to 1", group.name);
+                return Err(Error::new(ErrorKind::Plugin, message));
             }
-        };
-        self.groups.iter().zip(ratios).map(width).collect()
+            let kept = group.channels as f64 * (1.0 - ratio.clamp(0.0, 1.0));
+            widths.push((kept.round() as usize).clamp(fewest, group.channels));
+        }
+        Ok(widths)
     }
 
-    /// Walks from `above` to `below`, one channel of one group at a time and the groups in turn, and stops where the figure is nearest.
-    fn between(&self, above: Vec<usize>, below: &[usize]) -> Result<Vec<usize>> {
-        let mut best = (above.clone(), (self.achieved(&above)? - self.ratio).abs());
-        let mut widths = above;
-        loop {
-            let mut moved = false;
+    /// Walks from `above` to `below`, one channel of one group at a time and the groups in turn, passing over channels that would
+    /// remove too much; the nearest widths on the way.
+    fn between(&self, mut widths: Vec<usize>, below: &[usize]) -> Vec<usize> {
+        let mut best = (self.distance(&widths), widths.clone());
+        let mut moved = true;
+        while moved {
+            moved = false;
             for at in 0..widths.len() {
                 if widths[at] <= below[at] {
                     continue;
                 }
                 widths[at] -= 1;
-                moved = true;
-                let achieved = self.achieved(&widths)?;
-                let distance = (achieved - self.ratio).abs();
-                if distance < best.1 {
-                    best = (widths.clone(), distance);
+                let distance = self.distance(&widths);
+                if distance < best.0 {
+                    best = (distance, widths.clone());
                 }
-                if achieved >= self.ratio {
-                    return self.without_overshoot(widths, best);
+                if self.share_removed(&widths) > self.ratio {
+                    widths[at] += 1;
+                } else {
+                    moved = true;
                 }
-            }
-            if !moved {
-                return Ok(best.0);
             }
         }
+        best.1
     }
 
-    /// The last channel may have been one of a large group: tries it back in and another group's channel in its place.
-    fn without_overshoot(&self, widths: Vec<usize>, mut best: (Vec<usize>, f64)) -> Result<Vec<usize>> {
-        if best.1 <= TOLERANCE / 2.0 {
-            return Ok(best.0);
-        }
-        for back in 0..widths.len() {
-            for other in (0..widths.len()).filter(|&other| other != back) {
-                let mut tried = widths.clone();
-                let group = |at: usize| (&self.groups[at], self.groups[at].frozen.is_none());
-                let ((grown, free_back), (_, free_other)) = (group(back), group(other));
-                if !free_back || !free_other || tried[back] >= grown.channels || tried[other] <= 1 {
-                    continue;
-                }
-                tried[back] += 1;
-                for _ in 0..2 {
-                    let distance = (self.achieved(&tried)? - self.ratio).abs();
-                    if distance < best.1 {
-                        best = (tried.clone(), distance);
+    /// Gives a channel to one group and takes one from another, the best such pair first, until the figure is well within
+    /// [`TOLERANCE`] or comes no nearer.
+    fn exchanged(&self, widths: Vec<usize>, fewest: &[usize], most: &[usize]) -> Vec<usize> {
+        let mut best = (self.distance(&widths), widths);
+        while best.0 > TOLERANCE / 2.0 {
+            let start = best.1.clone();
+            let mut tried = start.clone();
+            for wider in (0..start.len()).filter(|&at| start[at] < most[at]) {
+                tried[wider] += 1;
+                for narrower in (0..start.len()).filter(|&at| at != wider && start[at] > fewest[at]) {
+                    tried[narrower] -= 1;
+                    let distance = self.distance(&tried);
+                    if distance < best.0 {
+                        best = (distance, tried.clone());
                     }
-                    tried[other] -= usize::from(tried[other] > 1);
+                    tried[narrower] += 1;
                 }
+                tried[wider] -= 1;
+            }
+            if best.1 == start {
+                break;
             }
         }
-        Ok(best.0)
+        best.1
     }
 
-    fn solution(&self, keep: Vec<usize>) -> Result<Solution> {
-        let achieved = self.achieved(&keep)?;
-        let shortfall = ((achieved - self.ratio).abs() > TOLERANCE).then(|| {
-            format!(
-                "{:.1} % of the {} were to go, {:.1} % is the nearest that whole channels allow",
-                100.0 * self.ratio,
-                self.kind.name(),
-                100.0 * achieved
-            )
-        });
-        Ok(Solution { keep, achieved, shortfall })
+    /// `why` says what the achieved share is, should it be far from the asked one.
+    fn solution(&self, keep: Vec<usize>, why: &str) -> Solution {
+        let achieved = self.share_removed(&keep);
+        let (asked, got, what) = (100.0 * self.ratio, 100.0 * achieved, self.kind.name());
+        let shortfall = ((achieved - self.ratio).abs() > TOLERANCE)
+            .then(|| format!("{asked:.1} % of the {what} were to go, {got:.1} % {why}"));
+        Solution { keep, achieved, shortfall }
     }
 
     fn unreachable(&self, reachable: f64) -> Error {
@@ -242,3 +258,6 @@ impl BudgetProblem {
             .hint("ask for less, or let the allocation take more of each group (its max_ratio)")
     }
 }
+
+#[cfg(test)]
+mod tests;

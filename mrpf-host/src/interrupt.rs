@@ -59,3 +59,37 @@ impl Watcher for HostWatcher<'_> {
         self.interrupt.0.load(Ordering::SeqCst)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Mutex;
+
+    #[derive(Default)]
+    struct Kept(Mutex<Vec<Event>>);
+
+    impl EventSink for Kept {
+        fn send(&self, event: Event) {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
+        }
+    }
+
+    #[test]
+    fn a_watcher_passes_on_the_wish_to_stop() {
+        let (interrupt, events) = (Interrupt::default(), Kept::default());
+        let watcher = interrupt.watcher(&events);
+        assert!(!watcher.interrupted());
+        // What the handler of the first Ctrl-C does.
+        interrupt.0.store(true, Ordering::SeqCst);
+        assert!(watcher.interrupted());
+    }
+
+    #[test]
+    fn progress_becomes_an_event() {
+        let (interrupt, events) = (Interrupt::default(), Kept::default());
+        interrupt.watcher(&events).progress("module conv1", 2, 9);
+        let kept = events.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (what, none) = ("module conv1".into(), None);
+        assert_eq!(kept, [Event::Progress { what, done: 2, total: 9, loss: none, accuracy: none, images_per_s: none }]);
+    }
+}

@@ -72,24 +72,61 @@ fn describe(plugin: &Registration) -> String {
             Value::Null => "not set".into(),
             value => value.to_string(),
         };
-        let _ = write!(text, "\n  {key} = {default}");
+        let _ = write!(text, "\n  {key} = {default}  ({})", type_name(property, &schema));
         let help = property["description"].as_str().map(str::to_owned);
         for line in help.iter().flat_map(|help| help.lines()) {
             let _ = write!(text, "\n      {line}");
         }
         for (value, meaning) in choices(property, &schema) {
-            let _ = write!(text, "\n      - {value}: {meaning}");
+            let meaning = if meaning.is_empty() { meaning } else { format!(": {meaning}") };
+            let _ = write!(text, "\n      - {value}{meaning}");
         }
     }
-    let where_to = example_key(plugin.kind());
-    let _ = write!(text, "\nexample: --set {where_to}={}", plugin.name);
-    if let Some((key, value)) =
-        defaults.as_object().and_then(|all| all.iter().find(|(_, value)| !value.is_null() && !value.is_object()))
-    {
-        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let _ = write!(text, " --set {where_to}.{key}={value}");
+    text.push_str("\nexample:");
+    for assignment in example(plugin) {
+        // A shell takes brackets and spaces apart unless they are quoted.
+        let quote = if assignment.contains([' ', '[', '{']) { "'" } else { "" };
+        let _ = write!(text, " --set {quote}{assignment}{quote}");
     }
     text
+}
+
+/// Assignments for `--set` that choose the plugin and give its first setting.
+fn example(plugin: &Registration) -> Vec<String> {
+    let (place, name) = (example_key(plugin.kind()), plugin.name);
+    let defaults = (plugin.defaults)();
+    let simple = |(_, value): &(&String, &Value)| !value.is_null() && !value.is_object();
+    let first = defaults.as_object().and_then(|all| all.iter().find(simple));
+    match (plugin.kind(), first) {
+        // There may be several attacks, so the setting is a list and has no path to one attack's settings.
+        (Kind::Attack, Some((key, value))) => vec![format!("{place}=[{{ name = \"{name}\", {key} = {value} }}]")],
+        (_, Some((key, value))) => {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            vec![format!("{place}={name}"), format!("{place}.{key}={value}")]
+        }
+        (_, None) => vec![format!("{place}={name}")],
+    }
+}
+
+/// The type of a setting in a word or two.
+fn type_name(property: &Value, schema: &Value) -> String {
+    if !choices(property, schema).is_empty() {
+        return "choice".into();
+    }
+    let types = match &property["type"] {
+        Value::String(name) => vec![name.as_str()],
+        Value::Array(names) => names.iter().filter_map(Value::as_str).filter(|name| *name != "null").collect(),
+        _ => Vec::new(),
+    };
+    match types.as_slice() {
+        ["number", "string"] => "number or fraction".into(),
+        ["integer"] => "whole number".into(),
+        ["boolean"] => "true or false".into(),
+        ["string"] => "text".into(),
+        ["array"] => "list".into(),
+        [] => "table".into(),
+        others => others.join(" or "),
+    }
 }
 
 /// The values that a setting may have, where they are a fixed few, with what each means.
@@ -101,12 +138,20 @@ fn choices(property: &Value, schema: &Value) -> Vec<(String, String)> {
         Some(path) => path.rsplit('/').next().map_or(&Value::Null, |name| &schema["$defs"][name]),
         None => candidate,
     });
-    let variants = resolved.flat_map(|value| value["oneOf"].as_array().into_iter().flatten());
-    let named = variants.filter_map(|variant| {
-        let value = variant["const"].as_str()?;
-        Some((value.to_owned(), variant["description"].as_str().unwrap_or_default().replace('\n', " ")))
-    });
-    named.collect()
+    let mut found = Vec::new();
+    for value in resolved {
+        // Values with a documentation comment stand by themselves, those without one in a list.
+        for plain in value["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            found.push((plain.to_owned(), String::new()));
+        }
+        for variant in value["oneOf"].as_array().into_iter().flatten() {
+            let meaning = variant["description"].as_str().unwrap_or_default().replace('\n', " ");
+            found.extend(variant["const"].as_str().map(|value| (value.to_owned(), meaning)));
+            let plain = variant["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            found.extend(plain.map(|value| (value.to_owned(), String::new())));
+        }
+    }
+    found
 }
 
 /// A setting of the experiment that takes a plugin of this kind.
@@ -127,10 +172,11 @@ fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Registration> {
     registrations().into_iter().filter(move |plugin| plugin.kind() == kind)
 }
 
+/// The kind of that name, or of one word of it: `sensitivity metric`, `sensitivity metrics`, `sensitivity`, `metric`.
 fn parse_kind(text: &str) -> Result<Kind> {
-    let found = Kind::ALL
-        .iter()
-        .find(|kind| [kind.name(), kind.plural()].contains(&text) || kind.name().split(' ').next() == Some(text));
+    let names = |kind: &Kind| [kind.name(), kind.plural()];
+    let called = |name: &str| name == text || name.split(' ').any(|word| word == text);
+    let found = Kind::ALL.iter().find(|kind| names(kind).into_iter().any(called));
     found.copied().ok_or_else(|| Error::unknown_name("kind of plugin", text, Kind::ALL.iter().map(|kind| kind.name())))
 }
 
@@ -152,3 +198,6 @@ fn brief(plugin: &Registration) -> Value {
 fn pretty(value: &impl serde::Serialize) -> String {
     serde_json::to_string_pretty(value).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests;

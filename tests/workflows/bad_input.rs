@@ -24,6 +24,11 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
         (&["--set", "prune.budget=flops"], 2, &["setting `prune.budget`", "flops", "macs"]),
         (&["--set", "pretrain.batch=1"], 2, &["setting `pretrain.batch`: found 1, expected at least 2"]),
         (&["--set", "network.architecture.depth=19"], 2, &["depth 19, expected one of 8, 14, 18"]),
+        (
+            &["--set", "compare=[{ name = \"dense\", criterion = \"random\" }]"],
+            2,
+            &["setting `compare.name`: found `dense`"],
+        ),
         (&["--set", "seed"], 2, &["`seed` is no assignment, expected key=value"]),
         (&["--data", "cifar11"], 2, &["unknown data set `cifar11`", "did you mean `cifar10`?"]),
         (&["--data", "cifar10"], 3, &["needs the folder that holds `cifar-10-batches-bin`", "--data-dir"]),

@@ -72,8 +72,12 @@ impl Trace {
         let tensor = |role: &str| format!("{}.{role}", layer.name);
         let x = &reads[0];
         match &layer.kind {
-            LayerKind::Normalize { .. }
-            | LayerKind::Relu
+            LayerKind::Normalize { .. } => {
+                // Its means belong to channels, and a channel of zeros does not leave it as zeros.
+                self.freeze(x, &format!("the fixed means of `{}` belong to its channels", layer.name));
+                x.clone()
+            }
+            LayerKind::Relu
             | LayerKind::Silu
             | LayerKind::Gelu
             | LayerKind::MaxPool(_)
@@ -142,7 +146,7 @@ impl Trace {
     }
 
     fn roots(&mut self) -> Vec<usize> {
-        (0..self.atoms.fresh(1)[0]).map(|atom| self.atoms.find(atom)).collect()
+        (0..self.atoms.len()).map(|atom| self.atoms.find(atom)).collect()
     }
 
     /// For each channel (by its root), the root of the group that it belongs to.

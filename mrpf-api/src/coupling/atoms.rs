@@ -14,6 +14,11 @@ impl Atoms {
         (start..start + count).collect()
     }
 
+    /// How many atoms there are.
+    pub(super) fn len(&self) -> usize {
+        self.parent.len()
+    }
+
     /// The smallest atom of the set.
     pub(super) fn find(&mut self, atom: usize) -> usize {
         let mut root = atom;

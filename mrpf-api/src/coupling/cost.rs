@@ -1,9 +1,10 @@
 //! Parameters and multiply-accumulates, counted from the declaration.
 
 use serde::{Deserialize, Serialize};
+use std::iter::Sum;
 
 use crate::Result;
-use crate::network::{Declaration, LayerKind, Shape, parameter_specs};
+use crate::network::{Declaration, LayerKind, Shape};
 
 /// What a network costs for one image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,43 +26,52 @@ pub struct LayerCost {
     pub cost: Cost,
 }
 
+impl Sum for Cost {
+    fn sum<I: Iterator<Item = Self>>(costs: I) -> Self {
+        costs.fold(Self::default(), |sum, cost| Self {
+            macs: sum.macs + cost.macs,
+            params: sum.params + cost.params,
+            channels: sum.channels + cost.channels,
+        })
+    }
+}
+
 /// Cost of the whole network for one image.
 pub fn cost(declaration: &Declaration) -> Result<Cost> {
-    let layers = layer_costs(declaration)?;
-    Ok(layers.iter().fold(Cost::default(), |sum, LayerCost { cost, .. }| Cost {
-        macs: sum.macs + cost.macs,
-        params: sum.params + cost.params,
-        channels: sum.channels + cost.channels,
-    }))
+    Ok(layer_costs(declaration)?.into_iter().map(|layer| layer.cost).sum())
 }
 
 /// Cost of each layer that has any, in forward order.
 pub fn layer_costs(declaration: &Declaration) -> Result<Vec<LayerCost>> {
     let shapes = declaration.wiring()?.shapes;
     let last = declaration.layers.len().saturating_sub(1);
-    let mut specs = parameter_specs(declaration).into_iter().peekable();
-    let mut costs = Vec::new();
-    for (at, layer) in declaration.layers.iter().enumerate() {
-        let mut cost = Cost::default();
-        while let Some(spec) = specs.next_if(|spec| spec.layer == layer.name) {
-            cost.params += spec.shape.iter().product::<usize>() as u64;
+    let costs = declaration.layers.iter().zip(shapes).enumerate().map(|(at, (layer, shape))| LayerCost {
+        layer: layer.name.clone(),
+        cost: layer_cost(&layer.kind, shape, at == last),
+    });
+    Ok(costs.filter(|layer| layer.cost != Cost::default()).collect())
+}
+
+/// Cost of one layer; of its output's shape, only height and width count.
+pub(super) fn layer_cost(kind: &LayerKind, output: Shape, is_last: bool) -> Cost {
+    let bias = |has_bias: bool, outputs: usize| if has_bias { outputs } else { 0 };
+    let (macs, params, channels) = match kind {
+        LayerKind::Conv2d(conv) => {
+            let pixels = match output {
+                Shape::Map(map) => map.height * map.width,
+                Shape::Vector(_) => 1,
+            };
+            let [height, width] = conv.geometry.kernel;
+            let weights = conv.out_channels * (conv.in_channels / conv.geometry.groups.max(1)) * height * width;
+            (pixels * weights, weights + bias(conv.bias, conv.out_channels), conv.out_channels)
         }
-        match (&layer.kind, shapes[at]) {
-            (LayerKind::Conv2d(conv), Shape::Map(out)) => {
-                let [height, width] = conv.geometry.kernel;
-                let window = conv.in_channels / conv.geometry.groups * height * width;
-                cost.macs = (out.len() * window) as u64;
-                cost.channels = conv.out_channels as u64;
-            }
-            (LayerKind::Linear(linear), _) => {
-                cost.macs = (linear.in_features * linear.out_features) as u64;
-                cost.channels = if at == last { 0 } else { linear.out_features as u64 };
-            }
-            _ => {}
+        LayerKind::Linear(linear) => {
+            let weights = linear.in_features * linear.out_features;
+            let channels = if is_last { 0 } else { linear.out_features };
+            (weights, weights + bias(linear.bias, linear.out_features), channels)
         }
-        if cost != Cost::default() {
-            costs.push(LayerCost { layer: layer.name.clone(), cost });
-        }
-    }
-    Ok(costs)
+        LayerKind::BatchNorm(norm) => (0, 2 * norm.channels, 0),
+        _ => (0, 0, 0),
+    };
+    Cost { macs: macs as u64, params: params as u64, channels: channels as u64 }
 }

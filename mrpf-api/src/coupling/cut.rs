@@ -17,37 +17,37 @@ pub fn cut_declaration(declaration: &Declaration, plan: &PruningPlan) -> Result<
     let groups = channel_groups(declaration)?;
     plan.check(&groups)?;
     let removed = removed_positions(&groups, plan);
-    shrink(declaration, &|tensor, axis| removed.get(&(tensor.to_owned(), axis)).map_or(0, BTreeSet::len))
-}
-
-/// The declaration with as many positions less on each axis of each tensor as `removed` says.
-pub(crate) fn shrink(declaration: &Declaration, removed: &dyn Fn(&str, usize) -> usize) -> Result<Declaration> {
     let mut cut = declaration.clone();
     for layer in &mut cut.layers {
         let weight = format!("{}.weight", layer.name);
-        let (outputs, inputs) = (removed(&weight, 0), removed(&weight, 1));
-        match &mut layer.kind {
-            LayerKind::Conv2d(conv) if conv.is_depthwise() => {
-                // A depthwise convolution loses whole input channels with all of their filters.
-                let multiplier = conv.out_channels / conv.in_channels;
-                conv.out_channels -= outputs;
-                conv.in_channels = conv.out_channels / multiplier;
-                conv.geometry.groups = conv.in_channels;
-            }
-            LayerKind::Conv2d(conv) => {
-                conv.out_channels -= outputs;
-                conv.in_channels -= inputs * conv.geometry.groups;
-            }
-            LayerKind::BatchNorm(norm) => norm.channels -= outputs,
-            LayerKind::Linear(linear) => {
-                linear.out_features -= outputs;
-                linear.in_features -= inputs;
-            }
-            _ => {}
-        }
+        let [outputs, inputs] = [0, 1].map(|axis| removed.get(&(weight.clone(), axis)).map_or(0, BTreeSet::len));
+        shrink_layer(&mut layer.kind, outputs, inputs);
     }
     cut.wiring()?;
     Ok(cut)
+}
+
+/// Takes positions from a layer's outputs (axis 0 of its weight) and inputs (axis 1, local to a block of a grouped convolution).
+pub(super) fn shrink_layer(kind: &mut LayerKind, outputs: usize, inputs: usize) {
+    match kind {
+        LayerKind::Conv2d(conv) if conv.is_depthwise() => {
+            // A depthwise convolution loses whole input channels with all of their filters.
+            let multiplier = conv.out_channels / conv.in_channels;
+            conv.out_channels -= outputs;
+            conv.in_channels = conv.out_channels / multiplier;
+            conv.geometry.groups = conv.in_channels;
+        }
+        LayerKind::Conv2d(conv) => {
+            conv.out_channels -= outputs;
+            conv.in_channels -= inputs * conv.geometry.groups;
+        }
+        LayerKind::BatchNorm(norm) => norm.channels -= outputs,
+        LayerKind::Linear(linear) => {
+            linear.out_features -= outputs;
+            linear.in_features -= inputs;
+        }
+        _ => {}
+    }
 }
 
 /// The network with the plan's channels only: smaller tensors, the kept weights and statistics unchanged.
@@ -125,10 +125,10 @@ fn keep_positions(name: &str, tensor: Tensor, removed: &BTreeMap<(String, usize)
 }
 
 fn zero_positions(tensor: &Tensor, positions: &BTreeSet<usize>) -> Result<Tensor> {
-    let factors: Vec<f32> =
-        (0..tensor.dim(0)?).map(|place| if positions.contains(&place) { 0.0 } else { 1.0 }).collect();
+    let kept: Vec<u8> = (0..tensor.dim(0)?).map(|place| u8::from(!positions.contains(&place))).collect();
     let mut shape = vec![1; tensor.rank()];
-    shape[0] = factors.len();
-    let factors = Tensor::from_vec(factors, shape, tensor.device())?.to_dtype(tensor.dtype())?;
-    Ok(tensor.broadcast_mul(&factors)?)
+    shape[0] = kept.len();
+    let kept = Tensor::from_vec(kept, shape, tensor.device())?.broadcast_as(tensor.shape())?;
+    // Chosen, not multiplied: a weight that is not finite must go as well.
+    Ok(kept.where_cond(tensor, &tensor.zeros_like()?)?)
 }

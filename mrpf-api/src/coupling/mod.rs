@@ -10,16 +10,18 @@ mod atoms;
 mod cost;
 mod cut;
 mod display;
+mod fewest;
 mod groups;
 mod plan;
+mod widths;
 
 pub use analyse::channel_groups;
 pub use cost::{Cost, LayerCost, cost, layer_costs};
-pub(crate) use cut::shrink;
 pub use cut::{cut, cut_declaration, mask};
+pub use fewest::fewest_channels;
 pub use groups::{ChannelGroup, Member, Role};
 pub use plan::PruningPlan;
-pub(crate) use plan::typical_channels;
+pub(crate) use widths::CostByWidth;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

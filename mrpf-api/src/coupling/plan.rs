@@ -30,6 +30,9 @@ impl PruningPlan {
     }
 
     /// The plan that does what this one does and then `later`, which numbers the channels that this one keeps.
+    ///
+    /// This plan must leave each group the channels that [`super::fewest_channels`] says; below them the smaller network may have
+    /// other groups, which `later` would then speak of.
     #[must_use]
     pub fn compose(&self, later: &Self) -> Self {
         let mut composed = self.clone();
@@ -47,7 +50,7 @@ impl PruningPlan {
     ///
     /// # Errors
     /// [`ErrorKind::UnknownName`] for a group that the network does not have, [`ErrorKind::Budget`] for an empty or unsorted keep
-    /// list, a channel that does not exist, or a frozen group that would shrink.
+    /// list, a layer that would be left without channels, a channel that does not exist, or a frozen group that would shrink.
     pub fn check(&self, groups: &[ChannelGroup]) -> Result<()> {
         for (name, keep) in &self.keep {
             let found = groups.iter().find(|group| group.name == *name);

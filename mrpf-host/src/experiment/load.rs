@@ -139,6 +139,7 @@ impl Experiment {
             made::<dyn Attack>("evaluate.attacks", attack)?;
         }
         for variant in self.variants() {
+            check_row_name(&variant.name)?;
             made::<dyn SensitivityMetric>("prune.sensitivity", &variant.prune.sensitivity)?;
             made::<dyn Criterion>("prune.criterion", &variant.prune.criterion)?;
             made::<dyn Allocation>("prune.allocation", &variant.prune.allocation)?;
@@ -146,6 +147,20 @@ impl Experiment {
             made::<dyn AdversarialTrainer>("finetune.trainer", &variant.finetune.trainer)?;
         }
         Ok(())
+    }
+}
+
+/// Refuses names under which a run keeps something else: the dense networks, networks as cut, and those between rounds.
+fn check_row_name(name: &str) -> Result<()> {
+    let taken = ["dense", "dense-standard"].contains(&name) || name.ends_with(" cut") || name.contains(" round ");
+    match taken || name.is_empty() {
+        false => Ok(()),
+        true => {
+            let message =
+                format!("setting `compare.name`: found `{name}`, expected a name that a run does not use itself");
+            Err(Error::new(ErrorKind::Settings, message)
+                .hint("`dense`, `dense-standard`, `... cut` and `... round N` are taken"))
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use mrpf_api::{Error, ErrorKind, Result};
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -21,10 +21,27 @@ impl MetricsFile {
     /// # Errors
     /// [`ErrorKind::Io`] with the path.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = File::options().create(true).append(true).open(path);
-        let failed = |error| Error::new(ErrorKind::Io, format!("cannot write {}: {error}", path.display()));
-        Ok(Self { file: Mutex::new(file.map_err(failed)?), start: Instant::now() })
+        let open = || {
+            let mut file = File::options().create(true).append(true).read(true).open(path)?;
+            if ends_in_mid_line(&mut file)? {
+                file.write_all(b"\n")?;
+            }
+            Ok(file)
+        };
+        let failed = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write {}: {error}", path.display()));
+        Ok(Self { file: Mutex::new(open().map_err(failed)?), start: Instant::now() })
     }
+}
+
+/// Whether the session before was stopped, or its disk full, in the middle of a line: the next line must not be lost with it.
+fn ends_in_mid_line(file: &mut File) -> io::Result<bool> {
+    if file.seek(SeekFrom::End(0))? == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 impl EventSink for MetricsFile {
@@ -60,6 +77,18 @@ mod tests {
         let first: serde_json::Value = serde_json::from_str(text.lines().next().ok_or("a line")?)?;
         assert_eq!((first["event"].as_str(), first["message"].as_str()), (Some("warning"), Some("y")));
         assert!(first["time"].is_number());
+        Ok(())
+    }
+
+    #[test]
+    fn a_line_that_was_cut_short_takes_no_other_with_it() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("metrics.jsonl");
+        std::fs::write(&path, "{\"event\":\"stage-sta")?;
+        MetricsFile::open(&path)?.send(Event::Warning { about: "x".into(), message: "y".into() });
+        let text = std::fs::read_to_string(&path)?;
+        let whole: Vec<&str> = text.lines().skip(1).collect();
+        assert!(whole.len() == 1 && serde_json::from_str::<serde_json::Value>(whole[0]).is_ok(), "{text}");
         Ok(())
     }
 }

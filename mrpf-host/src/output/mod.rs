@@ -1,5 +1,6 @@
 //! What a person or a program sees of a run: consumers of events.
 
+mod colour;
 mod json_lines;
 mod metrics_file;
 mod plain;

@@ -21,7 +21,16 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::StageFinished { seconds, .. } => format!("  done in {}", duration(*seconds)),
         Event::Progress { .. } => return None,
         Event::Epoch {
-            epoch, epochs, loss, train_accuracy, holdout_clean, holdout_robust, images_per_s, best, ..
+            epoch,
+            epochs,
+            loss,
+            train_accuracy,
+            holdout_clean,
+            holdout_robust,
+            images_per_s,
+            seconds,
+            best,
+            ..
         } => {
             let held = match (holdout_clean, holdout_robust) {
                 (Some(clean), Some(robust)) => {
@@ -32,8 +41,9 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             let mark = if *best { "  best so far" } else { "" };
             let width = epochs.to_string().len();
             format!(
-                "  epoch {epoch:>width$}/{epochs}  loss {loss:.3}  train {}  {held}{images_per_s:.0} images/s{mark}",
-                percent(*train_accuracy)
+                "  epoch {epoch:>width$}/{epochs}  loss {loss:.3}  train {}  {held}{images_per_s:.0} images/s  {}{mark}",
+                percent(*train_accuracy),
+                duration(*seconds)
             )
         }
         Event::SensitivityMeasured { metric, modules } => {
@@ -126,8 +136,8 @@ mod tests {
             seconds: 12.0,
             best: true,
         };
-        let expected =
-            "  epoch  3/20  loss 1.823  train 41.2 %  held-out 52.0 % clean, 31.4 % robust  412 images/s  best so far";
+        let expected = "  epoch  3/20  loss 1.823  train 41.2 %  held-out 52.0 % clean, 31.4 % robust  412 images/s  12 s  \
+                        best so far";
         assert_eq!(sentence(&event).as_deref(), Some(expected));
     }
 }

@@ -4,14 +4,23 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 
 use super::ConsoleSink;
+use super::colour::{coloured, wanted};
 use super::print::print_text;
 use super::sentence::{percent, sentence};
 use crate::event::{Event, EventSink};
 
 /// A bar for what is in progress, and lines above it for what has happened.
-#[derive(Default)]
 pub(super) struct Terminal {
     bar: Mutex<Option<(String, ProgressBar)>>,
+    colours: bool,
+}
+
+impl Default for Terminal {
+    fn default() -> Self {
+        let variable = |name| std::env::var(name).ok();
+        let colours = wanted(variable("NO_COLOR").as_deref(), variable("TERM").as_deref());
+        Self { bar: Mutex::default(), colours }
+    }
 }
 
 impl Terminal {
@@ -55,6 +64,7 @@ impl EventSink for Terminal {
             return;
         }
         let Some(line) = sentence(&event) else { return };
+        let line = if self.colours { coloured(&event, line) } else { line };
         let slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match slot.as_ref() {
             Some((_, bar)) if !bar.is_finished() => bar.suspend(|| print_text(&line)),

@@ -4,8 +4,8 @@ use mrpf_api::Result;
 use mrpf_api::sensitivity::ModuleSensitivity;
 use std::fmt::Write;
 
-use super::row::Results;
-use super::table::markdown_table;
+use super::row::{Results, radii};
+use super::table::{in_cell, markdown_table};
 use crate::experiment::Experiment;
 use crate::output::percent;
 use crate::pipeline::PrunedRow;
@@ -20,17 +20,20 @@ pub fn report_markdown(
     let mut text = String::new();
     let images = results.rows.first().map_or(0, |row| row.images);
     let attacks: Vec<&str> = experiment.evaluate.attacks.iter().map(|attack| attack.name.as_str()).collect();
+    let radius = match radii(&results.rows).as_slice() {
+        [_, _, ..] => format!("the row's radius ({})", results.epsilon),
+        _ => format!("radius {}", results.epsilon),
+    };
     let _ = write!(
         text,
         "# {}\n\nNetwork `{}` on data set `{}`, seed {}. Robust accuracy is the share of {images} test images that survive {} \
-         in the {} ball of radius {}.\n\n{}\n",
+         in the {} ball of {radius}.\n\n{}\n",
         results.experiment,
         results.architecture,
         results.data,
         results.seed,
         attacks.join(" and "),
         results.norm,
-        results.epsilon,
         markdown_table(results)
     );
     text.push_str(&how_to_read(results));
@@ -42,7 +45,9 @@ pub fn report_markdown(
     text.push_str(&kept_channels(plans));
     let _ = write!(
         text,
-        "\n## Settings\n\nmrpf {}; the same settings, seed and version give the same networks and the same `results.json`.\n\n```toml\n{}```\n",
+        "\n## Settings\n\nmrpf {}; the same settings, seed and version give the same networks and the same `results.json`. \
+         The command of this report is in `run.json` beside it. The settings are in `experiment.toml`: \
+         `mrpf run experiment.toml --out DIR` runs the whole experiment again.\n\n```toml\n{}```\n",
         results.version,
         experiment.to_toml()?
     );
@@ -53,7 +58,7 @@ fn how_to_read(results: &Results) -> String {
     let mut text = String::from(
         "\n- *asked* and *gone*: share of the budget's figure that was to be removed, and that was, measured on the network.\n\
          - *clean* and *robust*: share classified rightly, with its 95 % Wilson interval. Rows whose intervals overlap \
-         show no difference.\n\
+         are not shown to differ by this table alone.\n\
          - *robust as cut*: robust accuracy before fine-tuning.\n",
     );
     if let Some(latency) = results.rows.iter().find_map(|row| row.latency) {
@@ -72,13 +77,17 @@ fn how_to_read(results: &Results) -> String {
 }
 
 fn training(results: &Results) -> String {
+    if results.rows.iter().all(|row| row.best_and_last_robust.is_none()) {
+        return String::new();
+    }
     let mut text = String::from(
         "\n## Robust overfitting\n\nRobust accuracy on held-out training images at the chosen epoch and at the last one.\n\n\
          | network | trainer | chosen | last |\n| --- | --- | ---: | ---: |\n",
     );
     for row in &results.rows {
         if let Some([best, last]) = row.best_and_last_robust {
-            let _ = writeln!(text, "| {} | {} | {} | {} |", row.name, row.trainer, percent(best), percent(last));
+            let _ =
+                writeln!(text, "| {} | {} | {} | {} |", in_cell(&row.name), row.trainer, percent(best), percent(last));
         }
     }
     text
@@ -114,7 +123,7 @@ fn kept_channels(plans: &[PrunedRow]) -> String {
     };
     let mut text = String::from("\n## Kept channels\n\n| group | channels |");
     plans.iter().for_each(|row| {
-        let _ = write!(text, " {} |", row.row);
+        let _ = write!(text, " {} |", in_cell(&row.row));
     });
     text.push_str("\n| --- | ---: |");
     text.push_str(&" ---: |".repeat(plans.len()));

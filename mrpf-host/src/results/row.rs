@@ -111,7 +111,7 @@ pub struct Results {
     pub architecture: String,
     /// Norm of the attacks.
     pub norm: String,
-    /// Radius of the attacks, as it was written.
+    /// Radius of the attacks, as it was written; where rows differ in it, all of them with commas between.
     pub epsilon: String,
     /// The run seed.
     pub seed: u64,
@@ -122,15 +122,31 @@ pub struct Results {
 impl Results {
     /// The results of an experiment.
     pub fn new(experiment: &Experiment, rows: Vec<Row>) -> Self {
+        // `mrpf evaluate --epsilons` attacks with other radii than the experiment's, so the rows are asked first.
+        let epsilon = match radii(&rows).join(", ") {
+            none if none.is_empty() => experiment.evaluate.threat.epsilon.to_string(),
+            radii => radii,
+        };
         Self {
             version: env!("CARGO_PKG_VERSION").into(),
             experiment: experiment.name.clone(),
             data: experiment.data.name.name.clone(),
             architecture: experiment.network.architecture.name.clone(),
             norm: experiment.evaluate.threat.norm.name().into(),
-            epsilon: experiment.evaluate.threat.epsilon.to_string(),
+            epsilon,
             seed: experiment.seed,
             rows,
         }
     }
+}
+
+/// The different radii of the rows, in their order.
+pub(super) fn radii(rows: &[Row]) -> Vec<&str> {
+    let mut radii: Vec<&str> = Vec::new();
+    for row in rows {
+        if !row.epsilon.is_empty() && !radii.contains(&row.epsilon.as_str()) {
+            radii.push(&row.epsilon);
+        }
+    }
+    radii
 }

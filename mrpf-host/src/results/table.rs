@@ -11,23 +11,29 @@ const HEADINGS: [&str; 9] =
 
 /// The comparison with box lines, for the terminal.
 pub fn comparison_table(results: &Results) -> String {
-    let mut table = filled(results);
+    let mut table = filled(results, str::to_owned);
     table.load_style(UTF8_FULL_CONDENSED);
     table.to_string()
 }
 
 /// The comparison as a Markdown table.
 pub(super) fn markdown_table(results: &Results) -> String {
-    let mut table = filled(results);
+    let mut table = filled(results, in_cell);
     table.load_style(ASCII_MARKDOWN);
     table.to_string()
 }
 
-fn filled(results: &Results) -> Table {
+/// A text that users chose, as it stands in a cell of a Markdown table.
+pub(super) fn in_cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn filled(results: &Results, named: impl Fn(&str) -> String) -> Table {
     let mut table = Table::new();
     table.set_header(HEADINGS);
     results.rows.iter().for_each(|row| {
-        table.add_row(cells(row));
+        let [_, figures @ ..] = cells(row);
+        table.add_row(std::iter::once(named(&row.name)).chain(figures));
     });
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     table

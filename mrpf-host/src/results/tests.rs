@@ -39,7 +39,9 @@ fn results() -> Results {
         ..Row::measured("mrs-l1-norm", &Cost { macs: 20_931_072, params: 9_000, channels: 0 }, &evaluation(170, 110))
     };
     pruned.warnings.push("random noise breaks as much as the attacks".into());
-    Results::new(&Experiment { name: "demo".into(), ..Experiment::default() }, vec![dense, pruned])
+    let mut rows = vec![dense, pruned];
+    rows.iter_mut().for_each(|row| row.epsilon = "8/255".into());
+    Results::new(&Experiment { name: "demo".into(), ..Experiment::default() }, rows)
 }
 
 #[test]
@@ -70,6 +72,32 @@ fn the_report() -> mrpf_api::Result<()> {
         rounds: vec![record],
     };
     insta::assert_snapshot!(report_markdown(&results, &experiment, &[("mrs".into(), modules)], &[plan])?);
+    Ok(())
+}
+
+#[test]
+fn rows_attacked_with_other_radii_are_not_told_as_the_experiments() -> mrpf_api::Result<()> {
+    let experiment = Experiment { name: "demo".into(), ..Experiment::default() };
+    let with = |radii: &[&str]| {
+        let row =
+            |radius: &&str| Row { name: format!("epsilon {radius}"), epsilon: (*radius).into(), ..Row::default() };
+        Results::new(&experiment, radii.iter().map(row).collect())
+    };
+    let told = |radii: &[&str]| report_markdown(&with(radii), &experiment, &[], &[]);
+    assert_eq!([&[][..], &["0.3"], &["0", "0.3", "0"]].map(|radii| with(radii).epsilon), ["8/255", "0.3", "0, 0.3"]);
+    assert!(told(&["0.3", "0.3"])?.contains("in the linf ball of radius 0.3."));
+    assert!(told(&["0", "0.3"])?.contains("in the linf ball of the row's radius (0, 0.3)."));
+    Ok(())
+}
+
+#[test]
+fn a_report_has_no_empty_tables_and_names_stay_in_their_cells() -> mrpf_api::Result<()> {
+    let mut results = results();
+    results.rows.iter_mut().for_each(|row| row.best_and_last_robust = None);
+    results.rows[1].name = "a|b".into();
+    let report = report_markdown(&results, &Experiment::default(), &[], &[])?;
+    assert!(!report.contains("Robust overfitting") && report.contains("| a\\|b "), "{report}");
+    assert!(comparison_table(&results).contains(" a|b "), "the terminal shows names as they are");
     Ok(())
 }
 

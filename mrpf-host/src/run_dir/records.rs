@@ -1,0 +1,153 @@
+//! What a run directory keeps, read and written by its type.
+
+use mrpf_api::candle_core::Device;
+use mrpf_api::network::Network;
+use mrpf_api::sensitivity::ModuleSensitivity;
+use mrpf_api::{Context, Error, ErrorKind, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::path::{Path, PathBuf};
+
+use super::RunDir;
+use super::file_name::name_of;
+use crate::evaluation::{Evaluation, Latency};
+use crate::experiment::Experiment;
+use crate::files::{read_if_there, write_atomically};
+use crate::pipeline::{PrunedRow, TrainedRecord};
+use crate::results::Results;
+
+impl RunDir {
+    /// Reads a network, if it is there.
+    pub fn read_network(&self, name: &str) -> Result<Option<Network>> {
+        let path = self.network(name);
+        let read = |bytes: Vec<u8>| {
+            Network::from_bytes(&bytes, &Device::Cpu).context(|| format!("reading the network {}", path.display()))
+        };
+        read_if_there(&path)?.map(read).transpose()
+    }
+
+    /// Writes a network.
+    pub fn write_network(&self, name: &str, network: &Network) -> Result<()> {
+        write_atomically(&self.network(name), &network.to_bytes()?)
+    }
+
+    /// Reads what a training gave, if it is complete.
+    pub fn read_training(&self, stage: &str) -> Result<Option<TrainedRecord>> {
+        read_json(&self.json("training", stage))
+    }
+
+    /// Writes what a training gave.
+    pub fn write_training(&self, stage: &str, record: &TrainedRecord) -> Result<()> {
+        write_json(&self.json("training", stage), record)
+    }
+
+    /// Reads sensitivities, if they have been measured.
+    pub fn read_sensitivity(&self, label: &str) -> Result<Option<Vec<ModuleSensitivity>>> {
+        read_json(&self.sensitivity(label))
+    }
+
+    /// Writes sensitivities.
+    pub fn write_sensitivity(&self, label: &str, modules: &[ModuleSensitivity]) -> Result<()> {
+        write_json(&self.sensitivity(label), &modules)
+    }
+
+    /// All sensitivities that have been measured, in the order of their file names.
+    pub fn read_sensitivities(&self) -> Result<Vec<(String, Vec<ModuleSensitivity>)>> {
+        self.read_all("sensitivity")
+    }
+
+    /// Writes what was cut and why.
+    pub fn write_plan(&self, row: &str, plan: &PrunedRow) -> Result<()> {
+        write_json(&self.json("plans", row), plan)
+    }
+
+    /// What was cut and why, for all rows, in the order of their file names.
+    pub fn read_plans(&self) -> Result<Vec<PrunedRow>> {
+        Ok(self.read_all("plans")?.into_iter().map(|(_, plan)| plan).collect())
+    }
+
+    /// Reads an evaluation, if it is complete.
+    pub fn read_evaluation(&self, label: &str) -> Result<Option<Evaluation>> {
+        read_json(&self.json("evaluation", label))
+    }
+
+    /// Writes an evaluation, and the outcome of every image as a table.
+    pub fn write_evaluation(&self, label: &str, evaluation: &Evaluation) -> Result<()> {
+        let failed =
+            |error: csv::Error| Error::new(ErrorKind::Io, format!("cannot write the outcomes of {label}: {error}"));
+        let mut table = csv::Writer::from_writer(Vec::new());
+        let attacks = evaluation.attacks.iter().map(|attack| format!("survives {}", attack.name));
+        let header = ["image", "label", "predicted"].map(str::to_owned).into_iter().chain(attacks);
+        table.write_record(header).map_err(failed)?;
+        for outcome in &evaluation.outcomes {
+            let first = [outcome.index.to_string(), outcome.label.to_string(), outcome.predicted.to_string()];
+            let rest = outcome.survives.iter().map(|&survives| u8::from(survives).to_string());
+            table.write_record(first.into_iter().chain(rest)).map_err(failed)?;
+        }
+        let bytes = table.into_inner().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let path = self.json("evaluation", label);
+        write_atomically(&path.with_extension("csv"), &bytes)?;
+        write_json(&path, evaluation)
+    }
+
+    /// Reads a measured time, if it has been measured.
+    pub fn read_latency(&self, row: &str) -> Result<Option<Latency>> {
+        read_json(&self.json("latency", row))
+    }
+
+    /// Writes a measured time.
+    pub fn write_latency(&self, row: &str, latency: &Latency) -> Result<()> {
+        write_json(&self.json("latency", row), latency)
+    }
+
+    /// Writes the results.
+    pub fn write_results(&self, results: &Results) -> Result<()> {
+        write_json(&self.results(), results)
+    }
+
+    /// Writes the report.
+    pub fn write_report(&self, text: &str) -> Result<()> {
+        write_atomically(&self.report(), text.as_bytes())
+    }
+
+    /// Writes the resolved settings.
+    pub fn write_experiment(&self, experiment: &Experiment) -> Result<()> {
+        write_atomically(&self.path.join("experiment.toml"), experiment.to_toml()?.as_bytes())
+    }
+
+    /// Reads the resolved settings.
+    pub fn read_experiment(&self) -> Result<Experiment> {
+        let path = self.path.join("experiment.toml");
+        let bytes = read_if_there(&path)?.unwrap_or_default();
+        Experiment::from_toml(&String::from_utf8_lossy(&bytes)).context(|| format!("reading {}", path.display()))
+    }
+
+    fn read_all<T: DeserializeOwned>(&self, folder: &str) -> Result<Vec<(String, T)>> {
+        let Ok(entries) = std::fs::read_dir(self.path.join(folder)) else { return Ok(Vec::new()) };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+        paths.sort();
+        let mut all = Vec::new();
+        for path in paths {
+            let name = path.file_stem().map(|stem| name_of(&stem.to_string_lossy())).unwrap_or_default();
+            all.extend(read_json(&path)?.map(|value| (name, value)));
+        }
+        Ok(all)
+    }
+}
+
+fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
+    let wrong = |error| {
+        Error::new(ErrorKind::Checkpoint, format!("{} cannot be read: {error}", path.display()))
+            .hint("remove the file to have it computed anew")
+    };
+    serde_json::from_slice(&bytes).map(Some).map_err(wrong)
+}
+
+pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+    let failed = |error| Error::new(ErrorKind::Io, format!("{} cannot be written as JSON: {error}", path.display()));
+    let mut text = serde_json::to_string_pretty(value).map_err(failed)?;
+    text.push('\n');
+    write_atomically(path, text.as_bytes())
+}
