@@ -5,7 +5,7 @@ use crate::data::ImageShape;
 use crate::network::Declaration;
 
 /// What the data asks of a network.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ArchitectureRequest {
     /// Shape of the images.
     pub input: ImageShape,

@@ -2,21 +2,23 @@
 //!
 //! mrpf measures how sensitive each module's robustness is, turns that into a pruning ratio per layer, removes channels for
 //! real, fine-tunes adversarially and attacks the result. Every step is a plugin: a type that implements one of the traits
-//! here and is announced with [`register_plugin!`]. This crate never prints, never reads files and never draws unseeded
+//! here and is announced with [`register_plugin!`]; [`export_plugin!`] makes a library of it that the program opens while it runs. This crate never prints, never reads files and never draws unseeded
 //! randomness; the program itself is `mrpf-host`.
 //!
 //! Reading order: [`network`] (a network is a declaration), [`coupling`] (what must shrink together), the traits, the
-//! [`registry`].
+//! [`registry`], [`export`].
 
 pub mod allocation;
 pub mod architecture;
 pub mod attack;
 pub mod budget;
+pub mod conformance;
 pub mod context;
 pub mod coupling;
 pub mod criterion;
 pub mod data;
 mod error;
+pub mod export;
 pub mod fraction;
 pub mod network;
 pub mod numeric;
@@ -45,12 +47,12 @@ pub mod prelude {
     pub use crate::network::{Builder, Classifier, Declaration, FrozenNetwork, InputGradient, Mode, Network, Weights};
     pub use crate::numeric::{ConvGeometry, PoolGeometry, loss};
     pub use crate::random::Streams;
-    pub use crate::register_plugin;
     pub use crate::registry::Kind;
     pub use crate::schedule::PruningSchedule;
     pub use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
     pub use crate::trainer::{AdversarialTrainer, TrainingLoss, TrainingStep};
     pub use crate::{Context, Error, ErrorKind, Result};
+    pub use crate::{export_plugin, register_plugin};
     pub use candle_core::{DType, Device, Tensor};
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};

@@ -13,6 +13,21 @@ pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub plugins: PluginArgs,
+}
+
+/// Plugin libraries to open, beside those in MRPF_PLUGIN_PATH and in the user's configuration folder.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Plugins")]
+pub struct PluginArgs {
+    /// Open this plugin library, as `mrpf plugins build` makes it; may be given several times.
+    #[arg(long = "plugin", value_name = "FILE", global = true)]
+    pub files: Vec<PathBuf>,
+    /// Open plugin libraries even if every user of this machine can change them.
+    #[arg(long, global = true)]
+    pub allow_writable_plugins: bool,
 }
 
 /// What to do.
@@ -148,6 +163,55 @@ pub enum PluginsCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write a new plugin crate that builds and passes its own tests.
+    ///
+    /// Example:
+    ///   mrpf plugins new my-trainer --kind trainer
+    #[command(verbatim_doc_comment)]
+    New {
+        /// Name of the plugin and its crate, for example my-trainer.
+        name: String,
+        /// What it is: trainer, attack, metric, criterion, allocation, schedule, architecture or dataset.
+        #[arg(long)]
+        kind: String,
+        /// The folder to make; one called NAME here when not given.
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Compile a plugin crate into a library that fits this very program.
+    Build(CrateArgs),
+    /// Run the tests of a plugin crate, against this very program.
+    Test(CrateArgs),
+    /// Put a plugin to the test: does it keep the laws of its kind?
+    ///
+    /// Examples:
+    ///   mrpf plugins check my-trainer/target/x86_64-unknown-linux-gnu/release/libmy_trainer.so
+    ///   mrpf plugins check trades --set steps=2
+    #[command(verbatim_doc_comment)]
+    Check {
+        /// A library, whose plugins are all checked, or the name of a plugin.
+        plugin: String,
+        /// Change a setting of the plugin, for example steps=2; may be given several times.
+        #[arg(long = "set", value_name = "KEY=VALUE")]
+        set: Vec<String>,
+        /// The folder that holds the data, for a data set that needs one.
+        #[arg(long, value_name = "DIR")]
+        data_dir: Option<PathBuf>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// A plugin crate to compile.
+#[derive(Debug, Args)]
+pub struct CrateArgs {
+    /// The folder of the crate, with its Cargo.toml.
+    #[arg(default_value = ".")]
+    pub dir: PathBuf,
+    /// What is passed on to cargo, behind `--`; for example -- --features fast
+    #[arg(last = true, value_name = "CARGO ARGUMENTS")]
+    pub cargo: Vec<std::ffi::OsString>,
 }
 
 /// What to explain.

@@ -11,7 +11,7 @@ Exit codes:
   3    data is missing or damaged
   4    a file cannot be read, written or used
   5    the pruning budget cannot be met
-  6    a plugin broke its contract
+  6    a plugin broke its contract, or its library was refused
   130  stopped on request; go on with --resume";
 
 /// The exit code for a kind of failure.

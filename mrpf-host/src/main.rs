@@ -5,15 +5,19 @@
 use mrpf_dylib as _;
 
 use clap::Parser;
+use mrpf_api::registry;
 use mrpf_host::cli::Cli;
-use mrpf_host::commands::{Console, dispatch, shared};
+use mrpf_host::commands::{Console, dispatch, needs_plugins, shared};
+use mrpf_host::event::Event;
 use mrpf_host::failure;
 use mrpf_host::interrupt::Interrupt;
 use mrpf_host::output::{self, Style};
+use mrpf_host::plugin_library::{self, Found, Writable};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     mrpf_host::threads::quiet_elementwise_pool();
+    registry::tell_plugin_panics_as_errors();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let cli = Cli::parse();
     let style = match shared(&cli.command) {
@@ -22,7 +26,7 @@ fn main() -> ExitCode {
         _ => Style::detect(),
     };
     let sink = output::console(style);
-    match run(&cli, &arguments, sink.as_ref()) {
+    match registry::catch(|| run(&cli, &arguments, sink.as_ref())) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             sink.close();
@@ -36,8 +40,33 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
     if let Some(threads) = shared(&cli.command).and_then(|shared| shared.threads) {
         mrpf_host::threads::limit(threads)?;
     }
+    let found = open_plugins(cli)?;
+    if shared(&cli.command).is_some() {
+        for refused in &found.refused {
+            let about = "plugin not loaded".to_owned();
+            sink.events().send(Event::Warning { about, message: failure::text(refused) });
+        }
+    }
     let interrupt = Interrupt::listen()?;
     let watcher = interrupt.watcher(sink.events());
-    let console = Console { events: sink.events(), watcher: &watcher, print: &output::print_text, arguments };
+    let console = Console {
+        events: sink.events(),
+        watcher: &watcher,
+        print: &output::print_text,
+        arguments,
+        plugin_files: &cli.plugins.files,
+        refused: &found.refused,
+    };
     dispatch(cli, &console)
+}
+
+/// Opens the plugin libraries that the user names, and those in the searched places.
+fn open_plugins(cli: &Cli) -> mrpf_api::Result<Found> {
+    if cli.plugins.allow_writable_plugins {
+        plugin_library::accept_writable(Writable::Accept);
+    }
+    if !needs_plugins(&cli.command) {
+        return Ok(Found::default());
+    }
+    plugin_library::load(&cli.plugins.files)
 }

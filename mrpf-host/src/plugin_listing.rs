@@ -7,11 +7,11 @@ use mrpf_api::{Error, Result};
 use serde_json::{Value, json};
 use std::fmt::Write;
 
-/// All plugins, or those of one kind, one line each.
+/// All plugins, or those of one kind, one line each; then the libraries that were refused, and why.
 ///
 /// # Errors
 /// [`mrpf_api::ErrorKind::UnknownName`] for a kind that there is not.
-pub fn list(kind: Option<&str>, as_json: bool) -> Result<String> {
+pub fn list(kind: Option<&str>, as_json: bool, refused: &[Error]) -> Result<String> {
     let wanted = kind.map(parse_kind).transpose()?;
     let kinds = Kind::ALL.iter().copied().filter(|kind| wanted.is_none_or(|wanted| wanted == *kind));
     if as_json {
@@ -28,6 +28,16 @@ pub fn list(kind: Option<&str>, as_json: bool) -> Result<String> {
         let _ = writeln!(text, "{}", kind.plural());
         for line in table.lines() {
             let _ = writeln!(text, "{}", line.trim_end());
+        }
+        text.push('\n');
+    }
+    if !refused.is_empty() {
+        text.push_str("not loaded\n");
+        for error in refused {
+            let _ = writeln!(text, "  {error}");
+            if let Some(hint) = error.hint_text() {
+                let _ = writeln!(text, "    hint: {hint}");
+            }
         }
         text.push('\n');
     }
@@ -155,7 +165,7 @@ fn choices(property: &Value, schema: &Value) -> Vec<(String, String)> {
 }
 
 /// A setting of the experiment that takes a plugin of this kind.
-fn example_key(kind: Kind) -> &'static str {
+pub(crate) fn example_key(kind: Kind) -> &'static str {
     match kind {
         Kind::DataSet => "data.name",
         Kind::Architecture => "network.architecture",
@@ -172,16 +182,23 @@ fn of_kind(kind: Kind) -> impl Iterator<Item = &'static Registration> {
     registrations().into_iter().filter(move |plugin| plugin.kind() == kind)
 }
 
-/// The kind of that name, or of one word of it: `sensitivity metric`, `sensitivity metrics`, `sensitivity`, `metric`.
-fn parse_kind(text: &str) -> Result<Kind> {
+/// The kind of that name, of one word of it, or without the space: `sensitivity metric`, `metric`, `data set`, `dataset`.
+pub(crate) fn parse_kind(text: &str) -> Result<Kind> {
     let names = |kind: &Kind| [kind.name(), kind.plural()];
-    let called = |name: &str| name == text || name.split(' ').any(|word| word == text);
+    let called = |name: &str| {
+        name == text || name.split(' ').any(|word| word == text) || name.replace(' ', "") == text.replace('-', "")
+    };
     let found = Kind::ALL.iter().find(|kind| names(kind).into_iter().any(called));
     found.copied().ok_or_else(|| Error::unknown_name("kind of plugin", text, Kind::ALL.iter().map(|kind| kind.name())))
 }
 
-fn origin(plugin: &Registration) -> String {
-    format!("{} {}", plugin.package, plugin.version)
+/// The crate with its version, and the library that it came with.
+pub(crate) fn origin(plugin: &Registration) -> String {
+    let place = match plugin.origin.library() {
+        None => "built in".into(),
+        Some(library) => library.path.display().to_string(),
+    };
+    format!("{} {} ({place})", plugin.package, plugin.version)
 }
 
 fn brief(plugin: &Registration) -> Value {
@@ -192,6 +209,8 @@ fn brief(plugin: &Registration) -> Value {
         "source": plugin.source,
         "package": plugin.package,
         "version": plugin.version,
+        "library": plugin.origin.library().map(|library| &library.path),
+        "sha256": plugin.origin.library().map(|library| &library.sha256),
     })
 }
 

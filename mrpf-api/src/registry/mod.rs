@@ -1,10 +1,14 @@
 //! The registry: which plugins there are, what their settings are, and how one is made.
 
+mod guard;
+mod origin;
 mod plugin;
 mod settings;
 
+pub use guard::{catch, tell_plugin_panics_as_errors};
+pub use origin::{Origin, PluginLibrary};
 pub use plugin::{Kind, Make, MakeFn, PluginKind, Registration, find, make, objects, registrations};
-pub use settings::{Settings, default_settings, overlay, parse_settings, settings_schema};
+pub use settings::{Settings, default_settings, overlay, parse_settings, resolve_settings, settings_schema};
 
 /// Announces a plugin.
 ///
@@ -51,6 +55,7 @@ macro_rules! register_plugin {
                 let make: fn($settings) -> $crate::Result<Box<$crate::registry::objects::$kind>> = $make;
                 make($crate::registry::parse_settings::<$settings>(settings)?)
             }
+            static ORIGIN: $crate::registry::Origin = $crate::registry::Origin::built_in();
             $crate::inventory::submit! {
                 $crate::registry::Registration {
                     name: $name,
@@ -60,7 +65,9 @@ macro_rules! register_plugin {
                     version: env!("CARGO_PKG_VERSION"),
                     defaults: $crate::registry::default_settings::<$settings>,
                     schema: $crate::registry::settings_schema::<$settings>,
+                    resolve: $crate::registry::resolve_settings::<$settings>,
                     make: $crate::registry::Make::$kind(make),
+                    origin: &ORIGIN,
                 }
             }
         };

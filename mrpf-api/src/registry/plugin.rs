@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::{Error, Result};
+use super::guard::{Guarded, guarded};
+use super::origin::Origin;
+use crate::{Context, Error, ErrorKind, Result};
 
 /// Makes a plugin from its settings.
 pub type MakeFn<T> = fn(Value) -> Result<Box<T>>;
@@ -61,6 +63,10 @@ macro_rules! kinds {
                         _ => None,
                     }
                 }
+
+                fn guard(plugin: Box<Self>, registration: &'static Registration) -> Box<Self> {
+                    Box::new(Guarded { plugin, registration })
+                }
             }
         )*
     };
@@ -84,6 +90,9 @@ pub trait PluginKind {
 
     /// The maker, if it makes this kind.
     fn maker(make: Make) -> Option<MakeFn<Self>>;
+
+    /// The plugin with every call guarded: a panic inside becomes an error with the plugin's name.
+    fn guard(plugin: Box<Self>, registration: &'static Registration) -> Box<Self>;
 }
 
 /// A plugin as it announced itself; see [`crate::register_plugin!`].
@@ -102,8 +111,12 @@ pub struct Registration {
     pub defaults: fn() -> Value,
     /// JSON schema of its settings.
     pub schema: fn() -> Value,
+    /// Settings as given in, all settings out; fails as [`super::parse_settings`].
+    pub resolve: fn(Value) -> Result<Value>,
     /// Its kind, and how it is made.
     pub make: Make,
+    /// Where it comes from.
+    pub origin: &'static Origin,
 }
 
 inventory::collect!(Registration);
@@ -113,11 +126,17 @@ impl Registration {
     pub fn kind(&self) -> Kind {
         self.make.kind()
     }
+
+    /// Calls functions of the plugin that make nothing, such as [`Registration::schema`]; a panic becomes an error.
+    pub fn ask<T>(&self, question: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        guarded(self, || question(self))
+    }
 }
 
 /// All plugins, sorted by kind and name: the order of registration never shows.
 pub fn registrations() -> Vec<&'static Registration> {
-    let mut all: Vec<_> = inventory::iter::<Registration>().collect();
+    let admitted = |registration: &&Registration| !registration.origin.is_refused();
+    let mut all: Vec<_> = inventory::iter::<Registration>().filter(admitted).collect();
     all.sort_by_key(|registration| (registration.kind(), registration.name, registration.package));
     all
 }
@@ -139,7 +158,7 @@ pub fn find(kind: Kind, name: &str) -> Result<&'static Registration> {
                 second.package,
                 second.version
             );
-            Err(Error::new(crate::ErrorKind::Plugin, message).hint("leave one of them out"))
+            Err(Error::new(ErrorKind::Plugin, message).hint("leave one of them out"))
         }
         (Some(registration), None) => Ok(registration),
         (None, _) => Err(Error::unknown_name(kind.name(), name, of_kind.iter().map(|registration| registration.name))),
@@ -153,6 +172,7 @@ pub fn find(kind: Kind, name: &str) -> Result<&'static Registration> {
 pub fn make<T: PluginKind + ?Sized>(name: &str, settings: Value) -> Result<Box<T>> {
     let registration = find(T::KIND, name)?;
     let maker = T::maker(registration.make)
-        .ok_or_else(|| Error::new(crate::ErrorKind::Plugin, format!("`{name}` is not a {}", T::KIND.name())))?;
-    maker(settings).map_err(|error| error.context(format!("{} `{name}`", T::KIND.name())))
+        .ok_or_else(|| Error::new(ErrorKind::Plugin, format!("`{name}` is not a {}", T::KIND.name())))?;
+    let plugin = guarded(registration, || maker(settings)).context(|| format!("{} `{name}`", T::KIND.name()))?;
+    Ok(T::guard(plugin, registration))
 }

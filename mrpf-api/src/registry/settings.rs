@@ -36,6 +36,15 @@ pub fn parse_settings<T: Settings>(given: Value) -> Result<T> {
     })
 }
 
+/// Settings as given in, all settings out.
+///
+/// # Errors
+/// As [`parse_settings`], and [`ErrorKind::Settings`] if they cannot be written.
+pub fn resolve_settings<T: Settings>(given: Value) -> Result<Value> {
+    serde_json::to_value(parse_settings::<T>(given)?)
+        .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))
+}
+
 /// Lays `given` over `base`, key by key; keys that `base` lacks are refused.
 pub fn overlay(base: &mut Value, given: Value, path: &str) -> Result<()> {
     match (base, given) {

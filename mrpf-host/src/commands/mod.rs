@@ -10,10 +10,11 @@ mod run;
 mod sensitivity;
 mod train;
 
-use mrpf_api::Result;
 use mrpf_api::context::Watcher;
+use mrpf_api::{Error, Result};
+use std::path::PathBuf;
 
-use crate::cli::{Cli, Command, Shared};
+use crate::cli::{Cli, Command, PluginsCommand, Shared};
 use crate::event::EventSink;
 
 /// What a command is given beside its arguments.
@@ -26,6 +27,10 @@ pub struct Console<'a> {
     pub print: &'a dyn Fn(&str),
     /// The arguments as typed, for the run's record.
     pub arguments: &'a [String],
+    /// Plugin libraries that the user named with `--plugin`.
+    pub plugin_files: &'a [PathBuf],
+    /// Why libraries that lie in searched places were not opened.
+    pub refused: &'a [Error],
 }
 
 /// Does what the arguments ask for.
@@ -42,6 +47,17 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Evaluate(args) => evaluate::evaluate(args, console),
         Command::Plugins(command) => plugins::plugins(command, console),
         Command::Explain(args) => explain::explain(args, console),
+    }
+}
+
+/// Whether the command works with plugins, so that libraries are looked for and opened.
+pub fn needs_plugins(command: &Command) -> bool {
+    match command {
+        Command::Explain(_) => false,
+        Command::Plugins(command) => {
+            !matches!(command, PluginsCommand::New { .. } | PluginsCommand::Build(_) | PluginsCommand::Test(_))
+        }
+        _ => true,
     }
 }
 

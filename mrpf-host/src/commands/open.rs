@@ -14,7 +14,7 @@ use crate::run_dir::RunDir;
 /// Settings and a fresh run directory, or those of the run to go on with.
 pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &Console<'_>) -> Result<Opened> {
     let Some(resume) = &args.resume else {
-        let experiment = load(args.experiment.as_deref(), &args.shared)?;
+        let experiment = load(args.experiment.as_deref(), &args.shared, console)?;
         let name = name(&experiment);
         return fresh(experiment, &args.shared, name, console);
     };
@@ -23,7 +23,10 @@ pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &
     if let Some(data_dir) = &args.shared.data_dir {
         experiment.data.dir = Some(data_dir.clone());
     }
+    experiment.plugins.extend_from_slice(console.plugin_files);
+    experiment.open_plugins()?;
     experiment.check()?;
+    dir.add_session(console.arguments, console.events)?;
     let name = name(&experiment);
     Ok(Opened { experiment, dir, name, resumed: true })
 }
@@ -31,7 +34,7 @@ pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &
 /// Settings, a fresh run directory and the saved network.
 pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Opened, Network)> {
     let network = read_model(&args.model)?;
-    let experiment = load(args.experiment.as_deref(), &args.shared)?;
+    let experiment = load(args.experiment.as_deref(), &args.shared, console)?;
     let name = format!("{}-{command}", experiment.name);
     Ok((fresh(experiment, &args.shared, name, console)?, network))
 }
@@ -51,13 +54,14 @@ pub fn read_model(path: &Path) -> Result<Network> {
     Network::from_bytes(&bytes, &Device::Cpu).context(about)
 }
 
-fn load(file: Option<&Path>, shared: &Shared) -> Result<Experiment> {
+fn load(file: Option<&Path>, shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
     Experiment::load(&Sources {
         file,
         set: &shared.set,
         data: shared.data.as_deref(),
         data_dir: shared.data_dir.as_deref(),
         seed: shared.seed,
+        plugins: console.plugin_files,
     })
 }
 

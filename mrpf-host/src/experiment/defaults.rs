@@ -14,6 +14,7 @@ impl Default for Experiment {
         Self {
             name: "experiment".into(),
             seed: 0,
+            plugins: Vec::new(),
             data: DataSettings { name: named("cifar10"), dir: None, train_images: None, holdout: 0.1 },
             network: NetworkSettings { architecture: named("resnet") },
             pretrain: TrainingSettings::default(),

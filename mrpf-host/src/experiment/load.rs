@@ -9,11 +9,12 @@ use mrpf_api::sensitivity::SensitivityMetric;
 use mrpf_api::trainer::AdversarialTrainer;
 use mrpf_api::{Context, Error, ErrorKind, Result, allocation::Allocation};
 use serde_json::{Map, Value};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::choice::PluginChoice;
 use super::merge::{assignment, merge};
 use super::settings::Experiment;
+use crate::plugin_library;
 
 /// The experiment that runs when no file is given: real 8x8 digits, built in.
 pub const BUILT_IN: &str = include_str!("digits.toml");
@@ -31,6 +32,8 @@ pub struct Sources<'a> {
     pub data_dir: Option<&'a Path>,
     /// `--seed`.
     pub seed: Option<u64>,
+    /// `--plugin`: libraries that the experiment needs beside those it names itself.
+    pub plugins: &'a [PathBuf],
 }
 
 impl Experiment {
@@ -49,6 +52,12 @@ impl Experiment {
             Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")).context(format!("reading {name}"))
         })?;
         merge(&mut value, Value::Object(table), "").context(|| format!("reading {name}"))?;
+        if let Some(folder) = sources.file.and_then(Path::parent) {
+            // Libraries are named as they lie beside the file, wherever it is read from.
+            for plugin in value["plugins"].as_array_mut().into_iter().flatten() {
+                *plugin = plugin.as_str().map(|path| folder.join(path).display().to_string()).into();
+            }
+        }
         for text in sources.set {
             merge(&mut value, assignment(text)?, "").context(|| format!("--set {text}"))?;
         }
@@ -60,6 +69,8 @@ impl Experiment {
             experiment.data.dir = Some(dir.to_owned());
         }
         experiment.seed = sources.seed.unwrap_or(experiment.seed);
+        experiment.plugins.extend_from_slice(sources.plugins);
+        experiment.open_plugins()?;
         experiment.check()?;
         Ok(experiment)
     }
@@ -80,6 +91,22 @@ impl Experiment {
         drop_nulls(&mut value);
         toml::to_string(&value)
             .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))
+    }
+
+    /// Opens the plugin libraries of the experiment, whose paths then are absolute, each once.
+    ///
+    /// # Errors
+    /// As [`plugin_library::open`].
+    pub fn open_plugins(&mut self) -> Result<()> {
+        let mut paths: Vec<PathBuf> = Vec::new();
+        for path in &self.plugins {
+            let library = plugin_library::open(path)?;
+            if !paths.contains(&library.path) {
+                paths.push(library.path.clone());
+            }
+        }
+        self.plugins = paths;
+        Ok(())
     }
 
     fn from_value(value: Value) -> Result<Self> {

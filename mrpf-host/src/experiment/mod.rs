@@ -9,5 +9,6 @@ mod variant;
 
 pub use choice::PluginChoice;
 pub use load::{BUILT_IN, Sources};
+pub(crate) use merge::assignment;
 pub use settings::{Combine, CompareRow, DataSettings, EvaluateSettings, Experiment, NetworkSettings, PruneSettings};
 pub use variant::Variant;

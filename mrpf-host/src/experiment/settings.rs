@@ -16,6 +16,8 @@ pub struct Experiment {
     pub name: String,
     /// The seed that all randomness comes from.
     pub seed: u64,
+    /// Plugin libraries to open before the rest is read; paths are relative to the file.
+    pub plugins: Vec<PathBuf>,
     /// Which images.
     pub data: DataSettings,
     /// Which network.

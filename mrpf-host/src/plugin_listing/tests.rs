@@ -98,12 +98,12 @@ fn a_name_of_two_kinds_is_shown_twice() -> Result<()> {
 
 #[test]
 fn a_list_holds_the_plugins_of_its_kind_only() -> Result<()> {
-    let text = list(Some("schedule"), false)?;
+    let text = list(Some("schedule"), false, &[])?;
     for word in ["pruning schedule", "pruning schedules", "schedules"] {
-        assert_eq!(list(Some(word), false)?, text);
+        assert_eq!(list(Some(word), false, &[])?, text);
     }
     assert!(text.contains("listed") && text.contains("one-shot") && !text.contains("trades"), "{text}");
-    let all: Value = serde_json::from_str(&list(None, true)?).map_err(|error| wrong(&error))?;
+    let all: Value = serde_json::from_str(&list(None, true, &[])?).map_err(|error| wrong(&error))?;
     assert_eq!(all.as_array().map(Vec::len), Some(registrations().len()));
     let error = show("liste", false).expect_err("no such plugin");
     assert!(error.hint_text().is_some_and(|hint| hint.starts_with("did you mean `listed`?")), "{error:?}");

@@ -2,11 +2,14 @@
 
 use mrpf_api::Result;
 use mrpf_api::registry::registrations;
+use serde_json::{Value, json};
 use std::time::SystemTime;
 
 use super::RunDir;
-use super::records::write_json;
+use super::records::{read_json, write_json};
+use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
+use crate::plugin_library::opened;
 
 impl RunDir {
     /// Writes where the run comes from.
@@ -14,27 +17,76 @@ impl RunDir {
         let plugins: Vec<_> = registrations()
             .into_iter()
             .map(|plugin| {
-                serde_json::json!({
+                json!({
                     "kind": plugin.kind().name(),
                     "name": plugin.name,
                     "package": plugin.package,
                     "version": plugin.version,
+                    "library": plugin.origin.library().map(|library| &library.path),
                 })
             })
             .collect();
-        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs());
         let threads = mrpf_api::rayon::current_num_threads();
-        let provenance = serde_json::json!({
+        let provenance = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "seed": experiment.seed,
             "device": "cpu",
             "threads": threads,
-            "started": utc(since_1970),
+            "started": now(),
             "arguments": arguments,
+            "libraries": libraries(),
             "plugins": plugins,
         });
         write_json(&self.path.join("run.json"), &provenance)
     }
+
+    /// Adds a session that goes on with the run, and warns if a plugin library is not the one that the run was started with.
+    pub fn add_session(&self, arguments: &[String], events: &dyn EventSink) -> Result<()> {
+        let path = self.path.join("run.json");
+        let Some(mut provenance) = read_json::<Value>(&path)? else { return Ok(()) };
+        let libraries = libraries();
+        for message in changed(provenance["libraries"].as_array().map_or(&[], Vec::as_slice), &libraries) {
+            events.send(Event::Warning { about: "plugin".into(), message });
+        }
+        let session = json!({"started": now(), "arguments": arguments, "libraries": libraries});
+        match provenance["resumed"].as_array_mut() {
+            Some(sessions) => sessions.push(session),
+            None => provenance["resumed"] = json!([session]),
+        }
+        write_json(&path, &provenance)
+    }
+}
+
+/// The plugin libraries that are open.
+fn libraries() -> Vec<Value> {
+    let record = |library: &&mrpf_api::registry::PluginLibrary| {
+        json!({
+            "path": library.path,
+            "sha256": library.sha256,
+            "package": library.package,
+            "version": library.version,
+        })
+    };
+    opened().iter().map(record).collect()
+}
+
+/// A sentence for each crate whose library now has other bytes than before.
+fn changed(before: &[Value], now: &[Value]) -> Vec<String> {
+    let differs = |old: &&Value, new: &Value| old["package"] == new["package"] && old["sha256"] != new["sha256"];
+    let told = now.iter().filter_map(|new| {
+        let old = before.iter().find(|old| differs(old, new))?;
+        let [package, was, is] = [&old["package"], &old["sha256"], &new["sha256"]].map(|value| value.as_str().unwrap_or("?"));
+        let [was, is] = [was, is].map(|hash| hash.get(..12).unwrap_or(hash));
+        Some(format!(
+            "library of {package} has changed since this run was started (sha256 {was} then, {is} now): its parts may not belong together"
+        ))
+    });
+    told.collect()
+}
+
+/// The time in UTC.
+fn now() -> String {
+    utc(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |time| time.as_secs()))
 }
 
 /// `2026-01-31T23:59:59Z` of the seconds since 1970 began.
@@ -57,7 +109,20 @@ fn utc(since_1970: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::utc;
+    use super::{changed, utc};
+    use serde_json::json;
+
+    #[test]
+    fn a_library_that_changed_is_told_with_both_hashes() {
+        let library = |package: &str, hash: &str| json!({"package": package, "sha256": hash.repeat(64)});
+        let before = [library("mine", "a"), library("yours", "b")];
+        assert!(changed(&before, &before).is_empty());
+        let told = changed(&before, &[library("mine", "c"), library("new", "d")]);
+        assert_eq!(told.len(), 1);
+        assert!(
+            told[0].contains("library of mine has changed") && told[0].contains("aaaaaaaaaaaa then, cccccccccccc now")
+        );
+    }
 
     #[test]
     fn dates_are_those_of_the_calendar() {

@@ -136,7 +136,7 @@ impl RunDir {
     }
 }
 
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(bytes) = read_if_there(path)? else { return Ok(None) };
     let wrong = |error| {
         Error::new(ErrorKind::Checkpoint, format!("{} cannot be read: {error}", path.display()))

@@ -4,11 +4,10 @@ use mrpf_api::candle_core::Device;
 use mrpf_api::network::{Network, Weights, tensors_from_bytes, tensors_to_bytes};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::path::Path;
 
 use super::job::{EpochRecord, TrainingJob};
-use crate::files::{read_if_there, write_atomically};
+use crate::files::{read_if_there, sha256, write_atomically};
 
 /// Version of the file; a reader refuses another one.
 const VERSION: u32 = 1;
@@ -121,5 +120,5 @@ fn fingerprint(job: &TrainingJob<'_>) -> Result<String> {
         &job.split.holdout,
     ))
     .map_err(|error| Error::new(ErrorKind::Checkpoint, format!("the settings cannot be written: {error}")))?;
-    Ok(Sha256::digest(parts.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(sha256(parts.as_bytes()))
 }

@@ -1,0 +1,121 @@
+//! Laws of attacks.
+
+use super::problem::{batch, data, network, numbers, streams};
+use super::{Finding, Subject, Verdict, holds_if, law};
+use crate::attack::{Attack, AttackOutcome, Norm, ThreatModel, check_inside};
+use crate::context::CallContext;
+use crate::data::Batch;
+use crate::fraction::Fraction;
+use crate::network::FrozenNetwork;
+use crate::{ErrorKind, Result};
+
+const IMAGES: usize = 24;
+
+pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
+    vec![
+        law("it knows one norm at least", || knows_a_norm(subject)),
+        law("it stays inside its ball and the valid range", || each(subject, 0.1, inside)),
+        law("at epsilon 0 it changes nothing", || each(subject, 0.0, identity)),
+        law("the same seed gives the same images", || each(subject, 0.1, same_seed)),
+        law("an image is attacked alike in any company", || each(subject, 0.1, any_company)),
+        law("what it says of its images is true", || each(subject, 0.1, truthful)),
+    ]
+}
+
+/// One attack on the small problem.
+struct Case<'a> {
+    attack: &'a dyn Attack,
+    classifier: &'a FrozenNetwork,
+    threat: ThreatModel,
+    batch: Batch,
+}
+
+impl Case<'_> {
+    fn run(&self, batch: &Batch) -> Result<AttackOutcome> {
+        let cx = CallContext::unwatched(streams().child("attack"));
+        self.attack.attack(&cx, self.classifier, &self.threat, batch)
+    }
+}
+
+/// Examines a law for each norm that the attack knows.
+fn each(subject: &Subject<'_>, epsilon: f64, examine: fn(&Case<'_>) -> Result<Verdict>) -> Result<Verdict> {
+    let attack = subject.make::<dyn Attack>()?;
+    let classifier = network()?.freeze()?;
+    let mut unknown = 0;
+    for norm in [Norm::Linf, Norm::L2] {
+        let threat = ThreatModel { norm, epsilon: Fraction::from(epsilon) };
+        let case =
+            Case { attack: attack.as_ref(), classifier: &classifier, threat, batch: batch(&data()?.test, IMAGES)? };
+        match examine(&case) {
+            Err(error) if error.kind() == ErrorKind::Settings => unknown += 1,
+            Err(error) => return Err(error.context(norm.name())),
+            Ok(Verdict::Holds) => {}
+            Ok(Verdict::Broken(how)) => return Ok(Verdict::Broken(format!("{}: {how}", norm.name()))),
+            Ok(other) => return Ok(other),
+        }
+    }
+    Ok(if unknown == 2 { Verdict::NotExamined("it refuses both norms".into()) } else { Verdict::Holds })
+}
+
+fn knows_a_norm(subject: &Subject<'_>) -> Result<Verdict> {
+    Ok(match each(subject, 0.1, |case| case.run(&case.batch).map(|_| Verdict::Holds))? {
+        Verdict::NotExamined(_) => Verdict::Broken("it refuses linf and l2".into()),
+        other => other,
+    })
+}
+
+fn inside(case: &Case<'_>) -> Result<Verdict> {
+    let images = case.run(&case.batch)?.images;
+    if images.dims() != case.batch.images.dims() {
+        let (found, expected) = (images.dims(), case.batch.images.dims());
+        return Ok(Verdict::Broken(format!("shape {found:?}, expected {expected:?}")));
+    }
+    check_inside(&case.threat, &case.batch.images, &images).map(|()| Verdict::Holds)
+}
+
+fn identity(case: &Case<'_>) -> Result<Verdict> {
+    let furthest = furthest(&numbers(&case.run(&case.batch)?.images)?, &numbers(&case.batch.images)?);
+    // The projection divides by lengths that may be all rounding.
+    Ok(holds_if(furthest <= 1e-6, || format!("a pixel moves by {furthest}")))
+}
+
+fn same_seed(case: &Case<'_>) -> Result<Verdict> {
+    let (first, second) = (case.run(&case.batch)?, case.run(&case.batch)?);
+    Ok(holds_if(numbers(&first.images)? == numbers(&second.images)?, || "two attacks end at different images".into()))
+}
+
+/// The batch is attacked as a whole, and its second half alone. Sums may be rounded otherwise, which moves few images.
+fn any_company(case: &Case<'_>) -> Result<Verdict> {
+    let half: Vec<usize> = (IMAGES / 2..IMAGES).rev().collect();
+    let (whole, alone) = (case.run(&case.batch)?, case.run(&case.batch.select(&half)?)?);
+    let close = |a: f64, b: f64| (a - b).abs() <= 1e-3 * (1.0 + a.abs());
+    let moved = half.iter().zip(&alone.loss).filter(|&(&row, &loss)| !close(whole.loss[row], loss)).count();
+    Ok(holds_if(moved <= half.len() / 6, || {
+        format!("{moved} of {} images end elsewhere in another batch: draw per image, from cx.streams", half.len())
+    }))
+}
+
+fn truthful(case: &Case<'_>) -> Result<Verdict> {
+    let outcome = case.run(&case.batch)?;
+    let judged = AttackOutcome::judge(case.classifier, outcome.images.clone(), &case.batch.labels)?;
+    if outcome.broken.len() != case.batch.len() || outcome.loss.len() != case.batch.len() {
+        let (broken, loss) = (outcome.broken.len(), outcome.loss.len());
+        return Ok(Verdict::Broken(format!("{broken} verdicts and {loss} losses for {} images", case.batch.len())));
+    }
+    let wrong = (0..case.batch.len()).find(|&at| {
+        let (said, true_loss) = (outcome.loss[at], judged.loss[at]);
+        // Where the two highest logits are equal but for rounding, either verdict will do.
+        outcome.broken[at] != judged.broken[at] && (true_loss - (2.0_f64).ln()).abs() > 1e-3
+            || (said - true_loss).abs() > 1e-3 * (1.0 + true_loss.abs())
+    });
+    Ok(wrong.map_or(Verdict::Holds, |at| {
+        Verdict::Broken(format!(
+            "image {at}: broken {} with loss {:.4} is said, broken {} with loss {:.4} is true",
+            outcome.broken[at], outcome.loss[at], judged.broken[at], judged.loss[at]
+        ))
+    }))
+}
+
+fn furthest(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}

@@ -1,0 +1,80 @@
+//! Laws of criteria.
+
+use super::problem::{contents, data, network, streams};
+use super::{Finding, Subject, Verdict, holds_if, law};
+use crate::Result;
+use crate::context::CallContext;
+use crate::coupling::{ChannelGroup, channel_groups};
+use crate::criterion::Criterion;
+use crate::network::Network;
+
+pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
+    vec![
+        law("it gives one finite score for each channel", || finite(subject)),
+        law("the order in which groups are asked for does not matter", || order(subject)),
+        law("the same seed gives the same scores", || same_seed(subject)),
+        law("the network is left as it was", || network_stays(subject)),
+    ]
+}
+
+fn groups(network: &Network) -> Result<Vec<ChannelGroup>> {
+    Ok(channel_groups(network.declaration())?.into_iter().filter(|group| group.frozen.is_none()).collect())
+}
+
+/// Scores of all groups, asked for in the given order, told in forward order.
+fn scores(subject: &Subject<'_>, network: &Network, reversed: Order) -> Result<Vec<Vec<f64>>> {
+    let cx = CallContext::unwatched(streams().child("criterion"));
+    let mut criterion = subject.make::<dyn Criterion>()?;
+    criterion.prepare(&cx, network, &data()?)?;
+    let mut groups = groups(network)?;
+    if reversed == Order::Backward {
+        groups.reverse();
+    }
+    let mut all: Vec<Vec<f64>> =
+        groups.iter().map(|group| criterion.scores(&cx, network, group)).collect::<Result<_>>()?;
+    if reversed == Order::Backward {
+        all.reverse();
+    }
+    Ok(all)
+}
+
+#[derive(PartialEq)]
+enum Order {
+    Forward,
+    Backward,
+}
+
+fn finite(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    for (group, scores) in groups(&network)?.iter().zip(scores(subject, &network, Order::Forward)?) {
+        if scores.len() != group.channels {
+            let (found, expected) = (scores.len(), group.channels);
+            return Ok(Verdict::Broken(format!("{found} scores for the {expected} channels of `{}`", group.name)));
+        }
+        if let Some(at) = scores.iter().position(|score| !score.is_finite()) {
+            return Ok(Verdict::Broken(format!("{} for channel {at} of `{}`", scores[at], group.name)));
+        }
+    }
+    Ok(Verdict::Holds)
+}
+
+fn order(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let (forward, backward) = (scores(subject, &network, Order::Forward)?, scores(subject, &network, Order::Backward)?);
+    Ok(holds_if(forward == backward, || {
+        "scores change when the groups are asked for from the last to the first".into()
+    }))
+}
+
+fn same_seed(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let (first, second) = (scores(subject, &network, Order::Forward)?, scores(subject, &network, Order::Forward)?);
+    Ok(holds_if(first == second, || "two askings give different scores".into()))
+}
+
+fn network_stays(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let before = contents(&network)?;
+    scores(subject, &network, Order::Forward)?;
+    Ok(holds_if(before == contents(&network)?, || "weights or running statistics have changed".into()))
+}

@@ -1,0 +1,46 @@
+//! Laws of sensitivity metrics.
+
+use super::problem::{contents, data, network, streams};
+use super::{Finding, Subject, Verdict, holds_if, law};
+use crate::Result;
+use crate::context::CallContext;
+use crate::network::Network;
+use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
+
+pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
+    vec![
+        law("it gives one finite number for each module, in order", || finite(subject)),
+        law("the same seed gives the same numbers", || same_seed(subject)),
+        law("the network is left as it was", || network_stays(subject)),
+    ]
+}
+
+fn measure(subject: &Subject<'_>, network: &Network) -> Result<Vec<ModuleSensitivity>> {
+    let cx = CallContext::unwatched(streams().child("sensitivity"));
+    subject.make::<dyn SensitivityMetric>()?.measure(&cx, network, &data()?)
+}
+
+fn finite(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let found = measure(subject, &network)?;
+    let names: Vec<&str> = found.iter().map(|module| module.module.as_str()).collect();
+    let expected: Vec<&str> = network.declaration().modules().map(|layer| layer.name.as_str()).collect();
+    if names != expected {
+        return Ok(Verdict::Broken(format!("modules {names:?}, expected {expected:?}")));
+    }
+    let wrong = found.iter().find(|module| !module.value.is_finite());
+    Ok(wrong.map_or(Verdict::Holds, |module| Verdict::Broken(format!("{} for `{}`", module.value, module.module))))
+}
+
+fn same_seed(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let (first, second) = (measure(subject, &network)?, measure(subject, &network)?);
+    Ok(holds_if(first == second, || "two measurements differ".into()))
+}
+
+fn network_stays(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let before = contents(&network)?;
+    measure(subject, &network)?;
+    Ok(holds_if(before == contents(&network)?, || "weights or running statistics have changed".into()))
+}

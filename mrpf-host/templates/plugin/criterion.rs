@@ -1,0 +1,56 @@
+//! Criterion `plugin-name`: how much the weights that make a channel vary.
+
+use mrpf_api::prelude::*;
+
+/// Settings of `plugin-name`; these comments are their help in `mrpf plugins show plugin-name`.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "mrpf_api::serde", default)]
+#[schemars(crate = "mrpf_api::schemars")]
+pub struct PluginNameSettings {
+    /// Whether scores are divided by the mean score of their layer.
+    pub relative: bool,
+}
+
+export_plugin!();
+
+register_plugin! {
+    kind: Criterion,
+    name: "plugin-name",
+    summary: "variance of the weights that make a channel",
+    source: "own",
+    settings: PluginNameSettings,
+    make: |settings| Ok(Box::new(PluginName { relative: settings.relative })),
+}
+
+struct PluginName {
+    relative: bool,
+}
+
+impl Criterion for PluginName {
+    fn scores(&self, _cx: &CallContext<'_>, network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
+        let mut scores = vec![0.0; group.channels];
+        // Several layers may make the same channel, for example those that a residual connection adds up.
+        for member in group.producers().filter(|member| member.tensor.ends_with(".weight")) {
+            // Axis 0 of a weight is what it makes: `[out, in, height, width]`, or `[out, in]`.
+            let weight = network.parameter(&member.tensor)?.as_detached_tensor();
+            let weight = weight.to_dtype(DType::F64)?.flatten_from(1)?;
+            let variance = weight.broadcast_sub(&weight.mean_keepdim(1)?)?.sqr()?.mean(1)?.to_vec1::<f64>()?;
+            let mean = variance.iter().sum::<f64>() / variance.len().max(1) as f64;
+            let scale = if self.relative && mean > 0.0 { mean } else { 1.0 };
+            for (score, rows) in scores.iter_mut().zip(&member.positions) {
+                *score += rows.iter().map(|&row| variance[row] / scale).sum::<f64>();
+            }
+        }
+        Ok(scores)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_keeps_the_laws_of_its_kind() -> Result<()> {
+        mrpf_api::conformance::require(Kind::Criterion, "plugin-name")
+    }
+}
