@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 /// A directory of its own for one test.
-pub struct Playground(tempfile::TempDir);
+pub struct Playground {
+    path: PathBuf,
+    _temporary: Option<tempfile::TempDir>,
+}
 
 /// What a command did.
 pub struct Ran {
@@ -16,11 +19,20 @@ pub struct Ran {
 
 impl Playground {
     pub fn new() -> Self {
-        Self(tempfile::tempdir().expect("a temporary directory"))
+        let temporary = tempfile::tempdir().expect("a temporary directory");
+        Self { path: temporary.path().to_owned(), _temporary: Some(temporary) }
+    }
+
+    /// A directory of that name below the build folder, with what the last run of the tests left in it.
+    #[allow(dead_code, reason = "one of the test programs that share this file has no use for it")]
+    pub fn lasting(name: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self { path, _temporary: None }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.path.join(name)
     }
 
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
@@ -39,7 +51,9 @@ impl Playground {
 
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_mrpf"));
-        command.args(arguments).current_dir(self.0.path()).env_remove("RUST_BACKTRACE");
+        command.args(arguments).current_dir(&self.path);
+        // Nothing of the user's own is seen.
+        command.env("XDG_CONFIG_HOME", self.path("config")).env_remove("MRPF_PLUGIN_PATH").env_remove("RUST_BACKTRACE");
         command
     }
 

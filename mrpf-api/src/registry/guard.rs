@@ -78,7 +78,7 @@ fn panicked(registration: &Registration, payload: &(dyn Any + Send)) -> Error {
     let said = said.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "without a message".into());
     let place = PLACE.lock().ok().and_then(|mut place| place.take());
     let place = place.map_or(String::new(), |place| format!(" (at {place})"));
-    let message = format!("{} panicked: {said}{place}", registration.described());
+    let message = format!("{} failed with a panic: {said}{place}", registration.described());
     Error::new(ErrorKind::Plugin, message).hint("a fault of the plugin; what was finished before it is kept")
 }
 

@@ -1,0 +1,120 @@
+//! `plugins new`, `build`, `test` and `check`, for every kind; and the guide.
+
+use crate::crates::{PluginCrate, library};
+use crate::support::{Playground, repository};
+
+const KINDS: [&str; 8] =
+    ["trainer", "attack", "metric", "criterion", "allocation", "schedule", "architecture", "dataset"];
+
+#[test]
+fn a_new_crate_of_every_kind_builds_passes_its_tests_and_keeps_the_laws() {
+    let playground = Playground::new();
+    for kind in KINDS {
+        let name = format!("my-{kind}");
+        let ran = playground.mrpf(&["plugins", "new", &name, "--kind", kind]).ok();
+        assert!(ran.stdout.contains(&format!("mrpf plugins build {name}")), "{}", ran.stdout);
+        let tested = playground.mrpf(&["plugins", "test", &name]).ok();
+        assert!(tested.stdout.contains("it_keeps_the_laws_of_its_kind ... ok"), "{}", tested.stdout);
+        let built = PluginCrate { dir: playground.path(&name) }.build(&playground);
+        let checked = playground.mrpf(&["plugins", "check", &built.display().to_string()]).ok();
+        assert!(
+            checked.stdout.contains(&format!("`{name}`")) && !checked.stdout.contains("BROKEN"),
+            "{}",
+            checked.stdout
+        );
+    }
+}
+
+#[test]
+fn mistakes_in_what_is_asked_for_are_answered() {
+    let playground = Playground::new();
+    playground
+        .mrpf(&["plugins", "new", "my-trainer", "--kind", "trainr"])
+        .fails(2, &["unknown kind of plugin `trainr`", "did you mean `trainer`"]);
+    playground
+        .mrpf(&["plugins", "new", "My Trainer", "--kind", "trainer"])
+        .fails(2, &["`My Trainer` does not begin with a small letter"]);
+    playground
+        .mrpf(&["plugins", "build", "nowhere"])
+        .fails(4, &["nowhere is no crate: it does not exist", "mrpf plugins new"]);
+    std::fs::create_dir(playground.path("empty")).expect("a folder");
+    playground.mrpf(&["plugins", "build", "empty"]).fails(4, &["empty is no crate: it has no Cargo.toml"]);
+    let broken =
+        PluginCrate::of_source(&playground, "broken", "mrpf_api::export_plugin!();\nfn wrong() -> u8 { \"text\" }\n");
+    let ran = playground.mrpf(&["plugins", "build", &broken.dir.display().to_string()]);
+    ran.fails(6, &["building ", "cargo ended with exit code 101", "error[E0308]: mismatched types"]);
+    playground.mrpf(&["plugins", "check", "nothing-like-it"]).fails(2, &["unknown plugin `nothing-like-it`"]);
+}
+
+#[test]
+fn a_plugin_that_breaks_its_laws_is_found_out() {
+    let playground = Playground::new();
+    let library = library("fails-in-use").display().to_string();
+    let ran = playground.mrpf(&["plugins", "check", &library, "--set", "way=nan"]).fails(6, &["laws are broken"]);
+    for told in [
+        "BROKEN        the loss of a batch is one finite number",
+        "BROKEN        it never falls",
+        "holds         it can be made",
+    ] {
+        assert!(ran.stdout.contains(told), "{told}\n{}", ran.stdout);
+    }
+    let ran = playground.mrpf(&["plugins", "check", &library, "--json"]).fails(6, &[]);
+    let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("JSON");
+    let findings = report[0]["findings"].as_array().expect("findings");
+    assert!(
+        findings
+            .iter()
+            .any(|finding| finding["reason"].as_str().is_some_and(|text| text.contains("failed with a panic"))),
+        "{report}"
+    );
+}
+
+/// Every plugin of the program keeps the laws that others are held to.
+#[test]
+fn what_is_built_in_keeps_the_laws() {
+    use mrpf_api::conformance::{Surroundings, Verdict, examine};
+    let digits_or_generated = ["cifar10", "cifar100"];
+    let mut examined = 0;
+    for plugin in mrpf_api::registry::registrations() {
+        // What the other tests open and link in is examined by them.
+        if plugin.origin.library().is_some() || plugin.package == "mrpf-linked-examples" {
+            continue;
+        }
+        examined += 1;
+        for finding in examine(plugin, &Surroundings::default()) {
+            match finding.verdict {
+                Verdict::Holds => {}
+                Verdict::NotExamined(_) if digits_or_generated.contains(&plugin.name) => {}
+                other => panic!("{} `{}`, {}: {other:?}", plugin.kind().name(), plugin.name, finding.law),
+            }
+        }
+    }
+    assert!(examined > 15, "{examined}");
+}
+
+/// The code blocks of the guide, put where the guide says, and its commands as they stand.
+#[test]
+fn the_guide_works_as_it_is_written() {
+    let guide = std::fs::read_to_string(repository("examples/plugins/README.md")).expect("the guide");
+    let blocks = |language: &str| -> Vec<String> {
+        let opening = format!("```{language}\n");
+        guide.split(&opening).skip(1).filter_map(|rest| rest.split("```").next()).map(str::to_owned).collect()
+    };
+    let playground = Playground::new();
+    let [source] = blocks("rust").try_into().expect("the guide has one program");
+    let mut ran = 0;
+    for line in blocks("sh").join("\n").lines().filter(|line| !line.trim().is_empty()) {
+        let command = line.split('#').next().unwrap_or_default().trim();
+        let Some(arguments) = command.strip_prefix("mrpf ") else { panic!("not a command of mrpf: {command}") };
+        let library = playground.path("soft-targets/target/x86_64-unknown-linux-gnu/release/libsoft_targets.so");
+        let arguments = arguments.replace("LIBRARY", &library.display().to_string());
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let arguments = if arguments[0] == "run" { crate::support::quick(&arguments) } else { arguments };
+        playground.mrpf(&arguments).ok();
+        ran += 1;
+        if arguments[1] == "new" {
+            std::fs::write(playground.path("soft-targets/src/lib.rs"), &source).expect("the program of the guide");
+        }
+    }
+    assert!(ran >= 5, "{ran} commands");
+}
