@@ -29,24 +29,21 @@ fn a_panic_in_a_step_stops_the_run_and_keeps_what_was_done() {
 #[test]
 fn rows_that_were_finished_are_in_the_results() {
     let playground = Playground::new();
-    // The first row trains with it and is done before it fails: one epoch of 180 images in batches of 32 is six steps.
-    let ran = run(
-        &playground,
-        &[
-            "--set",
-            "finetune.trainer=failing-trainer",
-            "--set",
-            "finetune.trainer.after=6",
-            "--set",
-            "finetune.batch=32",
-            "--set",
-            "standard_baseline=false",
-        ],
+    let library = library("fails-in-use");
+    let experiment = format!(
+        "name = \"half\"\nplugins = [{:?}]\nstandard_baseline = false\n[data]\nname = \"digits\"\n\
+         [network]\narchitecture = {{ name = \"resnet\", depth = 8 }}\n[[compare]]\ncriterion = \"random\"\n\
+         [[compare]]\ntrainer = \"failing-trainer\"\n",
+        library.display().to_string()
     );
-    // A trainer is made anew for each row, so each row gets its six steps: make the epoch longer for none of them.
-    ran.ok();
-    let rows = playground.json("run/results.json")["rows"].as_array().map(Vec::len);
-    assert!(rows.is_some_and(|rows| rows >= 2), "{rows:?}");
+    playground.write("half.toml", &experiment);
+    let ran = playground.mrpf(&quick(&["run", "half.toml", "--out", "run"]));
+    ran.fails(6, &["plugin `failing-trainer` (fails-in-use 0.1.0, libfails_in_use.so) failed with a panic"]);
+    let results = playground.json("run/results.json");
+    let names: Vec<&str> =
+        results["rows"].as_array().expect("rows").iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(names, ["dense", "mrs-l1-norm", "mrs-random"]);
+    assert!(playground.read("run/report.md").contains("mrs-random"));
 }
 
 #[test]

@@ -120,3 +120,6 @@ fn law(law: &'static str, examine: impl FnOnce() -> Result<Verdict>) -> Finding 
 fn holds_if(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
     if holds { Verdict::Holds } else { Verdict::Broken(otherwise()) }
 }
+
+#[cfg(test)]
+mod tests;

@@ -94,7 +94,9 @@ pub fn assignment(text: &str) -> Result<Value> {
     }
     let parsed = toml::from_str::<Map<String, Value>>(&format!("value = {value}"))
         .ok()
-        .and_then(|mut table| table.remove("value"));
+        .and_then(|mut table| table.remove("value"))
+        // `nan` and `inf` are numbers of TOML that no setting can hold; here they are words.
+        .filter(|value| !value.is_null());
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
     Ok(key.rsplit('.').fold(value, |inner, part| Value::Object(Map::from_iter([(part.trim().to_owned(), inner)]))))
 }
@@ -119,6 +121,7 @@ mod tests {
     fn assignments_change_what_they_name() -> Result<()> {
         assert_eq!(set("prune.ratio=0.25")?["prune"]["ratio"], json!(0.25));
         assert_eq!(set("prune.criterion=random")?["prune"]["criterion"], json!("random"));
+        assert_eq!(set("prune.criterion=nan")?["prune"]["criterion"], json!("nan"));
         assert_eq!(
             set("prune.criterion.reduction=max")?["prune"]["criterion"],
             json!({"name": "l1-norm", "reduction": "max"})

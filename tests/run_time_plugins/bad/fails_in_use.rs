@@ -21,6 +21,8 @@ struct Settings {
     way: Way,
     /// After so many calls.
     after: usize,
+    /// Steps of the attack that it does not make.
+    steps: usize,
 }
 
 export_plugin!();
