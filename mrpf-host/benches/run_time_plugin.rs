@@ -28,7 +28,8 @@ fn renamed_example(example: &str, name: &str) -> std::io::Result<PathBuf> {
 }
 
 fn main() -> Result<()> {
-    let dir = renamed_example("logit-pairing", "opened").context(|| "copying the example".into())?;
+    let dir = renamed_example("logit-pairing", "opened")
+        .map_err(|error| Error::new(ErrorKind::Io, format!("cannot copy the example: {error}")))?;
     let built = PluginCrate::open(&dir)?.build(&[])?;
     plugin_library::open(&built.library)?;
 

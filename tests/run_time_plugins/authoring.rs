@@ -46,6 +46,35 @@ fn mistakes_in_what_is_asked_for_are_answered() {
     playground.mrpf(&["plugins", "check", "nothing-like-it"]).fails(2, &["unknown plugin `nothing-like-it`"]);
 }
 
+/// Another release of Rust in the path than the one that the program was built with.
+#[cfg(unix)]
+#[test]
+fn the_compiler_must_be_the_one_that_built_the_program() {
+    use std::os::unix::fs::PermissionsExt;
+    let playground = Playground::new();
+    playground.mrpf(&["plugins", "new", "mine", "--kind", "schedule"]).ok();
+    std::fs::create_dir(playground.path("bin")).expect("a folder");
+    let rustc = playground.write("bin/rustc", "#!/bin/sh\necho 'rustc 1.80.0 (051478957 2024-07-21)'\n");
+    std::fs::set_permissions(&rustc, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let arguments = ["plugins", "build", "mine"];
+    let run = |path: std::ffi::OsString| {
+        let output = playground.command(&arguments).env("PATH", path).output().expect("the program starts");
+        crate::support::Ran::new(&arguments, output)
+    };
+    let before = std::env::var_os("PATH").unwrap_or_default();
+    let places = [playground.path("bin")].into_iter().chain(std::env::split_paths(&before));
+    let ran = run(std::env::join_paths(places).expect("a search path"));
+    ran.fails(
+        6,
+        &[
+            "found `rustc 1.80.0 (051478957 2024-07-21)`",
+            "the compiler that made this mrpf, `rustc ",
+            "rustup toolchain install 1.",
+        ],
+    );
+    run(playground.path("nothing").into()).fails(6, &["found no rustc, but a plugin must be compiled by"]);
+}
+
 #[test]
 fn a_plugin_that_breaks_its_laws_is_found_out() {
     let playground = Playground::new();

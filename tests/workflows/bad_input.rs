@@ -3,6 +3,20 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Playground, Ran, quick, repository};
 
+/// This test program is linked statically, as `--no-default-features` links the real one.
+#[test]
+fn a_static_program_opens_no_plugins_and_says_why() {
+    let some_library = std::env::current_exe().expect("a program");
+    let error = mrpf_host::plugin_library::open(&some_library).expect_err("nothing to share");
+    assert!(
+        error.to_string().ends_with("this mrpf holds mrpf-api and Candle in itself, so that no plugin can share them"),
+        "{error}"
+    );
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("default features")), "{error:?}");
+    let error = mrpf_host::plugin_sdk::Sdk::locate().expect_err("nothing to compile against");
+    assert!(error.to_string().contains("plugins cannot be built for it"), "{error}");
+}
+
 #[test]
 fn wrong_names_and_values_are_answered_before_anything_is_done() {
     let ground = Playground::new();

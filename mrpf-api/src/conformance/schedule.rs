@@ -32,7 +32,7 @@ fn rises(subject: &Subject<'_>) -> Result<Verdict> {
         for pair in way(schedule.as_ref(), target).windows(2) {
             let ((_, before), (progress, ratio)) = (pair[0], pair[1]);
             // A ratio that is not a number is no rise either.
-            if !(ratio >= before) {
+            if ratio < before || ratio.is_nan() {
                 return Ok(Verdict::Broken(format!(
                     "for {target} it goes from {before} to {ratio} at progress {progress}"
                 )));

@@ -77,6 +77,10 @@ fn open_new(path: &Path, opened: &[&'static PluginLibrary]) -> Result<&'static P
         Some(exported) if !std::ptr::eq(exported.anchor, &raw const ANCHOR) => {
             Err(Refusal::OwnCopy { plugin: plugin.clone(), proof: Proof::Anchor })
         }
+        // The file was read and then opened; what lies in memory must be what was read.
+        Some(exported) if Stated::find(exported.manifest.bytes()).as_ref() != Ok(&stated) => {
+            Err(Refusal::DamagedManifest("the one that was read before it was opened".into()))
+        }
         Some(_) if new.is_empty() => Err(Refusal::NothingRegistered(plugin.clone())),
         Some(_) => check_registrations(&new, path, &plugin),
     };
