@@ -11,6 +11,7 @@ mod cost;
 mod cut;
 mod display;
 mod fewest;
+mod filters;
 mod groups;
 mod plan;
 mod widths;

@@ -28,20 +28,15 @@ struct PluginName {
 
 impl Criterion for PluginName {
     fn scores(&self, _cx: &CallContext<'_>, network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
-        let mut scores = vec![0.0; group.channels];
-        // Several layers may make the same channel, for example those that a residual connection adds up.
-        for member in group.producers().filter(|member| member.tensor.ends_with(".weight")) {
-            // Axis 0 of a weight is what it makes: `[out, in, height, width]`, or `[out, in]`.
-            let weight = network.parameter(&member.tensor)?.as_detached_tensor();
-            let weight = weight.to_dtype(DType::F64)?.flatten_from(1)?;
-            let variance = weight.broadcast_sub(&weight.mean_keepdim(1)?)?.sqr()?.mean(1)?.to_vec1::<f64>()?;
-            let mean = variance.iter().sum::<f64>() / variance.len().max(1) as f64;
+        // Several layers may make the same channel, for example those that a residual connection adds up: their scores are summed.
+        group.sum_over_filters(network, |weight| {
+            // A filter is a row of the weight: `[out, in, height, width]`, or `[out, in]`.
+            let filters = weight.to_dtype(DType::F64)?.flatten_from(1)?;
+            let variances = filters.broadcast_sub(&filters.mean_keepdim(1)?)?.sqr()?.mean(1)?.to_vec1::<f64>()?;
+            let mean = variances.iter().sum::<f64>() / variances.len().max(1) as f64;
             let scale = if self.relative && mean > 0.0 { mean } else { 1.0 };
-            for (score, rows) in scores.iter_mut().zip(&member.positions) {
-                *score += rows.iter().map(|&row| variance[row] / scale).sum::<f64>();
-            }
-        }
-        Ok(scores)
+            Ok(variances.into_iter().map(|variance| variance / scale).collect())
+        })
     }
 }
 

@@ -92,6 +92,7 @@ impl Allocation for Global {
 mod tests {
     use super::*;
     use mrpf_api::coupling::{channel_groups, cost};
+    use mrpf_test_support::resnet20_problem;
 
     #[test]
     fn the_lowest_scores_go_wherever_they_are() -> Result<()> {
@@ -152,19 +153,11 @@ mod tests {
         Ok(())
     }
 
-    fn resnet20(ratio: f64) -> Result<BudgetProblem> {
-        let input = ImageShape { channels: 3, height: 32, width: 32 };
-        let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
-        let declaration = mrpf_architecture_resnet::ResNet::new(Default::default())?.declare(&request)?;
-        let groups = channel_groups(&declaration)?;
-        BudgetProblem::new(&declaration, &groups, BudgetKind::Macs, &cost(&declaration)?, ratio)
-    }
-
     #[test]
     fn every_tenth_of_a_resnet_is_met_to_one_percent() -> Result<()> {
         for tenth in 1..=9 {
             let ratio = f64::from(tenth) / 10.0;
-            let problem = resnet20(ratio)?;
+            let problem = resnet20_problem(ratio)?;
             let score = |group: usize, channel: usize| ((group * 31 + channel * 17) % 97) as f64 + 1.0;
             let scores: Vec<Vec<f64>> = problem
                 .groups()

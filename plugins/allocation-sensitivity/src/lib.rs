@@ -136,6 +136,7 @@ impl Allocation for BySensitivity {
 mod tests {
     use super::*;
     use mrpf_api::coupling::{channel_groups, cost};
+    use mrpf_test_support::resnet20_problem;
     use proptest::prelude::*;
 
     const MAPS: [Map; 5] = [Map::Identity, Map::Log1p, Map::Rank, Map::Exponential, Map::Reciprocal];
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn every_group_gives_the_smallest_share_in_any_case() -> Result<()> {
         let settings = SensitivitySettings { min_ratio: 0.25, ..SensitivitySettings::default() };
-        let problem = resnet20(0.6)?;
+        let problem = resnet20_problem(0.6)?;
         let sensitivities: Vec<Option<f64>> = (0..problem.groups().len()).map(|at| Some((at * at) as f64)).collect();
         let request = AllocationRequest { problem: &problem, sensitivities: &sensitivities, scores: &[] };
         let solution = BySensitivity::new(settings)?.allocate(&request)?;
@@ -246,20 +247,12 @@ mod tests {
         Ok(())
     }
 
-    fn resnet20(ratio: f64) -> Result<BudgetProblem> {
-        let input = ImageShape { channels: 3, height: 32, width: 32 };
-        let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
-        let declaration = mrpf_architecture_resnet::ResNet::new(Default::default())?.declare(&request)?;
-        let groups = channel_groups(&declaration)?;
-        BudgetProblem::new(&declaration, &groups, BudgetKind::Macs, &cost(&declaration)?, ratio)
-    }
-
     #[test]
     fn every_tenth_of_a_resnet_is_met_to_one_percent() -> Result<()> {
         for map in MAPS {
             for tenth in 1..=9 {
                 let ratio = f64::from(tenth) / 10.0;
-                let problem = resnet20(ratio)?;
+                let problem = resnet20_problem(ratio)?;
                 let value = |at: usize| 0.1 + (at * 7 % 12) as f64;
                 let sensitivities: Vec<Option<f64>> = (0..problem.groups().len()).map(|at| Some(value(at))).collect();
                 let request = AllocationRequest { problem: &problem, sensitivities: &sensitivities, scores: &[] };

@@ -51,6 +51,7 @@ impl Allocation for Uniform {
 mod tests {
     use super::*;
     use mrpf_api::coupling::{channel_groups, cost};
+    use mrpf_test_support::resnet20_problem;
     use proptest::prelude::*;
 
     fn problem(kind: BudgetKind, ratio: f64) -> Result<BudgetProblem> {
@@ -96,19 +97,11 @@ mod tests {
         Ok(())
     }
 
-    fn resnet20(ratio: f64) -> Result<BudgetProblem> {
-        let input = ImageShape { channels: 3, height: 32, width: 32 };
-        let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
-        let declaration = mrpf_architecture_resnet::ResNet::new(Default::default())?.declare(&request)?;
-        let groups = channel_groups(&declaration)?;
-        BudgetProblem::new(&declaration, &groups, BudgetKind::Macs, &cost(&declaration)?, ratio)
-    }
-
     #[test]
     fn every_tenth_of_a_resnet_is_met_to_one_percent() -> Result<()> {
         for tenth in 1..=9 {
             let ratio = f64::from(tenth) / 10.0;
-            let problem = resnet20(ratio)?;
+            let problem = resnet20_problem(ratio)?;
             let solution = Uniform { max_ratio: 0.9 }.allocate(&AllocationRequest {
                 problem: &problem,
                 sensitivities: &[],

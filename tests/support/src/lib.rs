@@ -1,9 +1,10 @@
-//! What the tests of several crates share: fixtures recorded from reference implementations.
+//! What the tests of several crates share: fixtures recorded from reference implementations, and a budget to meet.
 //!
 //! `tests/fixtures/README.md` lists the files and their tensors; `generate.py` beside it made them.
 
 use candle_core::{DType, Device, Tensor};
 use mrpf_api::candle_core;
+use mrpf_api::coupling::{channel_groups, cost};
 use mrpf_api::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
@@ -63,6 +64,15 @@ const IMAGE: ImageShape = ImageShape { channels: 3, height: 8, width: 8 };
 pub fn resnet8() -> Result<(Network, Batch)> {
     let recorded = Fixture::load("resnet8")?;
     Ok((recorded.network(resnet8_declaration()?)?, recorded.batch()?))
+}
+
+/// The budget of a ResNet-20 for CIFAR-10, of which `ratio` of the multiply-accumulates shall go.
+pub fn resnet20_problem(ratio: f64) -> Result<BudgetProblem> {
+    let input = ImageShape { channels: 3, height: 32, width: 32 };
+    let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
+    let declaration = mrpf_architecture_resnet::ResNet::new(Default::default())?.declare(&request)?;
+    let groups = channel_groups(&declaration)?;
+    BudgetProblem::new(&declaration, &groups, BudgetKind::Macs, &cost(&declaration)?, ratio)
 }
 
 /// The recorded small VGG with the batch that it was recorded with.

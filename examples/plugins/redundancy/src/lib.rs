@@ -27,8 +27,8 @@ struct Redundancy {
 }
 
 impl Redundancy {
-    /// For each row of a weight `[out, ...]` one minus the highest cosine with another row; 1 if there is no other.
-    fn of_rows(&self, weight: &Tensor) -> Result<Vec<f64>> {
+    /// For each filter of a weight `[out, ...]` one minus the highest cosine with another one; 1 if there is no other.
+    fn of_filters(&self, weight: &Tensor) -> Result<Vec<f64>> {
         let rows = weight.to_dtype(DType::F64)?.flatten_from(1)?;
         let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
         let rows = rows.broadcast_div(&lengths)?;
@@ -43,19 +43,8 @@ impl Redundancy {
 
 impl Criterion for Redundancy {
     fn scores(&self, _cx: &CallContext<'_>, network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
-        let mut scores = vec![0.0; group.channels];
         // Several layers may make the same channel; it is redundant as far as it is so in each of them.
-        for member in group.producers().filter(|member| member.tensor.ends_with(".weight")) {
-            let weight = network.parameter(&member.tensor)?.as_detached_tensor();
-            if weight.rank() < 2 {
-                continue;
-            }
-            let of_rows = self.of_rows(&weight)?;
-            for (score, rows) in scores.iter_mut().zip(&member.positions) {
-                *score += rows.iter().map(|&row| of_rows[row]).sum::<f64>();
-            }
-        }
-        Ok(scores)
+        group.sum_over_filters(network, |weight| self.of_filters(weight))
     }
 }
 
@@ -74,11 +63,11 @@ mod tests {
             &[[1.0, 0.0, 0.0], [3.0, 0.0, 0.0], [0.0, -2.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
             &Device::Cpu,
         )?;
-        let unsigned = Redundancy { signed: false }.of_rows(&weight)?;
+        let unsigned = Redundancy { signed: false }.of_filters(&weight)?;
         assert_eq!(unsigned, [0.0, 0.0, 0.0, 0.0, 1.0]);
-        let signed = Redundancy { signed: true }.of_rows(&weight)?;
+        let signed = Redundancy { signed: true }.of_filters(&weight)?;
         assert_eq!(signed, [0.0, 0.0, 1.0, 1.0, 1.0]);
-        assert_eq!(Redundancy { signed: false }.of_rows(&Tensor::new(&[[1.0, 2.0]], &Device::Cpu)?)?, [1.0]);
+        assert_eq!(Redundancy { signed: false }.of_filters(&Tensor::new(&[[1.0, 2.0]], &Device::Cpu)?)?, [1.0]);
         Ok(())
     }
 }
