@@ -18,11 +18,12 @@ pub struct Cli {
     pub plugins: PluginArgs,
 }
 
-/// Plugin libraries to open, beside those in MRPF_PLUGIN_PATH and in the user's configuration folder.
+/// Plugin libraries to open.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Plugins")]
 pub struct PluginArgs {
-    /// Open this plugin library, as `mrpf plugins build` makes it; may be given several times.
+    /// Open this plugin library, as `mrpf plugins build` makes it; may be given several times. Libraries are also looked for in
+    /// MRPF_PLUGIN_PATH and in the folder mrpf/plugins of your configuration folder.
     #[arg(long = "plugin", value_name = "FILE", global = true)]
     pub files: Vec<PathBuf>,
     /// Open plugin libraries even if every user of this machine can change them.
@@ -53,7 +54,7 @@ pub enum Command {
     Finetune(ModelArgs),
     /// Attack a saved network and report clean and robust accuracy.
     Evaluate(EvaluateArgs),
-    /// Show which plugins there are and what can be set.
+    /// Show which plugins there are and what can be set; write, compile and check new ones.
     #[command(subcommand)]
     Plugins(PluginsCommand),
     /// Explain what happened to a layer in a run: its group, its sensitivity, its scores, the ratio asked and got.
