@@ -23,6 +23,17 @@ pub enum Event {
         /// Whether an earlier run is continued.
         resumed: bool,
     },
+    /// A plugin library is in use.
+    LibraryOpened {
+        /// The crate that it was built from.
+        package: String,
+        /// Version of that crate.
+        version: String,
+        /// The file.
+        path: PathBuf,
+        /// SHA-256 of the file.
+        sha256: String,
+    },
     /// The data is loaded.
     DataLoaded {
         /// Name of the data set.

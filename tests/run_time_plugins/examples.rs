@@ -34,7 +34,10 @@ fn a_run_with_three_plugins_from_outside_compares_them_with_what_is_built_in() {
         .map(|text| if text.starts_with("prune.sensitivity.images") { "prune.sensitivity.rounds=20" } else { text })
         .map(|text| if text.starts_with("prune.sensitivity.steps") { "prune.rounds=1" } else { text })
         .collect();
-    playground.mrpf(&settings).ok();
+    let ran = playground.mrpf(&settings).ok();
+    for (example, library) in EXAMPLES.iter().zip(&libraries) {
+        assert!(ran.stdout.contains(&format!("plugin library {example} 0.1.0: {library}\n")), "{}", ran.stdout);
+    }
     let results = playground.json("run/results.json");
     let rows: Vec<String> = results["rows"]
         .as_array()

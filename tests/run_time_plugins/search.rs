@@ -46,6 +46,16 @@ fn libraries_are_found_in_the_variable_and_in_the_users_folder() {
 }
 
 #[test]
+fn the_order_of_libraries_does_not_matter() {
+    let playground = Playground::new();
+    let [a, b] = ["redundancy", "spectral-norm"].map(|name| library(name).display().to_string());
+    let listed = |first: &str, second: &str| {
+        playground.mrpf(&["plugins", "list", "--json", "--plugin", first, "--plugin", second]).ok().stdout
+    };
+    assert_eq!(listed(&a, &b), listed(&b, &a));
+}
+
+#[test]
 fn a_library_that_nobody_asked_for_stops_nothing_when_it_does_not_fit() {
     let playground = Playground::new();
     let users = playground.path("config/mrpf/plugins");

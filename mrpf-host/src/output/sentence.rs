@@ -10,6 +10,9 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             let plural = if *threads == 1 { "" } else { "s" };
             format!("mrpf {version}: {how} `{name}` in {}, seed {seed}, {threads} thread{plural}", directory.display())
         }
+        Event::LibraryOpened { package, version, path, .. } => {
+            format!("plugin library {package} {version}: {}", path.display())
+        }
         Event::DataLoaded { name, train, holdout, test, shape: [channels, height, width], classes } => format!(
             "data `{name}`: {train} images to train on, {holdout} held out, {test} to test, {channels}x{height}x{width}, {classes} classes"
         ),

@@ -7,6 +7,7 @@ use mrpf_api::coupling::{Cost, cost};
 use mrpf_api::data::{DataSource, LoadedData};
 use mrpf_api::network::{Declaration, Network};
 use mrpf_api::random::Streams;
+use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -14,6 +15,7 @@ use std::time::Instant;
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
 use crate::output::{Both, MetricsFile};
+use crate::plugin_library::opened as opened_libraries;
 use crate::run_dir::RunDir;
 use crate::training::Split;
 
@@ -74,6 +76,10 @@ impl<'a> Session<'a> {
             resumed,
         };
         Both(&metrics, console).send(started);
+        for library in opened_libraries() {
+            let PluginLibrary { path, sha256, package, version } = library.clone();
+            Both(&metrics, console).send(Event::LibraryOpened { package, version, path, sha256 });
+        }
         let set = &experiment.data.name.name;
         let about = || format!("data set `{set}`");
         let data =

@@ -45,22 +45,21 @@ pub fn check(
     }
 }
 
-/// The plugins of a library, where the text names a file; of that name otherwise.
+/// The plugins of a name, or of a library where the text is no plugin's name but looks like a file.
 fn chosen(text: &str) -> Result<Vec<&'static Registration>> {
-    let path = Path::new(text);
-    let is_file = path.exists() || text.contains(std::path::MAIN_SEPARATOR) || path.extension().is_some();
-    if is_file {
-        let library = plugin_library::open(path)?;
-        let mut plugins = registrations();
-        plugins.retain(|plugin| plugin.origin.library() == Some(library));
-        return Ok(plugins);
-    }
     let all = registrations();
     let named: Vec<_> = all.iter().copied().filter(|plugin| plugin.name == text).collect();
-    match named.is_empty() {
-        true => Err(Error::unknown_name("plugin", text, all.iter().map(|plugin| plugin.name))),
-        false => Ok(named),
+    if !named.is_empty() {
+        return Ok(named);
     }
+    let path = Path::new(text);
+    if !path.exists() && !text.contains(std::path::MAIN_SEPARATOR) && path.extension().is_none() {
+        return Err(Error::unknown_name("plugin", text, all.iter().map(|plugin| plugin.name)));
+    }
+    let library = plugin_library::open(path)?;
+    let mut plugins = registrations();
+    plugins.retain(|plugin| plugin.origin.library() == Some(library));
+    Ok(plugins)
 }
 
 fn as_text(examined: &[(&Registration, Vec<Finding>)]) -> String {
