@@ -1,6 +1,6 @@
 //! What makes a plugin crate a library that mrpf can open while it runs.
 //!
-//! Opening a library runs its code, so what it was built against is read from the *file* first: [`export_plugin!`] puts a
+//! Opening a library runs its code, so what it was built against is read from the *file* first: [`crate::export_plugin!`] puts a
 //! [`Manifest`] into it. After opening, the address of [`ANCHOR`] that the library sees proves that it shares this copy of mrpf-api
 //! and Candle: Candle numbers its autograd nodes by a static of each copy, and a second copy gives wrong gradients silently.
 
