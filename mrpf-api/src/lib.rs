@@ -17,6 +17,7 @@ pub mod context;
 pub mod coupling;
 pub mod criterion;
 pub mod data;
+mod engine;
 mod error;
 pub mod export;
 pub mod fraction;

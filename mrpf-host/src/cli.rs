@@ -3,6 +3,7 @@
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
+use crate::bench::What;
 use crate::failure::EXIT_CODES;
 
 /// Makes image classifiers small and keeps them robust: measures how sensitive each module's robustness is (MRS), prunes
@@ -57,6 +58,12 @@ pub enum Command {
     /// Show which plugins there are and what can be set; write, compile and check new ones.
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// Measure how fast this machine does the work that a run is made of.
+    ///
+    /// Example:
+    ///   mrpf bench --what attack --arch resnet18 --batch 64 --steps 5
+    #[command(verbatim_doc_comment)]
+    Bench(BenchArgs),
     /// Explain what happened to a layer in a run: its group, its sensitivity, its scores, the ratio asked and got.
     Explain(ExplainArgs),
 }
@@ -213,6 +220,47 @@ pub struct CrateArgs {
     /// What is passed on to cargo, behind `--`; for example -- --features fast
     #[arg(last = true, value_name = "CARGO ARGUMENTS")]
     pub cargo: Vec<std::ffi::OsString>,
+}
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// The work.
+    #[arg(long, value_enum, default_value = "train_step")]
+    pub what: What,
+    /// The network: an architecture with its depth behind it.
+    #[arg(long, value_name = "NAME", default_value = "resnet18")]
+    pub arch: String,
+    /// The trainer of train_step.
+    #[arg(long, value_name = "NAME", default_value = "pgd-at")]
+    pub trainer: String,
+    /// Steps of the attack in attack and train_step.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub attack_steps: usize,
+    /// Images in a batch.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub batch: usize,
+    /// Size of the fixed adversarial set of mrs.
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub images: usize,
+    /// Ascent epochs of mrs for each module.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub epochs: usize,
+    /// Repetitions that count.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub steps: usize,
+    /// Repetitions before them.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub warmup: usize,
+    /// Threads for computations; all cores when not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Print JSON objects, one a line.
+    #[arg(long)]
+    pub json: bool,
+    /// A file of such JSON objects, of this or another program, to compare with.
+    #[arg(long, value_name = "FILE")]
+    pub against: Option<PathBuf>,
 }
 
 /// What to explain.

@@ -2,6 +2,7 @@
 //!
 //! Plugins are known by name only; the one list of those that are built in is [`built_in`].
 
+pub mod bench;
 pub mod built_in;
 pub mod cli;
 pub mod commands;

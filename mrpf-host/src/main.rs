@@ -7,7 +7,7 @@ use mrpf_dylib as _;
 use clap::Parser;
 use mrpf_api::registry;
 use mrpf_host::cli::Cli;
-use mrpf_host::commands::{Console, dispatch, needs_plugins, shared};
+use mrpf_host::commands::{Console, dispatch, needs_plugins, shared, threads};
 use mrpf_host::event::Event;
 use mrpf_host::failure;
 use mrpf_host::interrupt::Interrupt;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_api::Result<()> {
-    if let Some(threads) = shared(&cli.command).and_then(|shared| shared.threads) {
+    if let Some(threads) = threads(&cli.command) {
         mrpf_host::threads::limit(threads)?;
     }
     let found = open_plugins(cli)?;

@@ -158,3 +158,34 @@ fn help_and_listings() {
     let names: Vec<_> = listed.as_array().expect("a list").iter().map(|plugin| plugin["name"].as_str()).collect();
     assert_eq!(names, ["pgd-at", "standard", "trades"].map(Some));
 }
+
+#[test]
+fn every_piece_of_work_is_measured_and_compared() {
+    let ground = Playground::new();
+    let small = ["--arch", "resnet20", "--batch", "2", "--steps", "1", "--warmup", "0", "--attack-steps", "1"];
+    for what in ["conv", "forward", "attack", "train_step", "mrs"] {
+        let mut arguments = vec!["bench", "--what", what, "--json", "--images", "2", "--epochs", "1", "--threads", "1"];
+        arguments.extend(small);
+        let lines = ground.mrpf(&arguments).ok().stdout;
+        for line in lines.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).expect("a JSON object");
+            assert_eq!((&line["what"], &line["batch"], &line["threads"]), (&what.into(), &2.into(), &1.into()));
+            assert!(line["median"].as_f64().is_some_and(|median| median > 0.0), "{line}");
+        }
+        ground.write("lines.json", &lines);
+        arguments.extend(["--against", "lines.json"]);
+        let again = ground.mrpf(&arguments).ok().stdout;
+        assert!(again.lines().all(|line| line.contains("\"ratio\":")), "{again}");
+    }
+    let table = ground.mrpf(&["bench", "--what", "forward", "--arch", "resnet20", "--batch", "2", "--steps", "1"]).ok();
+    assert!(
+        table.stdout.contains("forward, resnet20, batch 2, ") && table.stdout.contains("images/s"),
+        "{}",
+        table.stdout
+    );
+    ground.mrpf(&["bench", "--batch", "0"]).fails(2, &["batch 0, steps 3", "expected at least 1 of each"]);
+    ground
+        .mrpf(&["bench", "--arch", "resnext18"])
+        .fails(2, &["unknown architecture `resnext`", "did you mean `resnet`?"]);
+    ground.mrpf(&["bench", "--against", "nowhere"]).fails(4, &["cannot read the measurements nowhere"]);
+}

@@ -1,10 +1,12 @@
 //! What an attack sees of a network: logits, and the gradient of a loss on logits with respect to the images.
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 use super::fold::fold;
-use super::forward::Mode;
+use super::forward::{Mode, check_images};
 use super::weights::{Network, Weights};
+use crate::engine::{Engine, Trace};
+use crate::numeric::kernel::read;
 use crate::{Error, ErrorKind, Result};
 
 /// A loss of each image, `[batch]`, computed from the logits `[batch, class]`.
@@ -44,6 +46,8 @@ pub struct FrozenNetwork {
     network: Network,
     weights: Weights,
     mode: Mode,
+    /// The fast way, for networks that it knows.
+    engine: Option<Engine>,
 }
 
 impl FrozenNetwork {
@@ -53,31 +57,73 @@ impl FrozenNetwork {
             fold(network.declaration(), &network.frozen_weights(), &network.statistics())?;
         let network = Network::from_tensors(declaration, weights, statistics)?;
         let weights = network.frozen_weights();
-        Ok(Self { network, weights, mode: Mode::Evaluate })
+        let engine = match (network.dtype(), network.device()) {
+            (DType::F32, Device::Cpu) => {
+                Engine::new(network.declaration(), &network.wiring, &weights, &network.statistics())?
+            }
+            _ => None,
+        };
+        Ok(Self { network, weights, mode: Mode::Evaluate, engine })
     }
 
     /// A copy that normalises by the batch, for trainers whose attack runs in training mode; running statistics stay as they are.
     pub fn in_training_mode(network: &Network) -> Result<Self> {
         let network = network.duplicate()?;
         let weights = network.frozen_weights();
-        Ok(Self { network, weights, mode: Mode::TrainKeepingStatistics })
+        Ok(Self { network, weights, mode: Mode::TrainKeepingStatistics, engine: None })
     }
+}
+
+impl FrozenNetwork {
+    /// Whether the engine knows the network.
+    #[cfg(test)]
+    pub(crate) fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    /// Logits by the engine, with what its backward pass needs.
+    fn run(&self, engine: &Engine, images: &Tensor) -> Result<(Tensor, Trace)> {
+        check_images(self.network.declaration(), images)?;
+        let batch = images.dim(0)?;
+        let (logits, trace) = read(&images.to_dtype(DType::F32)?, |images| Ok(engine.forward(images)))?;
+        Ok((Tensor::from_vec(logits, (batch, self.classes()), &Device::Cpu)?, trace))
+    }
+
+    /// The loss is differentiated down to the logits as it is written; from there the engine goes on.
+    fn engine_gradient(&self, engine: &Engine, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient> {
+        let (logits, trace) = self.run(engine, images)?;
+        let logits = Var::from_tensor(&logits)?;
+        let per_image = loss(&logits)?;
+        let gradients = per_image.sum_all()?.backward()?;
+        let by_logits = gradients.get(&logits).ok_or_else(no_gradient)?;
+        let gradient = read(by_logits, |by_logits| Ok(engine.backward(&trace, by_logits)))?;
+        let gradient = Tensor::from_vec(gradient, images.shape(), &Device::Cpu)?;
+        Ok(InputGradient { gradient, loss: per_image.detach(), logits: logits.detach() })
+    }
+}
+
+fn no_gradient() -> Error {
+    Error::new(ErrorKind::Numeric, "the attacked loss has no gradient with respect to the images")
+        .hint("compute the loss from the logits that are passed in, without detaching them")
 }
 
 impl Classifier for FrozenNetwork {
     fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        self.network.forward_with(&self.weights, &images.detach(), self.mode)
+        match &self.engine {
+            Some(engine) => Ok(self.run(engine, images)?.0),
+            None => self.network.forward_with(&self.weights, &images.detach(), self.mode),
+        }
     }
 
     fn input_gradient(&self, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient> {
+        if let Some(engine) = &self.engine {
+            return self.engine_gradient(engine, images, loss);
+        }
         let images = Var::from_tensor(&images.detach())?;
         let logits = self.network.forward_with(&self.weights, &images, self.mode)?;
         let per_image = loss(&logits)?;
         let mut gradients = per_image.sum_all()?.backward()?;
-        let Some(gradient) = gradients.remove(&images) else {
-            return Err(Error::new(ErrorKind::Numeric, "the attacked loss has no gradient with respect to the images")
-                .hint("compute the loss from the logits that are passed in, without detaching them"));
-        };
+        let gradient = gradients.remove(&images).ok_or_else(no_gradient)?;
         Ok(InputGradient { gradient, loss: per_image.detach(), logits: logits.detach() })
     }
 

@@ -2,7 +2,7 @@
 
 use candle_core::{D, Tensor};
 
-use super::declaration::{BatchNorm, Layer, LayerKind};
+use super::declaration::{BatchNorm, Declaration, Layer, LayerKind};
 use super::weights::{Network, Weights};
 use crate::numeric;
 use crate::{Context, Error, ErrorKind, Result};
@@ -26,12 +26,7 @@ pub(super) fn forward(
     tap: &mut dyn FnMut(&str, &Tensor) -> Result<()>,
 ) -> Result<Tensor> {
     let (declaration, wiring) = (&network.declaration, &network.wiring);
-    let (_, channels, height, width) = images.dims4()?;
-    if [channels, height, width] != declaration.input.dims() {
-        let message =
-            format!("images of shape {:?}, expected {:?}", [channels, height, width], declaration.input.dims());
-        return Err(Error::new(ErrorKind::Data, message).hint("the network was built for another data set"));
-    }
+    check_images(declaration, images)?;
     let mut values: Vec<Option<Tensor>> = vec![None; declaration.layers.len()];
     let mut output = images.clone();
     for (at, layer) in declaration.layers.iter().enumerate() {
@@ -53,6 +48,17 @@ pub(super) fn forward(
         }
     }
     Ok(output)
+}
+
+/// Images `[batch, channel, height, width]` must have the shape that the network was declared for.
+pub(super) fn check_images(declaration: &Declaration, images: &Tensor) -> Result<()> {
+    let (_, channels, height, width) = images.dims4()?;
+    let (found, expected) = ([channels, height, width], declaration.input.dims());
+    if found != expected {
+        return Err(Error::new(ErrorKind::Data, format!("images of shape {found:?}, expected {expected:?}"))
+            .hint("the network was built for another data set"));
+    }
+    Ok(())
 }
 
 fn apply(network: &Network, weights: &Weights, layer: &Layer, inputs: &[Tensor], mode: Mode) -> Result<Tensor> {

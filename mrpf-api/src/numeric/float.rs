@@ -7,7 +7,7 @@ use std::cell::Cell;
 pub(super) const PIECE: usize = 1 << 14;
 
 /// `f32` or `f64`.
-pub(super) trait Float: WithDType + Default + std::ops::Neg<Output = Self> {
+pub(crate) trait Float: WithDType + Default + std::ops::Neg<Output = Self> {
     /// Runs `work` on at least `length` values of memory that this thread keeps from call to call; what they hold is
     /// unspecified.
     fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [Self]) -> R) -> R;

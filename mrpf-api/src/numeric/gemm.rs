@@ -4,7 +4,7 @@ use super::float::Float;
 
 /// A matrix view whose elements `(row, column)` lie at `row * row_stride + column * column_stride`.
 #[derive(Clone, Copy)]
-pub(super) struct Matrix<'a, T> {
+pub(crate) struct Matrix<'a, T> {
     values: &'a [T],
     rows: usize,
     columns: usize,
@@ -14,13 +14,13 @@ pub(super) struct Matrix<'a, T> {
 
 impl<'a, T> Matrix<'a, T> {
     /// The first `columns` values of each of `rows` rows that begin `row_stride` apart.
-    pub(super) fn new(values: &'a [T], [rows, columns]: [usize; 2], row_stride: usize) -> Self {
+    pub(crate) fn new(values: &'a [T], [rows, columns]: [usize; 2], row_stride: usize) -> Self {
         assert!(rows > 0 && columns > 0 && values.len() >= (rows - 1) * row_stride + columns);
         Self { values, rows, columns, row_stride, column_stride: 1 }
     }
 
     /// Rows and columns exchanged.
-    pub(super) fn transposed(self) -> Self {
+    pub(crate) fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
@@ -33,7 +33,7 @@ impl<'a, T> Matrix<'a, T> {
 
 /// What a product does with the values that its output holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Onto {
+pub(crate) enum Onto {
     /// Overwrites them, whatever they are.
     Nothing,
     /// Adds to them.
@@ -44,7 +44,7 @@ pub(super) enum Onto {
 ///
 /// Parallel callers split their work by a rule of their own that does not depend on the number of threads, hence
 /// neither do the results.
-pub(super) fn product<T: Float>(out: &mut [T], onto: Onto, left: Matrix<'_, T>, right: Matrix<'_, T>) {
+pub(crate) fn product<T: Float>(out: &mut [T], onto: Onto, left: Matrix<'_, T>, right: Matrix<'_, T>) {
     assert!(left.columns == right.rows && out.len() >= left.rows * right.columns);
     // SAFETY: `out` holds `left.rows * right.columns` values, as asserted, and is borrowed exclusively, so it overlaps
     // neither factor. The factors' largest offsets are within their slices by the assertion of `Matrix::new`, which

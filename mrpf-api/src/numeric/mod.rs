@@ -20,6 +20,24 @@ mod relu;
 #[cfg(test)]
 mod tests;
 
+/// What the attack engine shares with the operations here.
+pub(crate) mod kernel {
+    pub(crate) use super::gemm::{Matrix, Onto, product};
+
+    /// Runs `work` on the numbers of an f32 tensor on the CPU, in row-major order.
+    pub(crate) fn read<R>(
+        x: &candle_core::Tensor,
+        work: impl FnOnce(&[f32]) -> candle_core::Result<R>,
+    ) -> candle_core::Result<R> {
+        super::float::read(x, work)
+    }
+
+    /// Runs `work` on at least `length` numbers of memory that this thread keeps; what they hold is unspecified.
+    pub(crate) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+        super::float::Float::with_scratch(length, work)
+    }
+}
+
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
 pub use geometry::{ConvGeometry, PoolGeometry};

@@ -1,5 +1,6 @@
 //! The commands: one short function each, put together from the pipeline's stages.
 
+mod bench;
 mod evaluate;
 mod explain;
 mod finetune;
@@ -46,6 +47,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Finetune(args) => finetune::finetune(args, console),
         Command::Evaluate(args) => evaluate::evaluate(args, console),
         Command::Plugins(command) => plugins::plugins(command, console),
+        Command::Bench(args) => bench::bench(args, console),
         Command::Explain(args) => explain::explain(args, console),
     }
 }
@@ -61,6 +63,14 @@ pub fn needs_plugins(command: &Command) -> bool {
     }
 }
 
+/// How many threads the user asked for.
+pub fn threads(command: &Command) -> Option<usize> {
+    match command {
+        Command::Bench(args) => args.threads,
+        other => shared(other).and_then(|shared| shared.threads),
+    }
+}
+
 /// The options shared by all commands that compute, if the command is one.
 pub fn shared(command: &Command) -> Option<&Shared> {
     match command {
@@ -68,6 +78,6 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Sensitivity(args) | Command::Finetune(args) => Some(&args.shared),
         Command::Prune(args) => Some(&args.model.shared),
         Command::Evaluate(args) => Some(&args.model.shared),
-        Command::Plugins(_) | Command::Explain(_) => None,
+        Command::Plugins(_) | Command::Bench(_) | Command::Explain(_) => None,
     }
 }

@@ -1,0 +1,163 @@
+//! The engine against the operations with a gradient, and against finite differences in f64.
+
+use candle_core::{DType, Device, Tensor};
+use proptest::prelude::*;
+
+use super::*;
+use crate::data::ImageShape;
+use crate::network::{Builder, Classifier, FrozenNetwork, Network};
+use crate::numeric::{ConvGeometry, PoolGeometry, loss};
+use crate::random::Streams;
+
+/// Everything that the engine knows, in the given sizes.
+fn declaration(input: ImageShape, widths: [usize; 3], stride: usize) -> Result<Declaration> {
+    let mut net = Builder::new("test", input, 5);
+    net.normalize("normalize", &vec![0.4; input.channels], &vec![0.3; input.channels]);
+    net.conv("stem", widths[0], ConvGeometry::same3(), false).batch_norm("stem.bn").relu("stem.relu");
+    let before = net.current();
+    net.conv("a", widths[1], ConvGeometry::same3(), false).batch_norm("a.bn").relu("a.relu");
+    net.conv("b", widths[0], ConvGeometry::same3(), true).batch_norm("b.bn").add("add", &before).relu("add.relu");
+    let before = net.current();
+    net.conv("c", widths[2], ConvGeometry::same3().stride(stride), false).batch_norm("c.bn");
+    let inner = net.current();
+    net.from(&before).conv("down", widths[2], ConvGeometry::square(1).stride(stride), false).batch_norm("down.bn");
+    let short = net.current();
+    net.from(&inner).add("join", &short).relu("join.relu");
+    // A batch norm and a ReLU behind something else than a convolution, and a value that three layers read.
+    net.max_pool("pool", PoolGeometry::square(2)).batch_norm("pool.bn").relu("pool.relu");
+    let three = net.current();
+    net.conv("d", widths[2], ConvGeometry::same3().padding(1), false).add("twice", &three).add("thrice", &three);
+    net.global_avg_pool("mean").linear("hidden", 7).relu("hidden.relu").linear("out", 5).finish()
+}
+
+/// Weights and running statistics that are not those of a fresh network.
+fn network(declaration: Declaration, seed: u64) -> Result<Network> {
+    let network = Network::initialise(declaration, &Streams::new(seed), DType::F32, &Device::Cpu)?;
+    let [channels, height, width] = network.declaration().input.dims();
+    let mut stream = Streams::new(seed).child("statistics").stream();
+    let images = stream.uniform(&[8, channels, height, width], 0.0, 1.0, DType::F32, &Device::Cpu)?;
+    for _ in 0..3 {
+        network.forward(&images, crate::network::Mode::Train)?;
+    }
+    Ok(network)
+}
+
+fn images(network: &Network, batch: usize) -> Result<Tensor> {
+    let [channels, height, width] = network.declaration().input.dims();
+    let shape = [batch, channels, height, width];
+    Streams::new(9).stream().uniform(&shape, 0.0, 1.0, DType::F32, &Device::Cpu)
+}
+
+/// Largest difference over the largest value.
+fn off(found: &Tensor, expected: &Tensor) -> Result<f64> {
+    let number =
+        |tensor: Tensor| -> Result<f64> { Ok(tensor.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?) };
+    let difference = (found.to_dtype(DType::F64)? - expected.to_dtype(DType::F64)?)?;
+    Ok(number(difference)? / number(expected.to_dtype(DType::F64)?)?.max(1e-12))
+}
+
+fn labels(batch: usize) -> Result<Tensor> {
+    Ok(Tensor::from_vec((0..batch).map(|image| (image % 5) as u32).collect::<Vec<_>>(), batch, &Device::Cpu)?)
+}
+
+fn gradient(classifier: &FrozenNetwork, images: &Tensor) -> Result<crate::network::InputGradient> {
+    let labels = labels(images.dim(0)?)?;
+    classifier.input_gradient(images, &|logits| loss::cross_entropy_per_image(logits, &labels))
+}
+
+/// Compares with the same network in f64, which runs by the operations with a gradient.
+fn agrees(declaration: Declaration, batch: usize) -> Result<()> {
+    let network = network(declaration, 3)?;
+    let images = images(&network, batch)?;
+    let (fast, exact) = (network.freeze()?, network.to_dtype(DType::F64)?.freeze()?);
+    assert!(fast.has_engine() && !exact.has_engine());
+    let (found, expected) = (gradient(&fast, &images)?, gradient(&exact, &images.to_dtype(DType::F64)?)?);
+    assert!(off(&found.logits, &expected.logits)? < 1e-4, "logits: {}", off(&found.logits, &expected.logits)?);
+    assert!(off(&found.loss, &expected.loss)? < 1e-4);
+    // A pre-activation within rounding of zero takes the other side now and then, which moves the gradient of its image a little.
+    let mut moved = 0;
+    for image in 0..batch {
+        let off = off(&found.gradient.get(image)?, &expected.gradient.get(image)?)?;
+        assert!(off < 0.05, "image {image}: {off}");
+        moved += usize::from(off > 1e-4);
+    }
+    assert!(moved <= 1 + batch / 4, "{moved} gradients of {batch}");
+    assert!(off(&fast.logits(&images)?, &found.logits)? == 0.0);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn logits_and_gradients_are_those_of_the_operations(
+        channels in 1..4usize,
+        [height, width] in [5..19usize, 5..19usize],
+        widths in [1..40usize, 1..40usize, 1..40usize],
+        stride in 1..3usize,
+        batch in 1..10usize,
+    ) {
+        let input = ImageShape { channels, height, width };
+        agrees(declaration(input, widths, stride)?, batch)?;
+    }
+}
+
+#[test]
+fn wide_layers_go_plane_by_plane() -> Result<()> {
+    // Their transformed filters are larger than what is read for each block of tiles.
+    agrees(declaration(ImageShape { channels: 3, height: 12, width: 9 }, [176, 160, 64], 1)?, 5)
+}
+
+#[test]
+fn batches_of_any_size_are_cut_into_parts() -> Result<()> {
+    let network = network(declaration(ImageShape { channels: 1, height: 8, width: 8 }, [9, 8, 12], 2)?, 1)?;
+    let images = images(&network, 21)?;
+    let frozen = network.freeze()?;
+    let whole = gradient(&frozen, &images)?;
+    for (start, count) in [(0, 1), (3, 8), (20, 1)] {
+        let labels = labels(21)?.narrow(0, start, count)?;
+        let part = images.narrow(0, start, count)?;
+        let part = frozen.input_gradient(&part, &|logits| loss::cross_entropy_per_image(logits, &labels))?;
+        assert!(off(&part.gradient, &whole.gradient.narrow(0, start, count)?)? < 1e-5);
+    }
+    Ok(())
+}
+
+#[test]
+fn the_same_bytes_come_out_at_one_and_two_threads() -> Result<()> {
+    let network = network(declaration(ImageShape { channels: 3, height: 16, width: 16 }, [24, 16, 33], 2)?, 1)?;
+    let images = images(&network, 17)?;
+    let at = |threads: usize| -> Result<Vec<f32>> {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
+        pool.install(|| Ok(gradient(&network.freeze()?, &images)?.gradient.flatten_all()?.to_vec1()?))
+    };
+    assert_eq!(at(1)?, at(2)?);
+    Ok(())
+}
+
+#[test]
+fn what_is_not_a_number_stays_so() -> Result<()> {
+    let network = network(declaration(ImageShape { channels: 1, height: 8, width: 8 }, [9, 8, 12], 1)?, 1)?;
+    for value in [f32::NAN, f32::INFINITY] {
+        let mut pixels = images(&network, 2)?.flatten_all()?.to_vec1::<f32>()?;
+        pixels[20] = value;
+        let images = Tensor::from_vec(pixels, (2, 1, 8, 8), &Device::Cpu)?;
+        let logits = network.freeze()?.logits(&images)?.to_vec2::<f32>()?;
+        assert!(logits[0].iter().any(|value| !value.is_finite()), "{value}: {logits:?}");
+        assert!(logits[1].iter().all(|value| value.is_finite()), "{value}: {logits:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn layers_that_are_not_known_leave_the_work_to_the_operations() -> Result<()> {
+    let mut net = Builder::new("test", ImageShape { channels: 2, height: 8, width: 8 }, 5);
+    net.conv("a", 4, ConvGeometry::same3(), false).conv("b", 4, ConvGeometry::same3().groups(4), false);
+    net.global_avg_pool("pool").linear("out", 5);
+    let network = network(net.finish()?, 1)?;
+    let frozen = network.freeze()?;
+    assert!(!frozen.has_engine());
+    assert_eq!(gradient(&frozen, &images(&network, 2)?)?.gradient.dims(), [2, 2, 8, 8]);
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! The pieces of work: a convolution, a forward pass, an attack, a training step, a measurement of sensitivities.
+
+use mrpf_api::architecture::{Architecture, ArchitectureRequest};
+use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
+use mrpf_api::candle_core::{DType, Device, Tensor, Var};
+use mrpf_api::context::{CallContext, Watcher};
+use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
+use mrpf_api::network::{Classifier, Network};
+use mrpf_api::numeric::{ConvGeometry, conv2d, loss};
+use mrpf_api::random::Streams;
+use mrpf_api::registry::{Kind, find, make};
+use mrpf_api::sensitivity::SensitivityMetric;
+use mrpf_api::trainer::{AdversarialTrainer, TrainingStep};
+use mrpf_api::{Context, Error, ErrorKind, Result};
+use serde_json::{Map, Value, json};
+use std::time::Instant;
+
+use super::Measurement;
+use crate::training::{Sgd, TrainingSettings};
+
+/// A piece of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub enum What {
+    /// 3x3 convolutions of a ResNet-18's sizes, forward and with both gradients.
+    Conv,
+    /// A forward pass in evaluation mode.
+    Forward,
+    /// A PGD attack in the L-inf ball of radius 8/255.
+    Attack,
+    /// One step of a trainer, update of the weights included.
+    TrainStep,
+    /// The sensitivity of every module, by `mrs` in its mode `rift-code`.
+    Mrs,
+}
+
+impl What {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Conv => "conv",
+            Self::Forward => "forward",
+            Self::Attack => "attack",
+            Self::TrainStep => "train_step",
+            Self::Mrs => "mrs",
+        }
+    }
+}
+
+/// What to measure and how often.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The work.
+    pub what: What,
+    /// The network: an architecture with its depth behind it, such as `resnet18`.
+    pub arch: String,
+    /// The trainer of a training step.
+    pub trainer: String,
+    /// Steps of the attack.
+    pub attack_steps: usize,
+    /// Images in a batch.
+    pub batch: usize,
+    /// `mrs`: size of the fixed adversarial set.
+    pub images: usize,
+    /// `mrs`: ascent epochs for each module.
+    pub epochs: usize,
+    /// Repetitions that count.
+    pub steps: usize,
+    /// Repetitions before them.
+    pub warmup: usize,
+}
+
+const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
+const CLASSES: usize = 10;
+
+/// Measures; one line for each piece of work.
+///
+/// # Errors
+/// [`ErrorKind::Settings`] for counts of 0, and those of the plugins.
+pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measurement>> {
+    if settings.batch == 0 || settings.steps == 0 || settings.images == 0 || settings.epochs == 0 {
+        let Settings { batch, steps, images, epochs, .. } = settings;
+        let found = format!("batch {batch}, steps {steps}, images {images}, epochs {epochs}");
+        return Err(Error::new(ErrorKind::Settings, format!("{found}, expected at least 1 of each")));
+    }
+    if settings.what == What::Conv {
+        return convolutions(settings);
+    }
+    let cx = CallContext { streams: Streams::new(0), watcher };
+    let network = network(&settings.arch)?;
+    let batch = batch(settings.batch, &cx.streams)?;
+    let head = Measurement { arch: Some(settings.arch.clone()), ..head(settings) };
+    let attack_steps = Some(settings.attack_steps);
+    Ok(vec![match settings.what {
+        What::Conv | What::Forward => {
+            let frozen = network.freeze()?;
+            timed(head, settings, || frozen.logits(&batch.images).map(drop))?
+        }
+        What::Attack => {
+            timed(Measurement { attack_steps, ..head }, settings, || attack(&cx, &network, &batch, settings))?
+        }
+        What::TrainStep => {
+            let head = Measurement { attack_steps, trainer: Some(settings.trainer.clone()), ..head };
+            let mut trainer = trainer(settings)?;
+            let mut sgd = Sgd::new(&TrainingSettings::default());
+            let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
+            timed(head, settings, || {
+                let loss = trainer.loss(&step, &network, &batch)?.loss;
+                sgd.step(&network, &loss.backward()?, 0.01)
+            })?
+        }
+        What::Mrs => {
+            let (images, epochs) = (settings.images, settings.epochs);
+            let head = Measurement { images: Some(images), epochs: Some(epochs), ..head };
+            let metric = make::<dyn SensitivityMetric>(
+                "mrs",
+                json!({"mode": "rift-code", "images": images, "steps": epochs, "batch": settings.batch}),
+            )?;
+            let data = data(images)?;
+            timed(head, settings, || metric.measure(&cx, &network, &data).map(drop))?
+        }
+    }])
+}
+
+fn head(settings: &Settings) -> Measurement {
+    Measurement {
+        what: settings.what.name().into(),
+        batch: settings.batch,
+        threads: mrpf_api::rayon::current_num_threads(),
+        device: "cpu".into(),
+        ..Measurement::default()
+    }
+}
+
+/// Repeats the work and keeps the time of each repetition after the first few.
+fn timed(head: Measurement, settings: &Settings, mut work: impl FnMut() -> Result<()>) -> Result<Measurement> {
+    let mut seconds = Vec::with_capacity(settings.steps);
+    for repetition in 0..settings.warmup + settings.steps {
+        let start = Instant::now();
+        work()?;
+        if repetition >= settings.warmup {
+            seconds.push(rounded(start.elapsed().as_secs_f64()));
+        }
+    }
+    let mut sorted = seconds.clone();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    let median = if sorted.len() % 2 == 1 { sorted[middle] } else { 0.5 * (sorted[middle - 1] + sorted[middle]) };
+    let images_per_s = Some((settings.batch as f64 / median.max(1e-9) * 100.0).round() / 100.0);
+    Ok(Measurement { seconds, median: rounded(median), images_per_s, ..head })
+}
+
+fn rounded(seconds: f64) -> f64 {
+    (seconds * 1e5).round() / 1e5
+}
+
+/// An architecture with its depth behind its name, as `resnet18`, or with its defaults, as `resnet`.
+fn network(arch: &str) -> Result<Network> {
+    let name = arch.trim_end_matches(|c: char| c.is_ascii_digit());
+    let mut settings = Map::new();
+    if let Ok(depth) = arch[name.len()..].parse::<usize>() {
+        settings.insert("depth".into(), depth.into());
+    }
+    let name = name.trim_end_matches('-');
+    let request = ArchitectureRequest { input: SHAPE, classes: CLASSES, mean: vec![0.5; 3], std: vec![0.25; 3] };
+    let declaration = make::<dyn Architecture>(name, Value::Object(settings))?.declare(&request);
+    let declaration = declaration.context(|| format!("architecture `{name}`"))?;
+    Network::initialise(declaration, &Streams::new(0).child("initialise"), DType::F32, &Device::Cpu)
+}
+
+/// Random images with random labels.
+fn batch(count: usize, streams: &Streams) -> Result<Batch> {
+    let shape = [count, SHAPE.channels, SHAPE.height, SHAPE.width];
+    let images = streams.child("images").stream().uniform(&shape, 0.0, 1.0, DType::F32, &Device::Cpu)?;
+    let labels: Vec<u32> = (0..count).map(|image| (image * 7 % CLASSES) as u32).collect();
+    Ok(Batch { images, labels: Tensor::new(labels, &Device::Cpu)?, indices: (0..count).collect() })
+}
+
+/// The same as a data set, for metrics.
+fn data(count: usize) -> Result<LoadedData> {
+    let mut stream = Streams::new(0).child("data").stream();
+    let pixels = (0..count * SHAPE.len()).map(|_| stream.below(256) as u8).collect();
+    let labels = (0..count).map(|image| (image % CLASSES) as u32).collect();
+    let train = ImageSet::new(SHAPE, pixels, 255, labels, CLASSES)?;
+    Ok(LoadedData {
+        test: train.clone(),
+        train,
+        class_names: (0..CLASSES).map(|class| class.to_string()).collect(),
+        mean: vec![0.5; 3],
+        std: vec![0.25; 3],
+        mirror_keeps_class: true,
+    })
+}
+
+/// The attack as trainers make it: the network is frozen, then its images climb.
+fn attack(cx: &CallContext<'_>, network: &Network, batch: &Batch, settings: &Settings) -> Result<()> {
+    let ascent = Ascent {
+        threat: ThreatModel::default(),
+        step_size: 2.0 / 255.0,
+        steps: settings.attack_steps,
+        start: Start::Uniform,
+    };
+    let start = ascent.starting_images(cx, batch)?;
+    let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
+    ascend(cx, &network.freeze()?, &batch.images, &start, &ascent, &loss).map(drop)
+}
+
+/// The trainer, with the attack of the peer where it has one: 8/255 by 2/255.
+fn trainer(settings: &Settings) -> Result<Box<dyn AdversarialTrainer>> {
+    let plugin = find(Kind::Trainer, &settings.trainer)?;
+    let known = plugin.ask(|plugin| Ok((plugin.defaults)()))?;
+    let wanted = json!({"epsilon": "8/255", "step_size": "2/255", "steps": settings.attack_steps});
+    let mut given = wanted.as_object().cloned().unwrap_or_default();
+    given.retain(|key, _| known.get(key).is_some());
+    make::<dyn AdversarialTrainer>(&settings.trainer, Value::Object(given))
+}
+
+/// 3x3 convolutions: channels in and out, height and width.
+const CONVOLUTIONS: [[usize; 3]; 5] = [[3, 64, 32], [64, 64, 32], [128, 128, 16], [256, 256, 8], [512, 512, 4]];
+
+fn convolutions(settings: &Settings) -> Result<Vec<Measurement>> {
+    let mut all = Vec::new();
+    let settings = Settings { steps: settings.steps.max(5), warmup: 2, ..settings.clone() };
+    for [input, output, side] in CONVOLUTIONS {
+        let mut stream = Streams::new(0).stream();
+        let mut normal = |shape: &[usize]| stream.normal(shape, DType::F32, &Device::Cpu);
+        let images = normal(&[settings.batch, input, side, side])?;
+        let weight = normal(&[output, input, 3, 3])?;
+        let gradient = normal(&[settings.batch, output, side, side])?;
+        let (tracked_images, tracked_weight) = (Var::from_tensor(&images)?, Var::from_tensor(&weight)?);
+        let flops = (2 * settings.batch * input * output * 9 * side * side) as f64;
+        let geometry = ConvGeometry::same3();
+        let forward = || conv2d(&images, &weight, None, &geometry).map(drop);
+        let forward_backward = || {
+            let out = conv2d(&tracked_images, &tracked_weight, None, &geometry)?;
+            // The gradient of this sum by the output is `gradient`.
+            (out * &gradient)?.sum_all()?.backward().map(drop).map_err(Error::from)
+        };
+        let shape = Some([input, output, side]);
+        let head = |pass: &str| Measurement { pass: Some(pass.into()), shape, ..head(&settings) };
+        for (mut measured, factor) in [
+            (timed(head("forward"), &settings, forward)?, 1.0),
+            (timed(head("forward_backward"), &settings, forward_backward)?, 3.0),
+        ] {
+            measured.gflops = Some((flops * factor / measured.median.max(1e-9) / 1e8).round() / 10.0);
+            measured.images_per_s = None;
+            all.push(measured);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,29 @@
+//! `mrpf bench`: how fast the work goes that a run is made of.
+
+use mrpf_api::Result;
+
+use super::Console;
+use crate::bench::{Settings, as_json_line, as_table, measure, read_peers};
+use crate::cli::BenchArgs;
+
+/// Measures and prints.
+pub fn bench(args: &BenchArgs, console: &Console<'_>) -> Result<()> {
+    let peers = args.against.as_deref().map(read_peers).transpose()?.unwrap_or_default();
+    let settings = Settings {
+        what: args.what,
+        arch: args.arch.clone(),
+        trainer: args.trainer.clone(),
+        attack_steps: args.attack_steps,
+        batch: args.batch,
+        images: args.images,
+        epochs: args.epochs,
+        steps: args.steps,
+        warmup: args.warmup,
+    };
+    let measured = measure(&settings, console.watcher)?;
+    match args.json {
+        true => measured.iter().for_each(|one| (console.print)(&as_json_line(one, &peers))),
+        false => (console.print)(&as_table(&measured, &peers)),
+    }
+    Ok(())
+}
