@@ -3,7 +3,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::finish::{Finish, Piece};
+use super::finish::{Finish, Piece, add};
 use crate::numeric::ConvGeometry;
 use crate::numeric::kernel::{Matrix, Onto, product, with_scratch};
 
@@ -147,8 +147,7 @@ impl Columns {
         for (pixel, window) in windows.chunks_exact(self.taps() * self.inputs).enumerate() {
             for (tap, values) in window.chunks_exact(self.inputs).enumerate() {
                 if let Some(place) = self.place(extent, pixel, tap) {
-                    let to = &mut by_x[place * self.inputs..][..self.inputs];
-                    to.iter_mut().zip(values).for_each(|(to, value)| *to += value);
+                    add(&mut by_x[place * self.inputs..][..self.inputs], values);
                 }
             }
         }

@@ -3,7 +3,7 @@
 use pulp::Arch;
 use rayon::prelude::*;
 
-use super::finish::{Finish, relu_gradient};
+use super::finish::{Finish, add, relu_gradient};
 use super::plan::Sizes;
 
 /// Values that one thread takes at a time.
@@ -72,7 +72,7 @@ pub(super) fn put(x: &[f32], out: &mut [f32], accumulate: bool) {
     out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| match accumulate {
         true => Arch::new().dispatch(
             #[inline(always)]
-            || out.iter_mut().zip(x).for_each(|(out, x)| *out += x),
+            || add(out, x),
         ),
         false => out.copy_from_slice(x),
     });

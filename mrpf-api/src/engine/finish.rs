@@ -60,24 +60,25 @@ impl Piece<'_> {
     #[inline(always)]
     pub fn put(&mut self, place: usize, values: &Lane, lanes: usize) {
         let out = &mut self.out[place..];
-        match (self.accumulate, out.first_chunk_mut::<LANES>()) {
-            (false, Some(out)) if lanes == LANES => *out = *values,
-            (true, Some(out)) if lanes == LANES => out.iter_mut().zip(values).for_each(|(out, value)| *out += value),
-            (false, _) => out[..lanes].iter_mut().zip(values).for_each(|(out, value)| *out = *value),
-            (true, _) => out[..lanes].iter_mut().zip(values).for_each(|(out, value)| *out += value),
+        match out.first_chunk_mut::<LANES>() {
+            Some(out) if lanes == LANES && !self.accumulate => *out = *values,
+            Some(out) if lanes == LANES => add(out, values),
+            _ if !self.accumulate => out[..lanes].copy_from_slice(&values[..lanes]),
+            _ => add(&mut out[..lanes], &values[..lanes]),
         }
     }
 
     /// Bias, other branch, ReLU.
     #[inline(always)]
     pub fn finish(self, channels: usize) {
+        // Plain loops: a closure would not be compiled for the processor at hand.
         if let Some(bias) = self.bias {
             for pixel in self.out.chunks_exact_mut(channels) {
-                pixel.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+                add(pixel, bias);
             }
         }
         if let Some(other) = self.other {
-            self.out.iter_mut().zip(other).for_each(|(value, other)| *value += other);
+            add(self.out, other);
         }
         if let Some(mask) = self.relu {
             relu(self.out, channels, mask);
@@ -85,30 +86,57 @@ impl Piece<'_> {
     }
 }
 
+/// Adds number by number.
+#[inline(always)]
+pub(super) fn add(to: &mut [f32], values: &[f32]) {
+    for (to, value) in to.iter_mut().zip(values) {
+        *to += value;
+    }
+}
+
 /// `max(x, 0)` in place with a bit for each value that passed; what is not a number passes.
 #[inline(always)]
 pub(super) fn relu(values: &mut [f32], channels: usize, mask: &mut [u8]) {
     for (pixel, mask) in values.chunks_exact_mut(channels).zip(mask.chunks_exact_mut(mask_bytes(channels))) {
-        for (values, byte) in pixel.chunks_mut(8).zip(mask) {
-            let mut bits = 0;
-            for (at, value) in values.iter_mut().enumerate() {
-                let stopped = *value <= 0.0;
-                bits |= u8::from(!stopped) << at;
-                *value = if stopped { 0.0 } else { *value };
-            }
-            *byte = bits;
+        let (eights, rest) = pixel.as_chunks_mut::<8>();
+        for (values, byte) in eights.iter_mut().zip(mask.iter_mut()) {
+            *byte = relu_of(values);
+        }
+        if let (false, Some(byte)) = (rest.is_empty(), mask.last_mut()) {
+            *byte = relu_of(rest);
         }
     }
+}
+
+/// At most eight values.
+#[inline(always)]
+fn relu_of(values: &mut [f32]) -> u8 {
+    let mut bits = 0;
+    for (at, value) in values.iter_mut().enumerate() {
+        let stopped = *value <= 0.0;
+        bits |= u8::from(!stopped) << at;
+        *value = if stopped { 0.0 } else { *value };
+    }
+    bits
 }
 
 /// Clears the gradient of values that did not pass.
 #[inline(always)]
 pub(super) fn relu_gradient(gradient: &mut [f32], channels: usize, mask: &[u8]) {
     for (pixel, mask) in gradient.chunks_exact_mut(channels).zip(mask.chunks_exact(mask_bytes(channels))) {
-        for (values, byte) in pixel.chunks_mut(8).zip(mask) {
-            for (at, value) in values.iter_mut().enumerate() {
-                *value = if byte >> at & 1 == 1 { *value } else { 0.0 };
-            }
+        let (eights, rest) = pixel.as_chunks_mut::<8>();
+        for (values, byte) in eights.iter_mut().zip(mask) {
+            relu_gradient_of(values, *byte);
         }
+        if let (false, Some(byte)) = (rest.is_empty(), mask.last()) {
+            relu_gradient_of(rest, *byte);
+        }
+    }
+}
+
+#[inline(always)]
+fn relu_gradient_of(values: &mut [f32], bits: u8) {
+    for (at, value) in values.iter_mut().enumerate() {
+        *value = if bits >> at & 1 == 1 { *value } else { 0.0 };
     }
 }

@@ -143,7 +143,8 @@ impl Winograd {
             #[inline(always)]
             || {
                 let (mut values, mut half): (Tile, Tile) = ([[0.0; LANES]; PLANES], [[0.0; LANES]; PLANES]);
-                for (tile, [image, down, across]) in block.tiles(extent).enumerate() {
+                for tile in 0..block.rows * extent.tiles[1] {
+                    let [image, down, across] = block.tile(tile, extent);
                     let image = &x[image * extent.height * extent.width * self.inputs..];
                     let corner = [
                         (down * SIDE) as isize - self.padding[0] as isize,
@@ -177,7 +178,8 @@ impl Winograd {
             #[inline(always)]
             || {
                 let (mut values, mut half): (Tile, Tile) = ([[0.0; LANES]; PLANES], [[0.0; LANES]; PLANES]);
-                for (tile, [image, down, across]) in block.tiles(extent).enumerate() {
+                for tile in 0..block.rows * extent.tiles[1] {
+                    let [image, down, across] = block.tile(tile, extent);
                     let rows = SIDE.min(extent.out_height - down * SIDE);
                     let columns = SIDE.min(extent.out_width - across * SIDE);
                     let corner = (image * extent.out_height + down * SIDE) * extent.out_width + across * SIDE - from;
@@ -214,12 +216,12 @@ impl Block {
         firsts.map(|first| Self { first, rows: per_block.min(rows - first) }).collect()
     }
 
-    /// `[image, row of tiles, column of tiles]` of each tile.
+    /// `[image, row of tiles, column of tiles]` of a tile.
     #[inline(always)]
-    fn tiles(self, extent: &Extent) -> impl Iterator<Item = [usize; 3]> {
+    fn tile(self, at: usize, extent: &Extent) -> [usize; 3] {
         let [down, across] = extent.tiles;
-        (self.first..self.first + self.rows)
-            .flat_map(move |row| (0..across).map(move |column| [row / down, row % down, column]))
+        let row = self.first + at / across;
+        [row / down, row % down, at % across]
     }
 }
 
@@ -259,7 +261,7 @@ fn read(from: &[f32], lanes: usize) -> Lane {
     let mut lane = [0.0; LANES];
     match from.first_chunk::<LANES>() {
         Some(all) if lanes == LANES => lane = *all,
-        _ => lane.iter_mut().zip(&from[..lanes]).for_each(|(to, from)| *to = *from),
+        _ => lane[..lanes].copy_from_slice(&from[..lanes]),
     }
     lane
 }
@@ -269,7 +271,7 @@ fn read(from: &[f32], lanes: usize) -> Lane {
 fn write(to: &mut [f32], lane: &Lane, lanes: usize) {
     match to.first_chunk_mut::<LANES>() {
         Some(all) if lanes == LANES => *all = *lane,
-        _ => to[..lanes].iter_mut().zip(lane).for_each(|(to, from)| *to = *from),
+        _ => to[..lanes].copy_from_slice(&lane[..lanes]),
     }
 }
 
@@ -280,7 +282,8 @@ type Tile = [Lane; PLANES];
 #[inline(always)]
 fn input_side(d: &Tile, first: usize, step: usize, out: &mut Tile) {
     for lane in 0..LANES {
-        let [d0, d1, d2, d3, d4, d5] = [0, 1, 2, 3, 4, 5].map(|at| d[first + at * step][lane]);
+        let (d0, d1, d2) = (d[first][lane], d[first + step][lane], d[first + 2 * step][lane]);
+        let (d3, d4, d5) = (d[first + 3 * step][lane], d[first + 4 * step][lane], d[first + 5 * step][lane]);
         let (even, odd) = (d4 - 4.0 * d2, d3 - 4.0 * d1);
         let (near, far) = (d4 - d2, 2.0 * (d3 - d1));
         out[first][lane] = 4.0 * d0 - 5.0 * d2 + d4;
@@ -296,7 +299,8 @@ fn input_side(d: &Tile, first: usize, step: usize, out: &mut Tile) {
 #[inline(always)]
 fn output_side(m: &Tile, first: usize, step: usize, out: &mut Tile) {
     for lane in 0..LANES {
-        let [m0, m1, m2, m3, m4, m5] = [0, 1, 2, 3, 4, 5].map(|at| m[first + at * step][lane]);
+        let (m0, m1, m2) = (m[first][lane], m[first + step][lane], m[first + 2 * step][lane]);
+        let (m3, m4, m5) = (m[first + 3 * step][lane], m[first + 4 * step][lane], m[first + 5 * step][lane]);
         let (near, far) = (m1 + m2, m3 + m4);
         let (near_odd, far_odd) = (m1 - m2, m3 - m4);
         out[first][lane] = m0 + near + far;
@@ -309,15 +313,23 @@ fn output_side(m: &Tile, first: usize, step: usize, out: &mut Tile) {
 /// `B^T d B`, in place.
 #[inline(always)]
 fn transform_input(d: &mut Tile, half: &mut Tile) {
-    (0..6).for_each(|column| input_side(d, column, 6, half));
-    (0..6).for_each(|row| input_side(half, 6 * row, 1, d));
+    for column in 0..6 {
+        input_side(d, column, 6, half);
+    }
+    for row in 0..6 {
+        input_side(half, 6 * row, 1, d);
+    }
 }
 
 /// `A^T m A`, in place; of its six rows of six the first four hold it.
 #[inline(always)]
 fn transform_output(m: &mut Tile, half: &mut Tile) {
-    (0..6).for_each(|column| output_side(m, column, 6, half));
-    (0..4).for_each(|row| output_side(half, 6 * row, 1, m));
+    for column in 0..6 {
+        output_side(m, column, 6, half);
+    }
+    for row in 0..4 {
+        output_side(half, 6 * row, 1, m);
+    }
 }
 
 /// `G g G^T`.
