@@ -135,7 +135,8 @@ fn the_guide_works_as_it_is_written() {
     for line in blocks("sh").join("\n").lines().filter(|line| !line.trim().is_empty()) {
         let command = line.split('#').next().unwrap_or_default().trim();
         let Some(arguments) = command.strip_prefix("mrpf ") else { panic!("not a command of mrpf: {command}") };
-        let library = playground.path("soft-targets/target/x86_64-unknown-linux-gnu/release/libsoft_targets.so");
+        let target = &mrpf_host::plugin_library::shared_library().expect("this test links it").build.target;
+        let library = playground.path(&format!("soft-targets/target/{target}/release/libsoft_targets.so"));
         let arguments = arguments.replace("LIBRARY", &library.display().to_string());
         let arguments: Vec<&str> = arguments.split_whitespace().collect();
         let arguments = if arguments[0] == "run" { crate::support::quick(&arguments) } else { arguments };
