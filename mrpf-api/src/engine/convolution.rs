@@ -1,8 +1,6 @@
 //! A convolution with the kernels that suit its sizes, forward and backward.
 
-use std::sync::Arc;
-
-use super::columns::Columns;
+use super::direct::Direct;
 use super::finish::Finish;
 use super::winograd::Winograd;
 use crate::network::Conv2d;
@@ -20,8 +18,7 @@ pub(super) struct Convolution {
 #[derive(Debug)]
 enum Kernel {
     Winograd(Winograd),
-    /// One and the same for both directions.
-    Columns(Arc<Columns>),
+    Direct(Direct),
 }
 
 impl Convolution {
@@ -38,10 +35,9 @@ impl Convolution {
             nine.copy_from_slice(&weight[(output * inputs + input) * 9..][..9]);
             nine
         };
-        let columns = Arc::new(Columns::new([inputs, outputs], geometry, weight));
         let forward = match fits && Winograd::pays(inputs, outputs, out_size) {
             true => Kernel::Winograd(Winograd::new([inputs, outputs], padding, nine)),
-            false => Kernel::Columns(columns.clone()),
+            false => Kernel::Direct(Direct::forward([inputs, outputs], geometry, weight)),
         };
         // The gradient is a convolution with the filters turned by half a turn, inputs and outputs exchanged.
         let backward = match fits && Winograd::pays(outputs, inputs, size) {
@@ -53,26 +49,27 @@ impl Convolution {
                 };
                 Kernel::Winograd(Winograd::new([outputs, inputs], padding.map(|padding| 2 - padding), turned))
             }
-            false => Kernel::Columns(columns),
+            false => Kernel::Direct(Direct::backward([inputs, outputs], geometry, weight)),
         };
         Self { forward, backward, bias, size, out_size }
     }
 
     /// Convolves `x` `[batch, height, width, in]` into `out` `[batch, height', width', out]`.
     pub fn run(&self, x: &[f32], out: &mut [f32], finish: Finish<'_>) {
-        match &self.forward {
-            Kernel::Winograd(kernel) => kernel.run(x, self.size, out, finish),
-            Kernel::Columns(kernel) => kernel.run(x, self.size, out, finish),
-        }
+        self.forward.run(x, self.size, out, self.out_size, finish);
     }
 
-    /// Gradient by `x` from the output's gradient, written to or added to `by_x`.
-    pub fn input_gradient(&self, gradient: &[f32], by_x: &mut [f32], accumulate: bool) {
-        match &self.backward {
-            Kernel::Winograd(kernel) => {
-                kernel.run(gradient, self.out_size, by_x, Finish { accumulate, ..Finish::default() });
-            }
-            Kernel::Columns(kernel) => kernel.input_gradient(gradient, self.size, by_x, accumulate),
+    /// Gradient by `x` from the output's gradient, into `by_x`.
+    pub fn input_gradient(&self, gradient: &[f32], by_x: &mut [f32], finish: Finish<'_>) {
+        self.backward.run(gradient, self.out_size, by_x, self.size, finish);
+    }
+}
+
+impl Kernel {
+    fn run(&self, x: &[f32], size: [usize; 2], out: &mut [f32], out_size: [usize; 2], finish: Finish<'_>) {
+        match self {
+            Self::Winograd(kernel) => kernel.run(x, size, out, finish),
+            Self::Direct(kernel) => kernel.run(x, size, out, out_size, finish),
         }
     }
 }

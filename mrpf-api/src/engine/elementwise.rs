@@ -1,10 +1,11 @@
 //! Everything that treats each value, or each pixel, by itself.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::finish::{Finish, add, relu_gradient};
+use super::finish::{Finish, Piece};
 use super::plan::Sizes;
+use super::vector::{self, load, mask_bytes, read_bits, store};
 
 /// Values that one thread takes at a time.
 const PIECE: usize = 1 << 14;
@@ -55,16 +56,30 @@ pub(super) fn affine(x: &[f32], factor: &[f32], offset: Option<&[f32]>, out: &mu
 pub(super) fn pass(x: &[f32], channels: usize, out: &mut [f32], finish: Finish<'_>) {
     let pixels = PIECE.div_ceil(channels);
     let starts: Vec<usize> = (0..out.len() / channels).step_by(pixels).collect();
-    let pieces = finish.pieces(out, channels, starts);
-    pieces.into_par_iter().zip(x.par_chunks(pixels * channels)).for_each(|(piece, x)| {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                piece.out.copy_from_slice(x);
-                piece.finish(channels);
-            },
-        );
-    });
+    let pieces = finish.pieces(out, channels, &starts);
+    let jobs = pieces.into_par_iter().zip(x.par_chunks(pixels * channels));
+    jobs.for_each(|(piece, x)| Arch::new().dispatch(Pass { x, channels, piece }));
+}
+
+struct Pass<'a> {
+    x: &'a [f32],
+    channels: usize,
+    piece: Piece<'a>,
+}
+
+impl WithSimd for Pass<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        for pixel in 0..self.x.len() / self.channels {
+            for first in (0..self.channels).step_by(S::F32_LANES) {
+                let lanes = S::F32_LANES.min(self.channels - first);
+                let x = load(simd, &self.x[pixel * self.channels + first..], lanes);
+                self.piece.put(simd, pixel, first, lanes, x);
+            }
+        }
+    }
 }
 
 /// Writes, or adds, `x`.
@@ -72,7 +87,11 @@ pub(super) fn put(x: &[f32], out: &mut [f32], accumulate: bool) {
     out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| match accumulate {
         true => Arch::new().dispatch(
             #[inline(always)]
-            || add(out, x),
+            || {
+                for (out, x) in out.iter_mut().zip(x) {
+                    *out += x;
+                }
+            },
         ),
         false => out.copy_from_slice(x),
     });
@@ -81,11 +100,28 @@ pub(super) fn put(x: &[f32], out: &mut [f32], accumulate: bool) {
 /// Clears the gradient of values that a ReLU stopped.
 pub(super) fn through_relu(gradient: &mut [f32], channels: usize, mask: &[u8]) {
     let pixels = PIECE.div_ceil(channels);
-    let pieces = gradient.par_chunks_mut(pixels * channels);
-    pieces.zip(mask.par_chunks(pixels * super::finish::mask_bytes(channels))).for_each(|(gradient, mask)| {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || relu_gradient(gradient, channels, mask),
-        );
-    });
+    let pieces = gradient.par_chunks_mut(pixels * channels).zip(mask.par_chunks(pixels * mask_bytes(channels)));
+    pieces.for_each(|(gradient, mask)| Arch::new().dispatch(ThroughRelu { gradient, channels, mask }));
+}
+
+struct ThroughRelu<'a> {
+    gradient: &'a mut [f32],
+    channels: usize,
+    mask: &'a [u8],
+}
+
+impl WithSimd for ThroughRelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let pixels = self.gradient.chunks_exact_mut(self.channels).zip(self.mask.chunks_exact(mask_bytes(self.channels)));
+        for (gradient, mask) in pixels {
+            for first in (0..self.channels).step_by(S::F32_LANES) {
+                let lanes = S::F32_LANES.min(self.channels - first);
+                let passed = vector::pass(simd, load(simd, &gradient[first..], lanes), read_bits(mask, first, lanes));
+                store(simd, &mut gradient[first..], passed, lanes);
+            }
+        }
+    }
 }

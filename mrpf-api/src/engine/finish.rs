@@ -1,49 +1,55 @@
-//! What follows a convolution while its output is still in the cache: bias, another branch, ReLU.
+//! What follows a convolution while its output is in a register still: bias, another branch, ReLU and its gradient.
 
-use super::winograd::{LANES, Lane};
+use pulp::Simd;
 
-/// What is done with the sums of a convolution.
+use super::vector::{self, load, mask_bytes, read_bits, store, write_bits};
+
+/// What is done with the sums of a convolution, in this order.
 #[derive(Default)]
 pub(super) struct Finish<'a> {
     /// Added to each channel.
     pub bias: Option<&'a [f32]>,
+    /// Whether what the output holds is added.
+    pub accumulate: bool,
     /// Added to each value, of the output's shape.
     pub other: Option<&'a [f32]>,
-    /// ReLU; takes a bit for each value that passed, see [`mask_bytes`].
+    /// The bits of a ReLU, in whose backward pass only values pass whose bit is set.
+    pub passed: Option<&'a [u8]>,
+    /// ReLU; takes a bit for each value that passed. See [`mask_bytes`]; cleared before.
     pub relu: Option<&'a mut [u8]>,
-    /// Whether the output is added to what is there.
-    pub accumulate: bool,
 }
 
 /// A run of pixels of the output with everything that belongs to it.
 pub(super) struct Piece<'a> {
     /// `[pixel, channel]`.
     pub out: &'a mut [f32],
+    channels: usize,
     bias: Option<&'a [f32]>,
+    /// Whether the sums are to be added to the output.
+    pub accumulate: bool,
     other: Option<&'a [f32]>,
+    passed: Option<&'a [u8]>,
     relu: Option<&'a mut [u8]>,
-    accumulate: bool,
-}
-
-/// Bytes of the bits of a pixel's channels.
-pub(super) fn mask_bytes(channels: usize) -> usize {
-    channels.div_ceil(8)
 }
 
 impl<'a> Finish<'a> {
     /// Cuts the output `[pixel, channel]` where each piece begins.
-    pub fn pieces(self, mut out: &'a mut [f32], channels: usize, starts: Vec<usize>) -> Vec<Piece<'a>> {
+    pub fn pieces(self, mut out: &'a mut [f32], channels: usize, starts: &[usize]) -> Vec<Piece<'a>> {
         let pixels = out.len() / channels;
-        let Self { bias, mut other, mut relu, accumulate } = self;
+        let Self { bias, accumulate, mut other, mut passed, mut relu } = self;
         let ends = starts.iter().skip(1).copied().chain([pixels]);
         let mut pieces = Vec::with_capacity(starts.len());
         for (start, end) in starts.iter().zip(ends) {
             let (here, rest) = out.split_at_mut((end - start) * channels);
             out = rest;
-            let mut piece = Piece { out: here, bias, other: None, relu: None, accumulate };
+            let mut piece = Piece { out: here, channels, bias, accumulate, other: None, passed: None, relu: None };
             if let Some(all) = other {
                 let (here, rest) = all.split_at((end - start) * channels);
                 (piece.other, other) = (Some(here), Some(rest));
+            }
+            if let Some(all) = passed {
+                let (here, rest) = all.split_at((end - start) * mask_bytes(channels));
+                (piece.passed, passed) = (Some(here), Some(rest));
             }
             if let Some(all) = relu.take() {
                 let (here, rest) = all.split_at_mut((end - start) * mask_bytes(channels));
@@ -56,87 +62,55 @@ impl<'a> Finish<'a> {
 }
 
 impl Piece<'_> {
-    /// Writes, or adds, the first `lanes` channels from `place` on.
+    /// Finishes `lanes` sums of a pixel's channels from `first` on and writes them.
     #[inline(always)]
-    pub fn put(&mut self, place: usize, values: &Lane, lanes: usize) {
-        let out = &mut self.out[place..];
-        match out.first_chunk_mut::<LANES>() {
-            Some(out) if lanes == LANES && !self.accumulate => *out = *values,
-            Some(out) if lanes == LANES => add(out, values),
-            _ if !self.accumulate => out[..lanes].copy_from_slice(&values[..lanes]),
-            _ => add(&mut out[..lanes], &values[..lanes]),
-        }
+    pub fn put<S: Simd>(&mut self, simd: S, pixel: usize, first: usize, lanes: usize, sums: S::f32s) {
+        let accumulate = self.accumulate;
+        self.end(simd, pixel, first, lanes, sums, accumulate);
     }
 
-    /// Bias, other branch, ReLU.
     #[inline(always)]
-    pub fn finish(self, channels: usize) {
-        // Plain loops: a closure would not be compiled for the processor at hand.
+    fn end<S: Simd>(&mut self, simd: S, pixel: usize, first: usize, lanes: usize, sums: S::f32s, accumulate: bool) {
+        let place = pixel * self.channels + first;
+        let mut value = sums;
         if let Some(bias) = self.bias {
-            for pixel in self.out.chunks_exact_mut(channels) {
-                add(pixel, bias);
-            }
+            value = simd.add_f32s(value, load(simd, &bias[first..], lanes));
+        }
+        if accumulate {
+            value = simd.add_f32s(value, load(simd, &self.out[place..], lanes));
         }
         if let Some(other) = self.other {
-            add(self.out, other);
+            value = simd.add_f32s(value, load(simd, &other[place..], lanes));
         }
-        if let Some(mask) = self.relu {
-            relu(self.out, channels, mask);
+        if let Some(passed) = self.passed {
+            let bits = read_bits(&passed[pixel * mask_bytes(self.channels)..], first, lanes);
+            value = vector::pass(simd, value, bits);
         }
+        if let Some(relu) = &mut self.relu {
+            let (passed, bits) = vector::relu(simd, value);
+            write_bits(&mut relu[pixel * mask_bytes(self.channels)..], first, lanes, bits);
+            value = passed;
+        }
+        store(simd, &mut self.out[place..], value, lanes);
     }
-}
 
-/// Adds number by number.
-#[inline(always)]
-pub(super) fn add(to: &mut [f32], values: &[f32]) {
-    for (to, value) in to.iter_mut().zip(values) {
-        *to += value;
+    /// Whether nothing is left to do for sums that were written, or added, to the output as they are.
+    fn is_finished(&self) -> bool {
+        self.bias.is_none() && self.other.is_none() && self.passed.is_none() && self.relu.is_none()
     }
-}
 
-/// `max(x, 0)` in place with a bit for each value that passed; what is not a number passes.
-#[inline(always)]
-pub(super) fn relu(values: &mut [f32], channels: usize, mask: &mut [u8]) {
-    for (pixel, mask) in values.chunks_exact_mut(channels).zip(mask.chunks_exact_mut(mask_bytes(channels))) {
-        let (eights, rest) = pixel.as_chunks_mut::<8>();
-        for (values, byte) in eights.iter_mut().zip(mask.iter_mut()) {
-            *byte = relu_of(values);
+    /// Finishes sums that were written, or added, to the output.
+    #[inline(always)]
+    pub fn finish<S: Simd>(mut self, simd: S) {
+        if self.is_finished() {
+            return;
         }
-        if let (false, Some(byte)) = (rest.is_empty(), mask.last_mut()) {
-            *byte = relu_of(rest);
+        for pixel in 0..self.out.len() / self.channels {
+            for first in (0..self.channels).step_by(S::F32_LANES) {
+                let lanes = S::F32_LANES.min(self.channels - first);
+                let sums = load(simd, &self.out[pixel * self.channels + first..], lanes);
+                self.end(simd, pixel, first, lanes, sums, false);
+            }
         }
-    }
-}
-
-/// At most eight values.
-#[inline(always)]
-fn relu_of(values: &mut [f32]) -> u8 {
-    let mut bits = 0;
-    for (at, value) in values.iter_mut().enumerate() {
-        let stopped = *value <= 0.0;
-        bits |= u8::from(!stopped) << at;
-        *value = if stopped { 0.0 } else { *value };
-    }
-    bits
-}
-
-/// Clears the gradient of values that did not pass.
-#[inline(always)]
-pub(super) fn relu_gradient(gradient: &mut [f32], channels: usize, mask: &[u8]) {
-    for (pixel, mask) in gradient.chunks_exact_mut(channels).zip(mask.chunks_exact(mask_bytes(channels))) {
-        let (eights, rest) = pixel.as_chunks_mut::<8>();
-        for (values, byte) in eights.iter_mut().zip(mask) {
-            relu_gradient_of(values, *byte);
-        }
-        if let (false, Some(byte)) = (rest.is_empty(), mask.last()) {
-            relu_gradient_of(rest, *byte);
-        }
-    }
-}
-
-#[inline(always)]
-fn relu_gradient_of(values: &mut [f32], bits: u8) {
-    for (at, value) in values.iter_mut().enumerate() {
-        *value = if bits >> at & 1 == 1 { *value } else { 0.0 };
     }
 }

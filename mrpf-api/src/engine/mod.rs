@@ -7,13 +7,16 @@
 //!
 //! How work is divided hangs on sizes alone, so the results are the same bits at any number of threads.
 
-mod columns;
 mod convolution;
+mod direct;
 mod elementwise;
 mod finish;
 mod plan;
 mod pool;
+mod product;
 mod slots;
+mod transform;
+mod vector;
 mod winograd;
 
 #[cfg(test)]
@@ -21,9 +24,10 @@ mod tests;
 
 use std::sync::Mutex;
 
-use self::finish::{Finish, mask_bytes};
+use self::finish::Finish;
 use self::plan::{IMAGES, Plan, Step, StepKind};
 use self::slots::Slots;
+use self::vector::mask_bytes;
 use crate::Result;
 use crate::network::{Declaration, Weights, Wiring};
 
@@ -147,7 +151,7 @@ impl Engine {
         if step.relu {
             trace.relu = vec![0; batch * to.pixels() * mask_bytes(to.channels)];
         }
-        let finish = Finish { bias: None, other, relu: step.relu.then_some(&mut trace.relu[..]), accumulate: false };
+        let finish = Finish { other, relu: step.relu.then_some(&mut trace.relu[..]), ..Finish::default() };
         match &step.kind {
             StepKind::Arrange { factor, offset } => elementwise::arrange(x, from, factor, offset, out),
             StepKind::Affine { factor, offset } => elementwise::affine(x, factor, Some(offset), out, false),
@@ -160,8 +164,8 @@ impl Engine {
                 pool::max(x, geometry, from, to, out, &mut trace.winners);
             }
             StepKind::GlobalAvgPool => pool::global_mean(x, from, out),
-            StepKind::Linear { columns, bias } => {
-                columns.run(x, [1, 1], out, Finish { bias: bias.as_deref(), ..finish });
+            StepKind::Linear { forward, bias, .. } => {
+                forward.run(x, [1, 1], out, [1, 1], Finish { bias: bias.as_deref(), ..finish });
             }
         }
         trace
@@ -202,9 +206,14 @@ impl Engine {
                     match kind {
                         StepKind::Arrange { .. } => {}
                         StepKind::Affine { factor, .. } => elementwise::affine(gradient, factor, None, by_x, is_there),
-                        StepKind::Convolution(convolution) => convolution.input_gradient(gradient, by_x, is_there),
+                        StepKind::Convolution(convolution) => {
+                            convolution.input_gradient(gradient, by_x, Finish { accumulate: is_there, ..Finish::default() });
+                        }
                         StepKind::Pass => elementwise::put(gradient, by_x, is_there),
-                        StepKind::Linear { columns, .. } => columns.input_gradient(gradient, [1, 1], by_x, is_there),
+                        StepKind::Linear { backward, .. } => {
+                            let finish = Finish { accumulate: is_there, ..Finish::default() };
+                            backward.run(gradient, [1, 1], by_x, [1, 1], finish);
+                        }
                         StepKind::MaxPool(_) | StepKind::GlobalAvgPool if !is_there => by_x.fill(0.0),
                         StepKind::MaxPool(_) | StepKind::GlobalAvgPool => {}
                     }

@@ -1,7 +1,7 @@
 //! From a declaration to steps: what is fused, and which buffer holds what when.
 
-use super::columns::Columns;
 use super::convolution::Convolution;
+use super::direct::Direct;
 use crate::Result;
 use crate::network::{Declaration, LayerKind, Shape, Weights, Wiring};
 use crate::numeric::PoolGeometry;
@@ -57,7 +57,7 @@ pub(super) enum StepKind {
     /// Mean over all pixels.
     GlobalAvgPool,
     /// A matrix with its bias.
-    Linear { columns: Columns, bias: Option<Vec<f32>> },
+    Linear { forward: Box<Direct>, backward: Box<Direct>, bias: Option<Vec<f32>> },
 }
 
 /// Steps in order with the sizes of every value.
@@ -195,8 +195,8 @@ impl<'a> Builder<'a> {
             LayerKind::Linear(linear) => {
                 let weight = self.numbers(&layer.name, "weight")?;
                 let bias = if linear.bias { Some(self.numbers(&layer.name, "bias")?) } else { None };
-                let columns = Columns::pointwise([linear.in_features, linear.out_features], &weight);
-                self.push(StepKind::Linear { columns, bias }, input, sizes)
+                let [forward, backward] = Direct::linear([linear.in_features, linear.out_features], &weight).map(Box::new);
+                self.push(StepKind::Linear { forward, backward, bias }, input, sizes)
             }
             _ => return Ok(false),
         };

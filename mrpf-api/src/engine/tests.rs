@@ -78,7 +78,7 @@ fn agrees(declaration: Declaration, batch: usize) -> Result<()> {
     let mut moved = 0;
     for image in 0..batch {
         let off = off(&found.gradient.get(image)?, &expected.gradient.get(image)?)?;
-        assert!(off < 0.05, "image {image}: {off}");
+        assert!(off < 0.2, "image {image}: {off}");
         moved += usize::from(off > 1e-4);
     }
     assert!(moved <= 1 + batch / 4, "{moved} gradients of {batch}");

@@ -5,20 +5,20 @@
 //! pixels. Images are `[height, width, channel]`, so that everything but the products runs along the channels. In f32 the result is
 //! off by some 1e-5 of its size, ten times what the plain sum is.
 
-use pulp::Arch;
+use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::finish::{Finish, Piece};
-use crate::numeric::kernel::{Matrix, Onto, product, with_scratch};
+use super::product::{PANEL, Panels, Rows, Run, Target};
+use super::transform::{PLANES, SIDE, Tile, transform_filter, transform_input, transform_output};
+use super::vector::{load, store};
+use crate::numeric::kernel::with_scratch;
 
-/// Channels that are transformed together.
-pub(super) const LANES: usize = 16;
-/// Transformed values of a tile.
-const PLANES: usize = 36;
-/// Rows and columns of output that a tile makes.
-const SIDE: usize = 4;
+/// Numbers between two planes beyond what they hold: planes a power of two apart would share one place in the cache.
+const GAP: usize = PANEL;
 
-pub(super) type Lane = [f32; LANES];
+/// Filters of more bytes than this are read once for all tiles; smaller ones with each block of tiles.
+const LARGE_FILTERS: usize = 3 << 20;
 
 /// A convolution `[height, width, inputs]` to `[height', width', outputs]` with its filters transformed.
 #[derive(Debug)]
@@ -26,26 +26,15 @@ pub(super) struct Winograd {
     inputs: usize,
     outputs: usize,
     padding: [usize; 2],
-    /// `[36, inputs, outputs]`.
-    filters: Vec<f32>,
-}
-
-/// Sizes of one run.
-#[derive(Clone, Copy)]
-struct Extent {
-    height: usize,
-    width: usize,
-    out_height: usize,
-    out_width: usize,
-    /// Tiles above one another and beside one another in an image.
-    tiles: [usize; 2],
+    /// One matrix `[inputs, outputs]` for each of the 36.
+    filters: Panels,
 }
 
 impl Winograd {
     /// Whether fewer multiplications are left than the plain sum has, by enough to pay for the transforms.
     pub fn pays(inputs: usize, outputs: usize, out: [usize; 2]) -> bool {
         let tiles = out[0].div_ceil(SIDE) * out[1].div_ceil(SIDE);
-        inputs.min(outputs) >= 8 && PLANES * tiles * 2 <= 9 * out[0] * out[1]
+        inputs >= 8 && outputs >= 3 && PLANES * tiles * 2 <= 9 * out[0] * out[1]
     }
 
     /// Transforms filters; `filter(output, input)` gives the nine weights of one, row by row.
@@ -54,302 +43,309 @@ impl Winograd {
         padding: [usize; 2],
         filter: impl Fn(usize, usize) -> [f32; 9] + Sync,
     ) -> Self {
-        let mut by_input = vec![0.0; inputs * PLANES * outputs];
-        by_input.par_chunks_mut(PLANES * outputs).enumerate().for_each(|(input, planes)| {
-            for output in 0..outputs {
-                let transformed = transform_filter(filter(output, input));
-                transformed.iter().enumerate().for_each(|(plane, value)| planes[plane * outputs + output] = *value);
+        let mut winograd = Self { inputs, outputs, padding, filters: Panels::zeros(PLANES, [inputs, outputs]) };
+        winograd.set_filters(filter);
+        winograd
+    }
+
+    /// Takes other filters.
+    pub fn set_filters(&mut self, filter: impl Fn(usize, usize) -> [f32; 9] + Sync) {
+        let (inputs, outputs) = (self.inputs, self.outputs);
+        self.filters.panels_mut().enumerate().for_each(|(panel, planes)| {
+            for input in 0..inputs {
+                let mut weights = [[0.0; PANEL]; 9];
+                for lane in 0..PANEL.min(outputs - panel * PANEL) {
+                    let nine = filter(panel * PANEL + lane, input);
+                    weights.iter_mut().zip(nine).for_each(|(weights, weight)| weights[lane] = weight);
+                }
+                transform_filter(&weights, &mut |plane, row| planes[plane * inputs + input] = *row);
             }
         });
-        // From `[inputs, 36, outputs]` to `[36, inputs, outputs]`.
-        let mut filters = vec![0.0; by_input.len()];
-        filters.par_chunks_mut(inputs * outputs).enumerate().for_each(|(plane, rows)| {
-            for (input, row) in rows.chunks_mut(outputs).enumerate() {
-                row.copy_from_slice(&by_input[(input * PLANES + plane) * outputs..][..outputs]);
-            }
-        });
-        Self { inputs, outputs, padding, filters }
     }
 
     /// Convolves `x` `[batch, height, width, inputs]` into `out` `[batch, height', width', outputs]`.
-    pub fn run(&self, x: &[f32], [height, width]: [usize; 2], out: &mut [f32], finish: Finish<'_>) {
-        let (out_height, out_width) = (height + 2 * self.padding[0] - 2, width + 2 * self.padding[1] - 2);
-        let tiles = [out_height.div_ceil(SIDE), out_width.div_ceil(SIDE)];
-        let extent = Extent { height, width, out_height, out_width, tiles };
-        let batch = x.len() / (height * width * self.inputs);
-        let rows = batch * tiles[0];
-        // Transformed tiles of a block, and their products, shall stay in the second-level cache.
-        let per_tile = PLANES * (self.inputs + self.outputs) * 4;
-        let rows_per_block = ((1 << 20) / per_tile).clamp(24, 128).div_ceil(tiles[1]);
-        let blocks = Block::all(rows, rows_per_block);
-        let starts = blocks.iter().map(|block| extent.first_pixel(block.first));
-        let pieces = finish.pieces(out, self.outputs, starts.collect());
-        // Filters that fill the cache by themselves are read once for all tiles; others with each block of tiles.
-        if PLANES * self.inputs * self.outputs * 4 > 3 << 20 {
-            self.by_planes(x, &extent, &blocks, pieces);
+    pub fn run(&self, x: &[f32], size: [usize; 2], out: &mut [f32], finish: Finish<'_>) {
+        let grid = Grid::new(size, [0, 1].map(|axis| size[axis] + 2 * self.padding[axis] - 2), self.padding);
+        let batch = x.len() / (size[0] * size[1] * self.inputs);
+        let blocks = grid.blocks(batch, PLANES * (self.inputs + self.outputs) * 4);
+        let starts: Vec<usize> = blocks.iter().map(|block| grid.first_pixel(block.first)).collect();
+        let pieces = finish.pieces(out, self.outputs, &starts);
+        if PLANES * self.inputs * self.outputs * 4 > LARGE_FILTERS {
+            self.by_planes(x, &grid, &blocks, pieces);
         } else {
             let jobs: Vec<_> = blocks.into_iter().zip(pieces).collect();
-            jobs.into_par_iter().for_each(|(block, piece)| self.by_block(x, &extent, block, piece));
+            jobs.into_par_iter().for_each(|(block, piece)| self.by_block(x, grid, block, piece));
         }
     }
 
     /// Everything for one block of tiles.
-    fn by_block(&self, x: &[f32], extent: &Extent, block: Block, piece: Piece<'_>) {
-        let tiles = block.rows * extent.tiles[1];
-        with_scratch(PLANES * tiles * (self.inputs + self.outputs), |scratch| {
-            let (transformed, products) = scratch.split_at_mut(PLANES * tiles * self.inputs);
-            self.transform_inputs(x, extent, block, transformed);
-            for (plane, out) in products.chunks_mut(tiles * self.outputs).enumerate() {
-                self.multiply(plane, &transformed[plane * tiles * self.inputs..], tiles, out);
+    fn by_block(&self, x: &[f32], grid: Grid, block: Block, piece: Piece<'_>) {
+        let tiles = block.rows * grid.tiles[1];
+        let steps = [tiles * self.inputs + GAP, tiles * self.outputs + GAP];
+        with_scratch(PLANES * (steps[0] + steps[1]), |scratch| {
+            let (transformed, products) = scratch.split_at_mut(PLANES * steps[0]);
+            transform_tiles(x, self.inputs, grid, block, transformed, steps[0]);
+            let starts = [self.inputs, self.outputs].map(|channels| starts(tiles, channels));
+            for plane in 0..PLANES {
+                self.multiply(plane, &transformed[plane * steps[0]..], &mut products[plane * steps[1]..], &starts);
             }
-            self.transform_outputs(products, tiles, 0, extent, block, piece);
+            let source = Products { values: products, step: steps[1], first: 0 };
+            Arch::new().dispatch(Outputs { source, channels: self.outputs, grid, block, piece });
         });
     }
 
     /// One step after the other for all tiles, each step in parallel.
-    fn by_planes(&self, x: &[f32], extent: &Extent, blocks: &[Block], pieces: Vec<Piece<'_>>) {
-        let across = extent.tiles[1];
+    fn by_planes(&self, x: &[f32], grid: &Grid, blocks: &[Block], pieces: Vec<Piece<'_>>) {
+        let across = grid.tiles[1];
         let total: usize = blocks.iter().map(|block| block.rows * across).sum();
         let largest = blocks[0].rows * across;
-        with_scratch(PLANES * total * (self.inputs + self.outputs), |scratch| {
-            let (transformed, products) = scratch.split_at_mut(PLANES * total * self.inputs);
-            let of_blocks = transformed.par_chunks_mut(PLANES * largest * self.inputs).zip(blocks);
-            of_blocks.for_each(|(transformed, block)| self.transform_inputs(x, extent, *block, transformed));
-            products.par_chunks_mut(total * self.outputs).enumerate().for_each(|(plane, products)| {
-                let of_blocks = transformed.chunks(PLANES * largest * self.inputs).zip(blocks);
-                for ((transformed, block), out) in of_blocks.zip(products.chunks_mut(largest * self.outputs)) {
-                    let tiles = block.rows * across;
-                    self.multiply(plane, &transformed[plane * tiles * self.inputs..], tiles, out);
+        let (step, chunk) = (total * self.outputs + GAP, PLANES * (largest * self.inputs + GAP));
+        with_scratch(blocks.len() * chunk + PLANES * step, |scratch| {
+            let (transformed, products) = scratch.split_at_mut(blocks.len() * chunk);
+            transformed.par_chunks_mut(chunk).zip(blocks).for_each(|(transformed, block)| {
+                transform_tiles(x, self.inputs, *grid, *block, transformed, chunk / PLANES);
+            });
+            products.par_chunks_mut(step).enumerate().for_each(|(plane, products)| {
+                for (transformed, block) in transformed.chunks(chunk).zip(blocks) {
+                    let starts = [self.inputs, self.outputs].map(|channels| starts(block.rows * across, channels));
+                    let products = &mut products[block.first * across * self.outputs..];
+                    self.multiply(plane, &transformed[plane * chunk / PLANES..], products, &starts);
                 }
             });
             let jobs: Vec<_> = blocks.iter().zip(pieces).collect();
             jobs.into_par_iter().for_each(|(block, piece)| {
-                self.transform_outputs(products, total, block.first * across, extent, *block, piece);
+                let source = Products { values: products, step, first: block.first * across };
+                Arch::new().dispatch(Outputs { source, channels: self.outputs, grid: *grid, block: *block, piece });
             });
         });
     }
 
-    /// `out[tile, output] = sum over inputs of transformed[tile, input] * filter[input, output]` of one plane.
-    fn multiply(&self, plane: usize, transformed: &[f32], tiles: usize, out: &mut [f32]) {
-        let left = Matrix::new(transformed, [tiles, self.inputs], self.inputs);
-        let filters = &self.filters[plane * self.inputs * self.outputs..];
-        product(out, Onto::Nothing, left, Matrix::new(filters, [self.inputs, self.outputs], self.outputs));
+    /// `products[tile, output] = sum over inputs of transformed[tile, input] * filter[input, output]` of one plane.
+    fn multiply(&self, plane: usize, transformed: &[f32], products: &mut [f32], starts: &[Vec<usize>; 2]) {
+        let runs = [Run { offset: 0, length: self.inputs }];
+        let rows = Rows { values: transformed, starts: &starts[0], runs: &runs };
+        self.filters.multiply(plane, rows, Target { values: products, starts: &starts[1], accumulate: false });
+    }
+}
+
+fn starts(tiles: usize, channels: usize) -> Vec<usize> {
+    (0..tiles).map(|tile| tile * channels).collect()
+}
+
+/// How an image is cut into tiles.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Grid {
+    /// Height and width of what tiles are read from, and of what they make.
+    pub size: [usize; 2],
+    out_size: [usize; 2],
+    padding: [usize; 2],
+    /// Tiles above one another and beside one another in an image.
+    pub tiles: [usize; 2],
+}
+
+impl Grid {
+    pub fn new(size: [usize; 2], out_size: [usize; 2], padding: [usize; 2]) -> Self {
+        Self { size, out_size, padding, tiles: out_size.map(|size| size.div_ceil(SIDE)) }
     }
 
-    /// Writes `[36, tiles, inputs]`.
-    fn transform_inputs(&self, x: &[f32], extent: &Extent, block: Block, transformed: &mut [f32]) {
-        let plane = block.rows * extent.tiles[1] * self.inputs;
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let (mut values, mut half): (Tile, Tile) = ([[0.0; LANES]; PLANES], [[0.0; LANES]; PLANES]);
-                for tile in 0..block.rows * extent.tiles[1] {
-                    let [image, down, across] = block.tile(tile, extent);
-                    let image = &x[image * extent.height * extent.width * self.inputs..];
-                    let corner = [
-                        (down * SIDE) as isize - self.padding[0] as isize,
-                        (across * SIDE) as isize - self.padding[1] as isize,
-                    ];
-                    for first in (0..self.inputs).step_by(LANES) {
-                        let lanes = LANES.min(self.inputs - first);
-                        load(image, extent, self.inputs, corner, [first, lanes], &mut values);
-                        transform_input(&mut values, &mut half);
-                        for (at, value) in values.iter().enumerate() {
-                            write(&mut transformed[at * plane + tile * self.inputs + first..], value, lanes);
-                        }
-                    }
-                }
-            },
-        );
+    /// Blocks whose transformed tiles, of so many bytes each, stay in the second-level cache.
+    pub fn blocks(&self, batch: usize, bytes_per_tile: usize) -> Vec<Block> {
+        let rows = batch * self.tiles[0];
+        let per_block = ((1 << 19) / bytes_per_tile).clamp(24, 96).div_ceil(self.tiles[1]);
+        let firsts = (0..rows).step_by(per_block);
+        firsts.map(|first| Block { first, rows: per_block.min(rows - first) }).collect()
     }
 
-    /// Reads `[36, all tiles, outputs]` from tile `offset` on and writes the block's piece of the output.
-    fn transform_outputs(
-        &self,
-        products: &[f32],
-        all: usize,
-        offset: usize,
-        extent: &Extent,
-        block: Block,
-        mut piece: Piece<'_>,
-    ) {
-        let from = extent.first_pixel(block.first);
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                let (mut values, mut half): (Tile, Tile) = ([[0.0; LANES]; PLANES], [[0.0; LANES]; PLANES]);
-                for tile in 0..block.rows * extent.tiles[1] {
-                    let [image, down, across] = block.tile(tile, extent);
-                    let rows = SIDE.min(extent.out_height - down * SIDE);
-                    let columns = SIDE.min(extent.out_width - across * SIDE);
-                    let corner = (image * extent.out_height + down * SIDE) * extent.out_width + across * SIDE - from;
-                    for first in (0..self.outputs).step_by(LANES) {
-                        let lanes = LANES.min(self.outputs - first);
-                        for (at, value) in values.iter_mut().enumerate() {
-                            *value = read(&products[(at * all + offset + tile) * self.outputs + first..], lanes);
-                        }
-                        transform_output(&mut values, &mut half);
-                        for row in 0..rows {
-                            for column in 0..columns {
-                                let place = (corner + row * extent.out_width + column) * self.outputs + first;
-                                piece.put(place, &values[6 * row + column], lanes);
-                            }
-                        }
-                    }
-                }
-                piece.finish(self.outputs);
-            },
-        );
+    /// Where the output of a row of tiles begins, in pixels from the first image's first.
+    fn first_pixel(&self, row: usize) -> usize {
+        (row / self.tiles[0] * self.out_size[0] + row % self.tiles[0] * SIDE) * self.out_size[1]
+    }
+
+    /// Image, row and column of a block's tile.
+    #[inline(always)]
+    fn tile(&self, block: Block, at: usize) -> [usize; 3] {
+        let row = block.first + at / self.tiles[1];
+        [row / self.tiles[0], row % self.tiles[0], at % self.tiles[1]]
     }
 }
 
 /// Rows of tiles that follow one another, through all images.
-#[derive(Clone, Copy)]
-struct Block {
-    first: usize,
-    rows: usize,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Block {
+    pub first: usize,
+    pub rows: usize,
 }
 
-impl Block {
-    fn all(rows: usize, per_block: usize) -> Vec<Self> {
-        let firsts = (0..rows).step_by(per_block);
-        firsts.map(|first| Self { first, rows: per_block.min(rows - first) }).collect()
-    }
-
-    /// `[image, row of tiles, column of tiles]` of a tile.
-    #[inline(always)]
-    fn tile(self, at: usize, extent: &Extent) -> [usize; 3] {
-        let [down, across] = extent.tiles;
-        let row = self.first + at / across;
-        [row / down, row % down, at % across]
-    }
-}
-
-impl Extent {
-    /// Where the output of a row of tiles begins, in pixels from the first image's first.
-    fn first_pixel(&self, row: usize) -> usize {
-        (row / self.tiles[0] * self.out_height + row % self.tiles[0] * SIDE) * self.out_width
-    }
-}
-
-/// The 6x6 pixels from `corner` on, zeros outside the image.
-#[inline(always)]
-fn load(
-    image: &[f32],
-    extent: &Extent,
+/// Writes the transformed tiles of a block, `[36, tile, channel]`, with `step` from plane to plane.
+pub(super) fn transform_tiles(
+    x: &[f32],
     channels: usize,
-    corner: [isize; 2],
-    [first, lanes]: [usize; 2],
-    tile: &mut Tile,
+    grid: Grid,
+    block: Block,
+    transformed: &mut [f32],
+    step: usize,
 ) {
-    for row in 0..6 {
-        let y = corner[0] + row as isize;
-        for column in 0..6 {
-            let x = corner[1] + column as isize;
-            let inside = y >= 0 && x >= 0 && y < extent.height as isize && x < extent.width as isize;
-            tile[6 * row + column] = match inside {
-                true => read(&image[(y as usize * extent.width + x as usize) * channels + first..], lanes),
-                false => [0.0; LANES],
-            };
+    Arch::new().dispatch(Inputs { x, channels, grid, block, transformed, step });
+}
+
+struct Inputs<'a> {
+    x: &'a [f32],
+    channels: usize,
+    grid: Grid,
+    block: Block,
+    transformed: &'a mut [f32],
+    step: usize,
+}
+
+impl WithSimd for Inputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, channels, grid, block, transformed, step } = self;
+        let [height, width] = grid.size;
+        let whole = channels / S::F32_LANES * S::F32_LANES;
+        for tile in 0..block.rows * grid.tiles[1] {
+            let [image, down, across] = grid.tile(block, tile);
+            let image = &x[image * height * width * channels..][..height * width * channels];
+            let corner = [down * SIDE, across * SIDE];
+            let window = Window::new(corner, &grid, channels);
+            let to = &mut transformed[tile * channels..];
+            for first in (0..whole).step_by(S::F32_LANES) {
+                input::<S, true>(simd, image, &window, first, S::F32_LANES, to, step);
+            }
+            if whole < channels {
+                input::<S, false>(simd, image, &window, whole, channels - whole, to, step);
+            }
         }
     }
 }
 
-/// The first `lanes` numbers; almost always all of them, which then is one load.
-#[inline(always)]
-fn read(from: &[f32], lanes: usize) -> Lane {
-    let mut lane = [0.0; LANES];
-    match from.first_chunk::<LANES>() {
-        Some(all) if lanes == LANES => lane = *all,
-        _ => lane[..lanes].copy_from_slice(&from[..lanes]),
-    }
-    lane
+/// The part of a tile of 6x6 pixels that lies inside the image.
+struct Window {
+    /// The first and the last but one row and column inside, counted in the tile.
+    rows: [usize; 2],
+    columns: [usize; 2],
+    /// Where the first pixel inside lies, and how far apart rows and columns are.
+    start: usize,
+    row_step: usize,
+    column_step: usize,
 }
 
-/// Writes the first `lanes` numbers.
-#[inline(always)]
-fn write(to: &mut [f32], lane: &Lane, lanes: usize) {
-    match to.first_chunk_mut::<LANES>() {
-        Some(all) if lanes == LANES => *all = *lane,
-        _ => to[..lanes].copy_from_slice(&lane[..lanes]),
-    }
-}
-
-/// Pixels or transformed values of a tile, six rows of six.
-type Tile = [Lane; PLANES];
-
-/// `B^T d` of the six values from `first` on that lie `step` apart.
-#[inline(always)]
-fn input_side(d: &Tile, first: usize, step: usize, out: &mut Tile) {
-    for lane in 0..LANES {
-        let (d0, d1, d2) = (d[first][lane], d[first + step][lane], d[first + 2 * step][lane]);
-        let (d3, d4, d5) = (d[first + 3 * step][lane], d[first + 4 * step][lane], d[first + 5 * step][lane]);
-        let (even, odd) = (d4 - 4.0 * d2, d3 - 4.0 * d1);
-        let (near, far) = (d4 - d2, 2.0 * (d3 - d1));
-        out[first][lane] = 4.0 * d0 - 5.0 * d2 + d4;
-        out[first + step][lane] = even + odd;
-        out[first + 2 * step][lane] = even - odd;
-        out[first + 3 * step][lane] = near + far;
-        out[first + 4 * step][lane] = near - far;
-        out[first + 5 * step][lane] = 4.0 * d1 - 5.0 * d3 + d5;
+impl Window {
+    #[inline(always)]
+    fn new(corner: [usize; 2], grid: &Grid, channels: usize) -> Self {
+        let mut inside = [[0; 2]; 2];
+        for axis in 0..2 {
+            let start = grid.padding[axis].saturating_sub(corner[axis]);
+            let end = (grid.size[axis] + grid.padding[axis]).saturating_sub(corner[axis]).min(6);
+            inside[axis] = [start, end.max(start)];
+        }
+        let row = corner[0] + inside[0][0] - grid.padding[0];
+        let column = corner[1] + inside[1][0] - grid.padding[1];
+        let row_step = grid.size[1] * channels;
+        let start = row * row_step + column * channels;
+        Self { rows: inside[0], columns: inside[1], start, row_step, column_step: channels }
     }
 }
 
-/// `A^T m` of the six values from `first` on that lie `step` apart; the first four places take it.
 #[inline(always)]
-fn output_side(m: &Tile, first: usize, step: usize, out: &mut Tile) {
-    for lane in 0..LANES {
-        let (m0, m1, m2) = (m[first][lane], m[first + step][lane], m[first + 2 * step][lane]);
-        let (m3, m4, m5) = (m[first + 3 * step][lane], m[first + 4 * step][lane], m[first + 5 * step][lane]);
-        let (near, far) = (m1 + m2, m3 + m4);
-        let (near_odd, far_odd) = (m1 - m2, m3 - m4);
-        out[first][lane] = m0 + near + far;
-        out[first + step][lane] = near_odd + 2.0 * far_odd;
-        out[first + 2 * step][lane] = near + 4.0 * far;
-        out[first + 3 * step][lane] = near_odd + 8.0 * far_odd + m5;
+fn input<S: Simd, const FULL: bool>(
+    simd: S,
+    image: &[f32],
+    window: &Window,
+    first: usize,
+    lanes: usize,
+    to: &mut [f32],
+    step: usize,
+) {
+    let lanes = if FULL { S::F32_LANES } else { lanes };
+    let mut tile: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+    let from = window.start + first;
+    if window.rows == [0, 6] && window.columns == [0, 6] {
+        for row in 0..6 {
+            for column in 0..6 {
+                let place = from + row * window.row_step + column * window.column_step;
+                tile[6 * row + column] = load(simd, &image[place..], lanes);
+            }
+        }
+    } else {
+        for row in window.rows[0]..window.rows[1] {
+            for column in window.columns[0]..window.columns[1] {
+                let [down, across] = [row - window.rows[0], column - window.columns[0]];
+                let place = from + down * window.row_step + across * window.column_step;
+                tile[6 * row + column] = load(simd, &image[place..], lanes);
+            }
+        }
+    }
+    transform_input(simd, &tile, &mut |plane, value| store(simd, &mut to[plane * step + first..], value, lanes));
+}
+
+/// Sums of a block, `[36, tile, channel]` with `step` from plane to plane, from tile `first` on.
+struct Products<'a> {
+    values: &'a [f32],
+    step: usize,
+    first: usize,
+}
+
+struct Outputs<'a> {
+    source: Products<'a>,
+    channels: usize,
+    grid: Grid,
+    block: Block,
+    piece: Piece<'a>,
+}
+
+impl WithSimd for Outputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let from = self.grid.first_pixel(self.block.first);
+        let [out_height, out_width] = self.grid.out_size;
+        let whole = self.channels / S::F32_LANES * S::F32_LANES;
+        for tile in 0..self.block.rows * self.grid.tiles[1] {
+            let [image, down, across] = self.grid.tile(self.block, tile);
+            let sides = [SIDE.min(out_height - down * SIDE), SIDE.min(out_width - across * SIDE)];
+            let corner = (image * out_height + down * SIDE) * out_width + across * SIDE - from;
+            let sums = &self.source.values[(self.source.first + tile) * self.channels..];
+            let mut place = Place { piece: &mut self.piece, corner, width: out_width, sides };
+            for first in (0..whole).step_by(S::F32_LANES) {
+                output::<S, true>(simd, sums, self.source.step, first, S::F32_LANES, &mut place);
+            }
+            if whole < self.channels {
+                output::<S, false>(simd, sums, self.source.step, whole, self.channels - whole, &mut place);
+            }
+        }
     }
 }
 
-/// `B^T d B`, in place.
-#[inline(always)]
-fn transform_input(d: &mut Tile, half: &mut Tile) {
-    for column in 0..6 {
-        input_side(d, column, 6, half);
-    }
-    for row in 0..6 {
-        input_side(half, 6 * row, 1, d);
-    }
+/// Where the pixels of a tile go.
+struct Place<'a, 'b> {
+    piece: &'a mut Piece<'b>,
+    corner: usize,
+    width: usize,
+    /// Rows and columns that lie inside the output.
+    sides: [usize; 2],
 }
 
-/// `A^T m A`, in place; of its six rows of six the first four hold it.
 #[inline(always)]
-fn transform_output(m: &mut Tile, half: &mut Tile) {
-    for column in 0..6 {
-        output_side(m, column, 6, half);
+fn output<S: Simd, const FULL: bool>(
+    simd: S,
+    sums: &[f32],
+    step: usize,
+    first: usize,
+    lanes: usize,
+    place: &mut Place<'_, '_>,
+) {
+    let lanes = if FULL { S::F32_LANES } else { lanes };
+    let mut tile: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+    for plane in 0..PLANES {
+        tile[plane] = load(simd, &sums[plane * step + first..], lanes);
     }
-    for row in 0..4 {
-        output_side(half, 6 * row, 1, m);
-    }
-}
-
-/// `G g G^T`.
-fn transform_filter(g: [f32; 9]) -> [f32; PLANES] {
-    let side = |g: [f32; 3]| {
-        let (even, odd) = (g[0] + g[2], g[1]);
-        let (far_even, far_odd) = (g[0] + 4.0 * g[2], 2.0 * g[1]);
-        [
-            g[0] / 4.0,
-            -(even + odd) / 6.0,
-            -(even - odd) / 6.0,
-            (far_even + far_odd) / 24.0,
-            (far_even - far_odd) / 24.0,
-            g[2],
-        ]
-    };
-    let columns = [0, 1, 2].map(|column| side([g[column], g[3 + column], g[6 + column]]));
-    let mut out = [0.0; PLANES];
-    for row in 0..6 {
-        out[row * 6..][..6].copy_from_slice(&side(columns.map(|column| column[row])));
-    }
-    out
+    transform_output(simd, &tile, &mut |row, column, value| {
+        if row < place.sides[0] && column < place.sides[1] {
+            place.piece.put(simd, place.corner + row * place.width + column, first, lanes, value);
+        }
+    });
 }

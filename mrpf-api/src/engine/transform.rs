@@ -1,0 +1,127 @@
+//! The transforms of F(4x4, 3x3): of filters, of tiles of pixels, and back (Lavin and Gray 2016, equations 13 to 15).
+
+use pulp::{Arch, Simd};
+
+use super::product::PanelRow;
+
+/// Transformed values of a tile.
+pub(super) const PLANES: usize = 36;
+/// Rows and columns of output that a tile makes.
+pub(super) const SIDE: usize = 4;
+
+/// Six rows of six, each a register of channels.
+pub(super) type Tile<S> = [<S as Simd>::f32s; PLANES];
+
+/// Six numbers a channel.
+type Six<S> = [<S as Simd>::f32s; 6];
+
+/// `B^T d` of six values.
+#[inline(always)]
+fn input_side<S: Simd>(simd: S, d: Six<S>) -> Six<S> {
+    let (two, four, five) = (simd.splat_f32s(2.0), simd.splat_f32s(4.0), simd.splat_f32s(5.0));
+    let even = simd.negate_mul_add_e_f32s(four, d[2], d[4]);
+    let odd = simd.negate_mul_add_e_f32s(four, d[1], d[3]);
+    let near = simd.sub_f32s(d[4], d[2]);
+    let far = simd.mul_f32s(two, simd.sub_f32s(d[3], d[1]));
+    [
+        simd.mul_add_e_f32s(four, d[0], simd.negate_mul_add_e_f32s(five, d[2], d[4])),
+        simd.add_f32s(even, odd),
+        simd.sub_f32s(even, odd),
+        simd.add_f32s(near, far),
+        simd.sub_f32s(near, far),
+        simd.mul_add_e_f32s(four, d[1], simd.negate_mul_add_e_f32s(five, d[3], d[5])),
+    ]
+}
+
+/// `A^T m` of six values.
+#[inline(always)]
+fn output_side<S: Simd>(simd: S, m: Six<S>) -> [S::f32s; SIDE] {
+    let (two, four, eight) = (simd.splat_f32s(2.0), simd.splat_f32s(4.0), simd.splat_f32s(8.0));
+    let (near, far) = (simd.add_f32s(m[1], m[2]), simd.add_f32s(m[3], m[4]));
+    let (near_odd, far_odd) = (simd.sub_f32s(m[1], m[2]), simd.sub_f32s(m[3], m[4]));
+    [
+        simd.add_f32s(simd.add_f32s(m[0], near), far),
+        simd.mul_add_e_f32s(two, far_odd, near_odd),
+        simd.mul_add_e_f32s(four, far, near),
+        simd.add_f32s(simd.mul_add_e_f32s(eight, far_odd, near_odd), m[5]),
+    ]
+}
+
+/// `B^T d B`; gives each plane with its value to `put`.
+#[inline(always)]
+pub(super) fn transform_input<S: Simd>(simd: S, d: &Tile<S>, put: &mut impl FnMut(usize, S::f32s)) {
+    let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+    for column in 0..6 {
+        let side = [d[column], d[6 + column], d[12 + column], d[18 + column], d[24 + column], d[30 + column]];
+        let side = input_side(simd, side);
+        for row in 0..6 {
+            half[6 * row + column] = side[row];
+        }
+    }
+    for row in 0..6 {
+        let r = 6 * row;
+        let side = input_side(simd, [half[r], half[r + 1], half[r + 2], half[r + 3], half[r + 4], half[r + 5]]);
+        for column in 0..6 {
+            put(r + column, side[column]);
+        }
+    }
+}
+
+/// `A^T m A`; gives each row and column with its value to `put`.
+#[inline(always)]
+pub(super) fn transform_output<S: Simd>(simd: S, m: &Tile<S>, put: &mut impl FnMut(usize, usize, S::f32s)) {
+    let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+    for column in 0..6 {
+        let side = [m[column], m[6 + column], m[12 + column], m[18 + column], m[24 + column], m[30 + column]];
+        let side = output_side(simd, side);
+        for row in 0..SIDE {
+            half[6 * row + column] = side[row];
+        }
+    }
+    for row in 0..SIDE {
+        let r = 6 * row;
+        let side = output_side(simd, [half[r], half[r + 1], half[r + 2], half[r + 3], half[r + 4], half[r + 5]]);
+        for column in 0..SIDE {
+            put(row, column, side[column]);
+        }
+    }
+}
+
+/// `G g G^T` of sixteen filters; gives each plane with its values to `put`.
+pub(super) fn transform_filter(g: &[PanelRow; 9], put: &mut impl FnMut(usize, &PanelRow)) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let mut half = [[PanelRow::default(); 3]; 6];
+            for column in 0..3 {
+                let side = filter_side([&g[column], &g[3 + column], &g[6 + column]]);
+                for row in 0..6 {
+                    half[row][column] = side[row];
+                }
+            }
+            for (row, [a, b, c]) in half.iter().enumerate() {
+                let side = filter_side([a, b, c]);
+                for column in 0..6 {
+                    put(6 * row + column, &side[column]);
+                }
+            }
+        },
+    );
+}
+
+/// `G g` of three values.
+#[inline(always)]
+fn filter_side(g: [&PanelRow; 3]) -> [PanelRow; 6] {
+    let mut out = [PanelRow::default(); 6];
+    for lane in 0..g[0].len() {
+        let (even, odd) = (g[0][lane] + g[2][lane], g[1][lane]);
+        let (far_even, far_odd) = (g[0][lane] + 4.0 * g[2][lane], 2.0 * g[1][lane]);
+        out[0][lane] = g[0][lane] / 4.0;
+        out[1][lane] = -(even + odd) / 6.0;
+        out[2][lane] = -(even - odd) / 6.0;
+        out[3][lane] = (far_even + far_odd) / 24.0;
+        out[4][lane] = (far_even - far_odd) / 24.0;
+        out[5][lane] = g[2][lane];
+    }
+    out
+}
