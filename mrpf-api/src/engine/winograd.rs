@@ -205,6 +205,8 @@ impl WithSimd for Inputs<'_> {
         let Self { x, channels, grid, block, transformed, step } = self;
         let [height, width] = grid.size;
         let whole = channels / S::F32_LANES * S::F32_LANES;
+        // Outside the loop, because clearing it takes longer than filling it.
+        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
         for tile in 0..block.rows * grid.tiles[1] {
             let [image, down, across] = grid.tile(block, tile);
             let image = &x[image * height * width * channels..][..height * width * channels];
@@ -212,10 +214,10 @@ impl WithSimd for Inputs<'_> {
             let window = Window::new(corner, &grid, channels);
             let to = &mut transformed[tile * channels..];
             for first in (0..whole).step_by(S::F32_LANES) {
-                input::<S, true>(simd, image, &window, first, S::F32_LANES, to, step);
+                input::<S, true>(simd, image, &window, first, S::F32_LANES, &mut values, to, step);
             }
             if whole < channels {
-                input::<S, false>(simd, image, &window, whole, channels - whole, to, step);
+                input::<S, false>(simd, image, &window, whole, channels - whole, &mut values, to, step);
             }
         }
     }
@@ -256,11 +258,11 @@ fn input<S: Simd, const FULL: bool>(
     window: &Window,
     first: usize,
     lanes: usize,
+    tile: &mut Tile<S>,
     to: &mut [f32],
     step: usize,
 ) {
     let lanes = if FULL { S::F32_LANES } else { lanes };
-    let mut tile: Tile<S> = [simd.splat_f32s(0.0); PLANES];
     let from = window.start + first;
     if window.rows == [0, 6] && window.columns == [0, 6] {
         for row in 0..6 {
@@ -270,6 +272,9 @@ fn input<S: Simd, const FULL: bool>(
             }
         }
     } else {
+        for value in tile.iter_mut() {
+            *value = simd.splat_f32s(0.0);
+        }
         for row in window.rows[0]..window.rows[1] {
             for column in window.columns[0]..window.columns[1] {
                 let [down, across] = [row - window.rows[0], column - window.columns[0]];
@@ -278,7 +283,7 @@ fn input<S: Simd, const FULL: bool>(
             }
         }
     }
-    transform_input(simd, &tile, &mut |plane, value| store(simd, &mut to[plane * step + first..], value, lanes));
+    transform_input(simd, tile, &mut |plane, value| store(simd, &mut to[plane * step + first..], value, lanes));
 }
 
 /// Sums of a block, `[36, tile, channel]` with `step` from plane to plane, from tile `first` on.
@@ -304,6 +309,7 @@ impl WithSimd for Outputs<'_> {
         let from = self.grid.first_pixel(self.block.first);
         let [out_height, out_width] = self.grid.out_size;
         let whole = self.channels / S::F32_LANES * S::F32_LANES;
+        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
         for tile in 0..self.block.rows * self.grid.tiles[1] {
             let [image, down, across] = self.grid.tile(self.block, tile);
             let sides = [SIDE.min(out_height - down * SIDE), SIDE.min(out_width - across * SIDE)];
@@ -311,10 +317,10 @@ impl WithSimd for Outputs<'_> {
             let sums = &self.source.values[(self.source.first + tile) * self.channels..];
             let mut place = Place { piece: &mut self.piece, corner, width: out_width, sides };
             for first in (0..whole).step_by(S::F32_LANES) {
-                output::<S, true>(simd, sums, self.source.step, first, S::F32_LANES, &mut place);
+                output::<S, true>(simd, sums, self.source.step, first, S::F32_LANES, &mut values, &mut place);
             }
             if whole < self.channels {
-                output::<S, false>(simd, sums, self.source.step, whole, self.channels - whole, &mut place);
+                output::<S, false>(simd, sums, self.source.step, whole, self.channels - whole, &mut values, &mut place);
             }
         }
     }
@@ -336,14 +342,14 @@ fn output<S: Simd, const FULL: bool>(
     step: usize,
     first: usize,
     lanes: usize,
+    tile: &mut Tile<S>,
     place: &mut Place<'_, '_>,
 ) {
     let lanes = if FULL { S::F32_LANES } else { lanes };
-    let mut tile: Tile<S> = [simd.splat_f32s(0.0); PLANES];
     for plane in 0..PLANES {
         tile[plane] = load(simd, &sums[plane * step + first..], lanes);
     }
-    transform_output(simd, &tile, &mut |row, column, value| {
+    transform_output(simd, tile, &mut |row, column, value| {
         if row < place.sides[0] && column < place.sides[1] {
             place.piece.put(simd, place.corner + row * place.width + column, first, lanes, value);
         }
