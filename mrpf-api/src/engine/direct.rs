@@ -5,8 +5,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 use super::finish::{Finish, Piece};
+use super::memory::Memory;
 use super::product::{Panels, Rows, Run, Target};
 use crate::numeric::ConvGeometry;
 use crate::numeric::kernel::with_scratch;
@@ -43,12 +45,12 @@ struct Phase {
 
 impl Direct {
     /// The convolution itself; `weight` is `[outputs, inputs, kernel height, kernel width]`.
-    pub fn forward([inputs, outputs]: [usize; 2], geometry: ConvGeometry, weight: &[f32]) -> Self {
+    pub fn forward(memory: &Arc<Memory>, [inputs, outputs]: [usize; 2], geometry: ConvGeometry, weight: &[f32]) -> Self {
         let ConvGeometry { kernel, stride, padding, .. } = geometry;
         let runs = (0..kernel[0]).map(|row| [row, 0, kernel[1]]).collect();
         let taps: Vec<[usize; 2]> = (0..kernel[0] * kernel[1]).map(|tap| [tap / kernel[1], tap % kernel[1]]).collect();
         let count = taps.len();
-        let panels = Panels::new([count * inputs, outputs], |row, output| {
+        let panels = Panels::new(memory, [count * inputs, outputs], |row, output| {
             weight[(output * inputs + row % inputs) * count + row / inputs]
         });
         let phases = vec![Phase { first: [0; 2], runs, taps, weight: panels }];
@@ -56,7 +58,7 @@ impl Direct {
     }
 
     /// The gradient by the input of that convolution: from `outputs` channels to `inputs`.
-    pub fn backward([inputs, outputs]: [usize; 2], geometry: ConvGeometry, weight: &[f32]) -> Self {
+    pub fn backward(memory: &Arc<Memory>, [inputs, outputs]: [usize; 2], geometry: ConvGeometry, weight: &[f32]) -> Self {
         let ConvGeometry { kernel, stride, padding, .. } = geometry;
         // The output pixel that reaches a pixel of a phase by a tap, counted from the phase's own place.
         let reach = |axis: usize, first: usize, tap: usize| (first + padding[axis]) as isize - tap as isize;
@@ -77,7 +79,7 @@ impl Direct {
                     taps.extend(columns.iter().map(|(across, _)| [*tap, *across]));
                 }
             }
-            let panels = Panels::new([taps.len() * outputs, inputs], |row, input| {
+            let panels = Panels::new(memory, [taps.len() * outputs, inputs], |row, input| {
                 let [down, across] = taps[row / outputs];
                 weight[((row % outputs * inputs + input) * kernel[0] + down) * kernel[1] + across]
             });
@@ -92,12 +94,6 @@ impl Direct {
             span: [0, 1].map(|axis| (most[axis] - least[axis]) as usize + 1),
             phases,
         }
-    }
-
-    /// A matrix `[outputs, inputs]` on vectors, which are images of one pixel: forward and backward.
-    pub fn linear(sizes: [usize; 2], weight: &[f32]) -> [Self; 2] {
-        let geometry = ConvGeometry::square(1);
-        [Self::forward(sizes, geometry, weight), Self::backward(sizes, geometry, weight)]
     }
 
     /// Fills `out` `[batch, target height, target width, outputs]` from `x` `[batch, source height, source width, inputs]`.

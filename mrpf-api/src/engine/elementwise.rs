@@ -33,41 +33,38 @@ pub(super) fn arrange_gradient(gradient: &[f32], sizes: Sizes, factor: &[f32], b
     });
 }
 
-/// `x * factor + offset` of each channel.
-pub(super) fn affine(x: &[f32], factor: &[f32], offset: Option<&[f32]>, out: &mut [f32], accumulate: bool) {
-    let channels = factor.len();
-    let piece = PIECE.div_ceil(channels) * channels;
-    out.par_chunks_mut(piece).zip(x.par_chunks(piece)).for_each(|(out, x)| {
-        Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (out, x) in out.chunks_exact_mut(channels).zip(x.chunks_exact(channels)) {
-                    for (at, (out, x)) in out.iter_mut().zip(x).enumerate() {
-                        let value = x * factor[at] + offset.map_or(0.0, |offset| offset[at]);
-                        *out = if accumulate { *out + value } else { value };
-                    }
-                }
-            },
-        );
-    });
+/// `x * factor + offset` of each channel, finished.
+pub(super) fn affine(x: &[f32], factor: &[f32], offset: Option<&[f32]>, out: &mut [f32], finish: Finish<'_>) {
+    in_pieces(x, Some(Scale { factor, offset }), factor.len(), out, finish);
 }
 
 /// Copies `x` and finishes it.
 pub(super) fn pass(x: &[f32], channels: usize, out: &mut [f32], finish: Finish<'_>) {
+    in_pieces(x, None, channels, out, finish);
+}
+
+fn in_pieces(x: &[f32], scale: Option<Scale<'_>>, channels: usize, out: &mut [f32], finish: Finish<'_>) {
     let pixels = PIECE.div_ceil(channels);
     let starts: Vec<usize> = (0..out.len() / channels).step_by(pixels).collect();
     let pieces = finish.pieces(out, channels, &starts);
     let jobs = pieces.into_par_iter().zip(x.par_chunks(pixels * channels));
-    jobs.for_each(|(piece, x)| Arch::new().dispatch(Pass { x, channels, piece }));
+    jobs.for_each(|(piece, x)| Arch::new().dispatch(Elementwise { x, channels, scale, piece }));
 }
 
-struct Pass<'a> {
+#[derive(Clone, Copy)]
+struct Scale<'a> {
+    factor: &'a [f32],
+    offset: Option<&'a [f32]>,
+}
+
+struct Elementwise<'a> {
     x: &'a [f32],
     channels: usize,
+    scale: Option<Scale<'a>>,
     piece: Piece<'a>,
 }
 
-impl WithSimd for Pass<'_> {
+impl WithSimd for Elementwise<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -75,25 +72,31 @@ impl WithSimd for Pass<'_> {
         for pixel in 0..self.x.len() / self.channels {
             for first in (0..self.channels).step_by(S::F32_LANES) {
                 let lanes = S::F32_LANES.min(self.channels - first);
-                let x = load(simd, &self.x[pixel * self.channels + first..], lanes);
+                let mut x = load(simd, &self.x[pixel * self.channels + first..], lanes);
+                if let Some(Scale { factor, offset }) = self.scale {
+                    let factor = load(simd, &factor[first..], lanes);
+                    x = match offset {
+                        Some(offset) => simd.mul_add_e_f32s(x, factor, load(simd, &offset[first..], lanes)),
+                        None => simd.mul_f32s(x, factor),
+                    };
+                }
                 self.piece.put(simd, pixel, first, lanes, x);
             }
         }
     }
 }
 
-/// Writes, or adds, `x`.
-pub(super) fn put(x: &[f32], out: &mut [f32], accumulate: bool) {
-    out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| match accumulate {
-        true => Arch::new().dispatch(
+/// Adds `x`.
+pub(super) fn add(x: &[f32], out: &mut [f32]) {
+    out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| {
+        Arch::new().dispatch(
             #[inline(always)]
             || {
                 for (out, x) in out.iter_mut().zip(x) {
                     *out += x;
                 }
             },
-        ),
-        false => out.copy_from_slice(x),
+        );
     });
 }
 

@@ -7,6 +7,9 @@
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use std::sync::Arc;
+
+use super::memory::{Buffer, Memory};
 
 /// Columns of a panel: a register of the widest processors.
 pub(super) const PANEL: usize = 16;
@@ -19,7 +22,7 @@ pub(super) struct Panels {
     count: usize,
     rows: usize,
     columns: usize,
-    values: Vec<PanelRow>,
+    values: Buffer,
 }
 
 /// A run of numbers of each row: where it begins, counted from the row's start, and how many there are.
@@ -50,25 +53,28 @@ pub(super) struct Target<'a> {
 
 impl Panels {
     /// Room for `count` matrices; what they hold is for [`Panels::panels_mut`] to write.
-    pub fn zeros(count: usize, [rows, columns]: [usize; 2]) -> Self {
-        let values = vec![[0.0; PANEL]; count * rows * columns.div_ceil(PANEL)];
+    pub fn unwritten(memory: &Arc<Memory>, count: usize, [rows, columns]: [usize; 2]) -> Self {
+        let values = memory.take(count * rows * columns.div_ceil(PANEL) * PANEL);
         Self { count, rows, columns, values }
     }
 
     /// One matrix from its numbers.
-    pub fn new([rows, columns]: [usize; 2], number: impl Fn(usize, usize) -> f32) -> Self {
-        let mut panels = Self::zeros(1, [rows, columns]);
-        for (at, row) in panels.values.iter_mut().enumerate() {
-            let (panel, at) = (at / rows, at % rows);
+    pub fn new(memory: &Arc<Memory>, [rows, columns]: [usize; 2], number: impl Fn(usize, usize) -> f32 + Sync) -> Self {
+        let mut panels = Self::unwritten(memory, 1, [rows, columns]);
+        panels.panels_mut().enumerate().for_each(|(panel, values)| {
             let columns = PANEL.min(columns - panel * PANEL);
-            row[..columns].iter_mut().enumerate().for_each(|(to, value)| *value = number(at, panel * PANEL + to));
-        }
+            for (row, values) in values.iter_mut().enumerate() {
+                let numbers = values.iter_mut().enumerate();
+                numbers.for_each(|(at, to)| *to = if at < columns { number(row, panel * PANEL + at) } else { 0.0 });
+            }
+        });
         panels
     }
 
     /// The panels one by one, each `[matrix, row, 16]`.
     pub fn panels_mut(&mut self) -> rayon::slice::ChunksMut<'_, PanelRow> {
-        self.values.par_chunks_mut(self.count * self.rows)
+        let step = self.count * self.rows;
+        self.values.as_chunks_mut::<PANEL>().0.par_chunks_mut(step.max(1))
     }
 
     /// `to = rows * matrix`, on the calling thread alone; `rows` have as many numbers as the matrix has rows.
@@ -76,7 +82,7 @@ impl Panels {
     /// Every sum is taken from its first term to its last, whatever the processor and however the work is cut.
     pub fn multiply(&self, matrix: usize, rows: Rows<'_>, to: Target<'_>) {
         debug_assert_eq!(rows.runs.iter().map(|run| run.length).sum::<usize>(), self.rows);
-        let panels = &self.values[matrix * self.rows..];
+        let panels = &self.values.as_chunks::<PANEL>().0[matrix * self.rows..];
         let panel_step = self.count * self.rows;
         Arch::new().dispatch(Multiply { panels, panel_step, columns: self.columns, rows, to });
     }
@@ -222,7 +228,7 @@ mod tests {
             let runs: Vec<Run> = runs.into_iter().map(|(offset, length)| Run { offset, length }).collect();
             let depth = runs.iter().map(|run| run.length).sum();
             let number = |row: usize, column: usize| ((row * 7 + column * 3) % 11) as f32 - 5.0;
-            let panels = Panels::new([depth, columns], number);
+            let panels = Panels::new(&Arc::default(), [depth, columns], number);
             let values: Vec<f32> = (0..rows * 13 + 60).map(|at| (at * 5 % 9) as f32 - 4.0).collect();
             let starts: Vec<usize> = (0..rows).map(|row| row * 13 % (rows * 13)).collect();
             let mut out = vec![1.0; rows * columns];
@@ -240,41 +246,6 @@ mod tests {
                     prop_assert_eq!(out[row * columns + column], sum + f32::from(accumulate));
                 }
             }
-        }
-    }
-    /// Temporary.
-    #[test]
-    fn speed() {
-        for (t, c, k) in [(24usize,16usize,16usize),(128,16,16),(24, 64, 64), (64,64,64), (24,128,128),(64, 256, 256), (64, 512, 512)] {
-            let planes = 36;
-            let mut panels = Panels::zeros(planes, [c, k]);
-            panels.values.iter_mut().for_each(|v| *v = [0.5; 16]);
-            let x = vec![0.25f32; planes * t * c];
-            let mut out = vec![0.0; planes * t * k];
-            let to: Vec<usize> = (0..t).map(|r| r * k).collect();
-            let from: Vec<usize> = (0..t).map(|r| r * c).collect();
-            let flops = 2.0 * (planes * t * c * k) as f64;
-            let reps = (4e9 / flops) as usize + 1;
-            let (mut a, mut b) = (f64::MAX, f64::MAX);
-            let dense = vec![0.5f32; planes * c * k];
-            for _ in 0..3 {
-                let start = std::time::Instant::now();
-                for _ in 0..reps {
-                    for p in 0..planes {
-                        panels.multiply(p, Rows { values: &x[p * t * c..], starts: &from, runs: &[Run { offset: 0, length: c }] }, Target { values: &mut out[p * t * k..][..t*k], starts: &to, accumulate: false });
-                    }
-                }
-                a = a.min(start.elapsed().as_secs_f64());
-                let start = std::time::Instant::now();
-                for _ in 0..reps {
-                    for p in 0..planes {
-                        use crate::numeric::kernel::{Matrix, Onto, product};
-                        product(&mut out[p * t * k..][..t*k], Onto::Nothing, Matrix::new(&x[p*t*c..], [t, c], c), Matrix::new(&dense[p*c*k..], [c, k], k));
-                    }
-                }
-                b = b.min(start.elapsed().as_secs_f64());
-            }
-            println!("{t} {c} {k}: ours {:.1} gemm {:.1} GF/s", flops * reps as f64 / a / 1e9, flops * reps as f64 / b / 1e9);
         }
     }
 }

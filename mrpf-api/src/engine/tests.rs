@@ -3,9 +3,9 @@
 use candle_core::{DType, Device, Tensor};
 use proptest::prelude::*;
 
-use super::*;
+use crate::Result;
 use crate::data::ImageShape;
-use crate::network::{Builder, Classifier, FrozenNetwork, Network};
+use crate::network::{Builder, Classifier, Declaration, FrozenNetwork, Network};
 use crate::numeric::{ConvGeometry, PoolGeometry, loss};
 use crate::random::Streams;
 

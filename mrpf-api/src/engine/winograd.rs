@@ -7,8 +7,10 @@
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use std::sync::Arc;
 
 use super::finish::{Finish, Piece};
+use super::memory::Memory;
 use super::product::{PANEL, Panels, Rows, Run, Target};
 use super::transform::{PLANES, SIDE, Tile, transform_filter, transform_input, transform_output};
 use super::vector::{load, store};
@@ -39,19 +41,13 @@ impl Winograd {
 
     /// Transforms filters; `filter(output, input)` gives the nine weights of one, row by row.
     pub fn new(
+        memory: &Arc<Memory>,
         [inputs, outputs]: [usize; 2],
         padding: [usize; 2],
         filter: impl Fn(usize, usize) -> [f32; 9] + Sync,
     ) -> Self {
-        let mut winograd = Self { inputs, outputs, padding, filters: Panels::zeros(PLANES, [inputs, outputs]) };
-        winograd.set_filters(filter);
-        winograd
-    }
-
-    /// Takes other filters.
-    pub fn set_filters(&mut self, filter: impl Fn(usize, usize) -> [f32; 9] + Sync) {
-        let (inputs, outputs) = (self.inputs, self.outputs);
-        self.filters.panels_mut().enumerate().for_each(|(panel, planes)| {
+        let mut filters = Panels::unwritten(memory, PLANES, [inputs, outputs]);
+        filters.panels_mut().enumerate().for_each(|(panel, planes)| {
             for input in 0..inputs {
                 let mut weights = [[0.0; PANEL]; 9];
                 for lane in 0..PANEL.min(outputs - panel * PANEL) {
@@ -61,6 +57,7 @@ impl Winograd {
                 transform_filter(&weights, &mut |plane, row| planes[plane * inputs + input] = *row);
             }
         });
+        Self { inputs, outputs, padding, filters }
     }
 
     /// Convolves `x` `[batch, height, width, inputs]` into `out` `[batch, height', width', outputs]`.

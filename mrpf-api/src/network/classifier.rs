@@ -1,11 +1,13 @@
 //! What an attack sees of a network: logits, and the gradient of a loss on logits with respect to the images.
 
 use candle_core::{DType, Device, Tensor, Var};
+use std::sync::Arc;
 
+use super::declaration::Declaration;
 use super::fold::fold;
 use super::forward::{Mode, check_images};
 use super::weights::{Network, Weights};
-use crate::engine::{Engine, Trace};
+use crate::engine::{FrozenEngine, Plan, Trace};
 use crate::numeric::kernel::read;
 use crate::{Error, ErrorKind, Result};
 
@@ -43,11 +45,16 @@ pub trait Classifier {
 /// A network with frozen weights.
 #[derive(Debug)]
 pub struct FrozenNetwork {
-    network: Network,
-    weights: Weights,
-    mode: Mode,
+    declaration: Arc<Declaration>,
+    work: Work,
+}
+
+/// How a frozen network computes.
+#[derive(Debug)]
+enum Work {
     /// The fast way, for networks that it knows.
-    engine: Option<Engine>,
+    Engine(FrozenEngine),
+    Operations { network: Box<Network>, weights: Weights, mode: Mode },
 }
 
 impl FrozenNetwork {
@@ -55,22 +62,24 @@ impl FrozenNetwork {
     pub(super) fn new(network: &Network) -> Result<Self> {
         let (declaration, weights, statistics) =
             fold(network.declaration(), &network.frozen_weights(), &network.statistics())?;
-        let network = Network::from_tensors(declaration, weights, statistics)?;
-        let weights = network.frozen_weights();
-        let engine = match (network.dtype(), network.device()) {
-            (DType::F32, Device::Cpu) => {
-                Engine::new(network.declaration(), &network.wiring, &weights, &network.statistics())?
-            }
-            _ => None,
-        };
-        Ok(Self { network, weights, mode: Mode::Evaluate, engine })
+        if let (DType::F32, Device::Cpu) = (network.dtype(), network.device())
+            && let Some(plan) = Plan::new(&declaration, &declaration.wiring()?)
+        {
+            let engine =
+                FrozenEngine::new(Arc::new(plan), network.memory.clone(), &declaration, &weights, &statistics)?;
+            return Ok(Self { declaration: Arc::new(declaration), work: Work::Engine(engine) });
+        }
+        Ok(Self::by_operations(Network::from_tensors(declaration, weights, statistics)?, Mode::Evaluate))
     }
 
     /// A copy that normalises by the batch, for trainers whose attack runs in training mode; running statistics stay as they are.
     pub fn in_training_mode(network: &Network) -> Result<Self> {
-        let network = network.duplicate()?;
-        let weights = network.frozen_weights();
-        Ok(Self { network, weights, mode: Mode::TrainKeepingStatistics, engine: None })
+        Ok(Self::by_operations(network.duplicate()?, Mode::TrainKeepingStatistics))
+    }
+
+    fn by_operations(network: Network, mode: Mode) -> Self {
+        let (declaration, weights) = (network.declaration.clone(), network.frozen_weights());
+        Self { declaration, work: Work::Operations { network: Box::new(network), weights, mode } }
     }
 }
 
@@ -78,19 +87,19 @@ impl FrozenNetwork {
     /// Whether the engine knows the network.
     #[cfg(test)]
     pub(crate) fn has_engine(&self) -> bool {
-        self.engine.is_some()
+        matches!(self.work, Work::Engine(_))
     }
 
     /// Logits by the engine, with what its backward pass needs.
-    fn run(&self, engine: &Engine, images: &Tensor) -> Result<(Tensor, Trace)> {
-        check_images(self.network.declaration(), images)?;
+    fn run(&self, engine: &FrozenEngine, images: &Tensor) -> Result<(Tensor, Trace)> {
+        check_images(&self.declaration, images)?;
         let batch = images.dim(0)?;
         let (logits, trace) = read(&images.to_dtype(DType::F32)?, |images| Ok(engine.forward(images)))?;
         Ok((Tensor::from_vec(logits, (batch, self.classes()), &Device::Cpu)?, trace))
     }
 
     /// The loss is differentiated down to the logits as it is written; from there the engine goes on.
-    fn engine_gradient(&self, engine: &Engine, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient> {
+    fn engine_gradient(&self, engine: &FrozenEngine, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient> {
         let (logits, trace) = self.run(engine, images)?;
         let logits = Var::from_tensor(&logits)?;
         let per_image = loss(&logits)?;
@@ -109,18 +118,19 @@ fn no_gradient() -> Error {
 
 impl Classifier for FrozenNetwork {
     fn logits(&self, images: &Tensor) -> Result<Tensor> {
-        match &self.engine {
-            Some(engine) => Ok(self.run(engine, images)?.0),
-            None => self.network.forward_with(&self.weights, &images.detach(), self.mode),
+        match &self.work {
+            Work::Engine(engine) => Ok(self.run(engine, images)?.0),
+            Work::Operations { network, weights, mode } => network.forward_with(weights, &images.detach(), *mode),
         }
     }
 
     fn input_gradient(&self, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient> {
-        if let Some(engine) = &self.engine {
-            return self.engine_gradient(engine, images, loss);
-        }
+        let (network, weights, mode) = match &self.work {
+            Work::Engine(engine) => return self.engine_gradient(engine, images, loss),
+            Work::Operations { network, weights, mode } => (network, weights, *mode),
+        };
         let images = Var::from_tensor(&images.detach())?;
-        let logits = self.network.forward_with(&self.weights, &images, self.mode)?;
+        let logits = network.forward_with(weights, &images, mode)?;
         let per_image = loss(&logits)?;
         let mut gradients = per_image.sum_all()?.backward()?;
         let gradient = gradients.remove(&images).ok_or_else(no_gradient)?;
@@ -128,6 +138,6 @@ impl Classifier for FrozenNetwork {
     }
 
     fn classes(&self) -> usize {
-        self.network.declaration().classes
+        self.declaration.classes
     }
 }

@@ -9,6 +9,7 @@ use super::declaration::{Declaration, Wiring};
 use super::forward::{Mode, forward};
 use super::initialise::{initial_parameters, initial_statistics};
 use super::parameters::{TensorSpec, parameter_specs, statistic_specs};
+use crate::engine::Memory;
 use crate::random::Streams;
 use crate::{Error, ErrorKind, Result};
 
@@ -25,6 +26,8 @@ pub struct Network {
     pub(super) statistics: RwLock<Weights>,
     dtype: DType,
     device: Device,
+    /// Buffers that passes of this network share.
+    pub(super) memory: Arc<Memory>,
 }
 
 impl Network {
@@ -62,6 +65,7 @@ impl Network {
             statistics: RwLock::new(statistics),
             dtype,
             device,
+            memory: Arc::default(),
         })
     }
 

@@ -1,0 +1,55 @@
+//! Memory that is used again: its pages are there already, which for large buffers takes as long as filling them.
+
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Buffers that wait to be used again.
+#[derive(Debug, Default)]
+pub(crate) struct Memory(Mutex<Vec<Vec<f32>>>);
+
+/// Numbers in a buffer that goes back when it is dropped. What a fresh one holds is unspecified.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    values: Vec<f32>,
+    length: usize,
+    memory: Arc<Memory>,
+}
+
+impl Memory {
+    /// A buffer of so many numbers: the smallest that waits and is large enough without wasting more than half, or a new one.
+    pub(super) fn take(self: &Arc<Self>, length: usize) -> Buffer {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The one that came back last is likely to be in the cache still.
+        let fitting = waiting.iter().enumerate().rev().filter(|(_, buffer)| (length..=2 * length).contains(&buffer.len()));
+        let found = fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(at, _)| at);
+        let values = match found {
+            Some(at) => waiting.swap_remove(at),
+            None => {
+                drop(waiting);
+                vec![0.0; length]
+            }
+        };
+        Buffer { values, length, memory: self.clone() }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).push(values);
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        &self.values[..self.length]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.values[..self.length]
+    }
+}
