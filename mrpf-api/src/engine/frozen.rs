@@ -232,7 +232,8 @@ impl<'a> Gradients<'a> {
         let by_x = self.of_values[input].get_or_insert_with(|| self.memory.take(length));
         let mut finish = Finish { accumulate, ..Finish::default() };
         // The last one to add clears what the ReLU before stopped.
-        if input > IMAGES && self.plan.steps[input - 1].relu && self.plan.first_reader(input) == at {
+        let is_last = self.plan.first_reader(input) == at && self.plan.steps[at].other != Some(input);
+        if is_last && input > IMAGES && self.plan.steps[input - 1].relu {
             finish.passed = Some(&self.traces[input - 1].relu);
             self.is_cleared[input] = true;
         }
