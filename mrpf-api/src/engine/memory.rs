@@ -36,6 +36,9 @@ impl Memory {
 impl Drop for Buffer {
     fn drop(&mut self) {
         let values = std::mem::take(&mut self.values);
+        if values.is_empty() {
+            return;
+        }
         self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).push(values);
     }
 }

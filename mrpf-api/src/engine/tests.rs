@@ -31,7 +31,7 @@ fn declaration(input: ImageShape, widths: [usize; 3], stride: usize) -> Result<D
 }
 
 /// Weights and running statistics that are not those of a fresh network.
-fn network(declaration: Declaration, seed: u64) -> Result<Network> {
+pub(super) fn network(declaration: Declaration, seed: u64) -> Result<Network> {
     let network = Network::initialise(declaration, &Streams::new(seed), DType::F32, &Device::Cpu)?;
     let [channels, height, width] = network.declaration().input.dims();
     let mut stream = Streams::new(seed).child("statistics").stream();
@@ -42,21 +42,41 @@ fn network(declaration: Declaration, seed: u64) -> Result<Network> {
     Ok(network)
 }
 
-fn images(network: &Network, batch: usize) -> Result<Tensor> {
+pub(super) fn images(network: &Network, batch: usize) -> Result<Tensor> {
     let [channels, height, width] = network.declaration().input.dims();
     let shape = [batch, channels, height, width];
     Streams::new(9).stream().uniform(&shape, 0.0, 1.0, DType::F32, &Device::Cpu)
 }
 
-/// Largest difference over the largest value.
-fn off(found: &Tensor, expected: &Tensor) -> Result<f64> {
-    let number =
-        |tensor: Tensor| -> Result<f64> { Ok(tensor.abs()?.max_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?) };
-    let difference = (found.to_dtype(DType::F64)? - expected.to_dtype(DType::F64)?)?;
-    Ok(number(difference)? / number(expected.to_dtype(DType::F64)?)?.max(1e-12))
+/// Largest absolute value.
+pub(super) fn largest(tensor: &Tensor) -> Result<f64> {
+    Ok(tensor.abs()?.flatten_all()?.max(0)?.to_dtype(DType::F64)?.to_scalar()?)
 }
 
-fn labels(batch: usize) -> Result<Tensor> {
+/// Largest difference over the largest value.
+pub(super) fn off(found: &Tensor, expected: &Tensor) -> Result<f64> {
+    let difference = (found.to_dtype(DType::F64)? - expected.to_dtype(DType::F64)?)?;
+    Ok(largest(&difference)? / largest(&expected.to_dtype(DType::F64)?)?.max(1e-12))
+}
+
+/// Two blocks with a shortcut, and little else, so that rounding does not grow from batch norm to batch norm.
+pub(super) fn short_declaration(input: ImageShape, widths: [usize; 3], stride: usize) -> Result<Declaration> {
+    let mut net = Builder::new("test", input, 5);
+    net.normalize("normalize", &vec![0.4; input.channels], &vec![0.3; input.channels]);
+    net.conv("stem", widths[0], ConvGeometry::same3(), false).batch_norm("stem.bn").relu("stem.relu");
+    let before = net.current();
+    net.conv("a", widths[1], ConvGeometry::same3(), true).batch_norm("a.bn").relu("a.relu");
+    net.conv("b", widths[0], ConvGeometry::same3(), false).batch_norm("b.bn").add("add", &before).relu("add.relu");
+    let before = net.current();
+    net.conv("c", widths[2], ConvGeometry::same3().stride(stride), true).relu("c.relu");
+    let inner = net.current();
+    net.from(&before).conv("down", widths[2], ConvGeometry::square(1).stride(stride), false).batch_norm("down.bn");
+    let short = net.current();
+    net.from(&inner).add("join", &short).max_pool("pool", PoolGeometry::square(2));
+    net.global_avg_pool("mean").linear("hidden", 7).relu("hidden.relu").linear("out", 5).finish()
+}
+
+pub(super) fn labels(batch: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec((0..batch).map(|image| (image % 5) as u32).collect::<Vec<_>>(), batch, &Device::Cpu)?)
 }
 

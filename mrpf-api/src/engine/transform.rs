@@ -125,3 +125,83 @@ fn filter_side(g: [&PanelRow; 3]) -> [PanelRow; 6] {
     }
     out
 }
+
+/// `A g` of four values.
+#[inline(always)]
+fn gradient_side<S: Simd>(simd: S, g: [S::f32s; SIDE]) -> Six<S> {
+    let (two, four, eight) = (simd.splat_f32s(2.0), simd.splat_f32s(4.0), simd.splat_f32s(8.0));
+    let (even, odd) = (simd.add_f32s(g[0], g[2]), simd.add_f32s(g[1], g[3]));
+    let far_even = simd.mul_add_e_f32s(four, g[2], g[0]);
+    let far_odd = simd.mul_add_e_f32s(eight, g[3], simd.mul_f32s(two, g[1]));
+    [
+        g[0],
+        simd.add_f32s(even, odd),
+        simd.sub_f32s(even, odd),
+        simd.add_f32s(far_even, far_odd),
+        simd.sub_f32s(far_even, far_odd),
+        g[3],
+    ]
+}
+
+/// `A g A^T` of the first four rows and columns of a tile; gives each plane with its value to `put`.
+#[inline(always)]
+pub(super) fn transform_gradient<S: Simd>(simd: S, g: &Tile<S>, put: &mut impl FnMut(usize, S::f32s)) {
+    let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+    for column in 0..SIDE {
+        let side = gradient_side(simd, [g[column], g[6 + column], g[12 + column], g[18 + column]]);
+        for row in 0..6 {
+            half[6 * row + column] = side[row];
+        }
+    }
+    for row in 0..6 {
+        let r = 6 * row;
+        let side = gradient_side(simd, [half[r], half[r + 1], half[r + 2], half[r + 3]]);
+        for column in 0..6 {
+            put(r + column, side[column]);
+        }
+    }
+}
+
+/// `G^T s G` of sixteen filters: their nine weights, row by row.
+pub(super) fn transform_weight_gradient(s: &[PanelRow; PLANES]) -> [PanelRow; 9] {
+    let mut out = [PanelRow::default(); 9];
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let mut half = [[PanelRow::default(); 6]; 3];
+            for column in 0..6 {
+                let side = weight_side([
+                    &s[column],
+                    &s[6 + column],
+                    &s[12 + column],
+                    &s[18 + column],
+                    &s[24 + column],
+                    &s[30 + column],
+                ]);
+                for row in 0..3 {
+                    half[row][column] = side[row];
+                }
+            }
+            for (row, [a, b, c, d, e, f]) in half.iter().enumerate() {
+                let side = weight_side([a, b, c, d, e, f]);
+                for column in 0..3 {
+                    out[3 * row + column] = side[column];
+                }
+            }
+        },
+    );
+    out
+}
+
+/// `G^T s` of six values.
+#[inline(always)]
+fn weight_side(s: [&PanelRow; 6]) -> [PanelRow; 3] {
+    let mut out = [PanelRow::default(); 3];
+    for lane in 0..s[0].len() {
+        let (near, far) = ((s[1][lane] + s[2][lane]) / 6.0, s[3][lane] + s[4][lane]);
+        out[0][lane] = s[0][lane] / 4.0 - near + far / 24.0;
+        out[1][lane] = (s[2][lane] - s[1][lane]) / 6.0 + (s[3][lane] - s[4][lane]) / 12.0;
+        out[2][lane] = far / 6.0 - near + s[5][lane];
+    }
+    out
+}

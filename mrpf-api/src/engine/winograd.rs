@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::finish::{Finish, Piece};
 use super::memory::Memory;
 use super::product::{PANEL, Panels, Rows, Run, Target};
-use super::transform::{PLANES, SIDE, Tile, transform_filter, transform_input, transform_output};
+use super::transform::{PLANES, SIDE, Tile, transform_filter, transform_gradient, transform_input, transform_output};
 use super::vector::{load, store};
 use crate::numeric::kernel::with_scratch;
 
@@ -182,10 +182,26 @@ pub(super) fn transform_tiles(
     transformed: &mut [f32],
     step: usize,
 ) {
-    Arch::new().dispatch(Inputs { x, channels, grid, block, transformed, step });
+    Arch::new().dispatch(Inputs { x, channels, grid, block, transformed, step, side: 6 });
+}
+
+/// Writes the transformed tiles of an output's gradient, `[36, tile, channel]`, with `step` from plane to plane.
+pub(super) fn transform_gradient_tiles(
+    gradient: &[f32],
+    channels: usize,
+    grid: Grid,
+    block: Block,
+    transformed: &mut [f32],
+    step: usize,
+) {
+    // Of a tile of six by six the last two rows and columns are not read.
+    let grid = Grid { size: grid.out_size, padding: [0; 2], ..grid };
+    Arch::new().dispatch(Inputs { x: gradient, channels, grid, block, transformed, step, side: SIDE });
 }
 
 struct Inputs<'a> {
+    /// Rows and columns of a tile: six, or four of a gradient.
+    side: usize,
     x: &'a [f32],
     channels: usize,
     grid: Grid,
@@ -199,7 +215,7 @@ impl WithSimd for Inputs<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, channels, grid, block, transformed, step } = self;
+        let Self { x, channels, grid, block, transformed, step, side } = self;
         let [height, width] = grid.size;
         let whole = channels / S::F32_LANES * S::F32_LANES;
         // Outside the loop, because clearing it takes longer than filling it.
@@ -208,7 +224,7 @@ impl WithSimd for Inputs<'_> {
             let [image, down, across] = grid.tile(block, tile);
             let image = &x[image * height * width * channels..][..height * width * channels];
             let corner = [down * SIDE, across * SIDE];
-            let window = Window::new(corner, &grid, channels);
+            let window = Window::new(corner, &grid, channels, side);
             let to = &mut transformed[tile * channels..];
             for first in (0..whole).step_by(S::F32_LANES) {
                 input::<S, true>(simd, image, &window, first, S::F32_LANES, &mut values, to, step);
@@ -222,6 +238,7 @@ impl WithSimd for Inputs<'_> {
 
 /// The part of a tile of 6x6 pixels that lies inside the image.
 struct Window {
+    side: usize,
     /// The first and the last but one row and column inside, counted in the tile.
     rows: [usize; 2],
     columns: [usize; 2],
@@ -233,18 +250,18 @@ struct Window {
 
 impl Window {
     #[inline(always)]
-    fn new(corner: [usize; 2], grid: &Grid, channels: usize) -> Self {
+    fn new(corner: [usize; 2], grid: &Grid, channels: usize, side: usize) -> Self {
         let mut inside = [[0; 2]; 2];
         for axis in 0..2 {
             let start = grid.padding[axis].saturating_sub(corner[axis]);
-            let end = (grid.size[axis] + grid.padding[axis]).saturating_sub(corner[axis]).min(6);
+            let end = (grid.size[axis] + grid.padding[axis]).saturating_sub(corner[axis]).min(side);
             inside[axis] = [start, end.max(start)];
         }
         let row = corner[0] + inside[0][0] - grid.padding[0];
         let column = corner[1] + inside[1][0] - grid.padding[1];
         let row_step = grid.size[1] * channels;
         let start = row * row_step + column * channels;
-        Self { rows: inside[0], columns: inside[1], start, row_step, column_step: channels }
+        Self { side, rows: inside[0], columns: inside[1], start, row_step, column_step: channels }
     }
 }
 
@@ -280,7 +297,11 @@ fn input<S: Simd, const FULL: bool>(
             }
         }
     }
-    transform_input(simd, tile, &mut |plane, value| store(simd, &mut to[plane * step + first..], value, lanes));
+    let mut put = |plane: usize, value| store(simd, &mut to[plane * step + first..], value, lanes);
+    match window.side {
+        SIDE => transform_gradient(simd, tile, &mut put),
+        _ => transform_input(simd, tile, &mut put),
+    }
 }
 
 /// Sums of a block, `[36, tile, channel]` with `step` from plane to plane, from tile `first` on.

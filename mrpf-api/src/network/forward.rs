@@ -1,10 +1,14 @@
 //! The one forward pass over a declaration.
 
-use candle_core::{D, Tensor};
+use candle_core::{D, DType, Tensor};
+use std::sync::Arc;
 
 use super::declaration::{BatchNorm, Declaration, Layer, LayerKind};
+use super::parameters::parameter_specs;
 use super::weights::{Network, Weights};
-use crate::numeric;
+use crate::engine::{Plan, TrainingPass, attach};
+use crate::numeric::kernel::read;
+use crate::numeric::{self, BatchStatistics};
 use crate::{Context, Error, ErrorKind, Result};
 
 /// How batch norm behaves in a forward pass.
@@ -18,7 +22,51 @@ pub enum Mode {
     Evaluate,
 }
 
-pub(super) fn forward(
+/// Logits; in training mode by the engine where it knows the network, else layer by layer.
+pub(super) fn forward(network: &Network, weights: &Weights, images: &Tensor, mode: Mode) -> Result<Tensor> {
+    let in_f32 = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
+    match &network.plan {
+        Some(plan) if mode != Mode::Evaluate && in_f32(images) && weights.values().all(in_f32) => {
+            check_images(&network.declaration, images)?;
+            engine_forward(network, plan.clone(), weights, images, mode)
+        }
+        _ => forward_by_layers(network, weights, images, mode, &mut |_, _| Ok(())),
+    }
+}
+
+fn engine_forward(
+    network: &Network,
+    plan: Arc<Plan>,
+    weights: &Weights,
+    images: &Tensor,
+    mode: Mode,
+) -> Result<Tensor> {
+    for spec in parameter_specs(&network.declaration) {
+        if !weights.contains_key(&spec.name) {
+            return Err(Error::unknown_name("weight", &spec.name, weights.keys().map(String::as_str)));
+        }
+    }
+    let constants: Weights = weights.iter().map(|(name, weight)| (name.clone(), weight.detach())).collect();
+    let (declaration, memory) = (network.declaration.clone(), network.memory.clone());
+    let mut result = None;
+    read(images, |images| {
+        result = Some(TrainingPass::run(plan, declaration, memory, constants, images));
+        Ok(())
+    })?;
+    let Some(result) = result else { return Err(Error::new(ErrorKind::Tensor, "images without values")) };
+    let (pass, logits, statistics) = result?;
+    if mode == Mode::Train {
+        for (layer, batch) in statistics {
+            let layer = &network.declaration.layers[layer];
+            if let LayerKind::BatchNorm(norm) = &layer.kind {
+                update_statistics(network, &layer.name, norm, &batch)?;
+            }
+        }
+    }
+    attach(pass, logits, images, weights)
+}
+
+pub(super) fn forward_by_layers(
     network: &Network,
     weights: &Weights,
     images: &Tensor,
@@ -102,14 +150,20 @@ fn batch_norm(
     }
     let (y, batch) = numeric::batch_norm_train(x, scale, shift, norm.epsilon)?;
     if mode == Mode::Train {
-        // As PyTorch: the batch is normalised by the biased variance, the running one takes the unbiased.
-        let unbiased = batch.count as f64 / (batch.count - 1) as f64;
-        let mut statistics = network.statistics.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        for (name, new) in names.into_iter().zip([batch.mean, (batch.variance * unbiased)?]) {
-            let old = &statistics[&name];
-            let updated = ((old * (1.0 - norm.momentum))? + (new * norm.momentum)?)?;
-            statistics.insert(name, updated);
-        }
+        update_statistics(network, &layer.name, norm, &batch)?;
     }
     Ok(y)
+}
+
+/// As PyTorch: the batch is normalised by the biased variance, the running one takes the unbiased.
+fn update_statistics(network: &Network, layer: &str, norm: &BatchNorm, batch: &BatchStatistics) -> Result<()> {
+    let unbiased = batch.count as f64 / (batch.count - 1) as f64;
+    let mut statistics = network.statistics.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for (role, new) in [("running_mean", batch.mean.clone()), ("running_var", (&batch.variance * unbiased)?)] {
+        let name = format!("{layer}.{role}");
+        let old = &statistics[&name];
+        let updated = ((old * (1.0 - norm.momentum))? + (new * norm.momentum)?)?;
+        statistics.insert(name, updated);
+    }
+    Ok(())
 }

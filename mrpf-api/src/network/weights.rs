@@ -6,10 +6,10 @@ use std::sync::{Arc, RwLock};
 
 use super::classifier::FrozenNetwork;
 use super::declaration::{Declaration, Wiring};
-use super::forward::{Mode, forward};
+use super::forward::{Mode, forward, forward_by_layers};
 use super::initialise::{initial_parameters, initial_statistics};
 use super::parameters::{TensorSpec, parameter_specs, statistic_specs};
-use crate::engine::Memory;
+use crate::engine::{Memory, Plan};
 use crate::random::Streams;
 use crate::{Error, ErrorKind, Result};
 
@@ -26,6 +26,8 @@ pub struct Network {
     pub(super) statistics: RwLock<Weights>,
     dtype: DType,
     device: Device,
+    /// What the engine makes of the declaration; none if it has a layer that the engine does not know.
+    pub(super) plan: Option<Arc<Plan>>,
     /// Buffers that passes of this network share.
     pub(super) memory: Arc<Memory>,
 }
@@ -59,6 +61,7 @@ impl Network {
             variables.insert(name, Var::from_tensor(&tensor.copy()?)?);
         }
         Ok(Self {
+            plan: Plan::new(&declaration, &wiring).map(Arc::new),
             declaration: Arc::new(declaration),
             wiring: Arc::new(wiring),
             parameters: variables,
@@ -171,7 +174,7 @@ impl Network {
     /// # Errors
     /// [`ErrorKind::UnknownName`] if a weight that the declaration needs is not given.
     pub fn forward_with(&self, weights: &Weights, images: &Tensor, mode: Mode) -> Result<Tensor> {
-        forward(self, weights, images, mode, &mut |_, _| Ok(()))
+        forward(self, weights, images, mode)
     }
 
     /// Logits, and the output of every layer shown to `tap` by its name as it is computed.
@@ -182,7 +185,7 @@ impl Network {
         mode: Mode,
         tap: &mut dyn FnMut(&str, &Tensor) -> Result<()>,
     ) -> Result<Tensor> {
-        forward(self, weights, images, mode, tap)
+        forward_by_layers(self, weights, images, mode, tap)
     }
 
     /// The network as attacks see it: weights frozen, evaluation mode, batch norm folded into the convolutions.
