@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use super::finish::{Finish, Piece};
+use super::finish::{ANYTHING, Finish, Piece};
 use super::plan::Sizes;
 use super::vector::{self, load, mask_bytes, read_bits, store};
 
@@ -80,7 +80,7 @@ impl WithSimd for Elementwise<'_> {
                         None => simd.mul_f32s(x, factor),
                     };
                 }
-                self.piece.put(simd, pixel, first, lanes, x);
+                self.piece.put::<S, { ANYTHING }>(simd, pixel, first, lanes, x);
             }
         }
     }

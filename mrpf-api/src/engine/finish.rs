@@ -4,6 +4,22 @@ use pulp::Simd;
 
 use super::vector::{self, load, mask_bytes, read_bits, store, write_bits};
 
+/// Parts of a kind of finishing, which is their sum.
+const BIAS: u8 = 1;
+const ACCUMULATE: u8 = 2;
+const OTHER: u8 = 4;
+const PASS: u8 = 8;
+const RELU: u8 = 16;
+
+/// The kinds that occur often.
+pub(super) const NOTHING: u8 = 0;
+pub(super) const BIAS_RELU: u8 = BIAS + RELU;
+pub(super) const BIAS_OTHER_RELU: u8 = BIAS + OTHER + RELU;
+pub(super) const PASSED: u8 = PASS;
+pub(super) const ACCUMULATE_PASSED: u8 = ACCUMULATE + PASS;
+/// A kind that is found out pixel by pixel.
+pub(super) const ANYTHING: u8 = u8::MAX;
+
 /// What is done with the sums of a convolution, in this order.
 #[derive(Default)]
 pub(super) struct Finish<'a> {
@@ -24,6 +40,7 @@ pub(super) struct Piece<'a> {
     /// `[pixel, channel]`.
     pub out: &'a mut [f32],
     channels: usize,
+    mask_bytes: usize,
     bias: Option<&'a [f32]>,
     /// Whether the sums are to be added to the output.
     pub accumulate: bool,
@@ -42,7 +59,16 @@ impl<'a> Finish<'a> {
         for (start, end) in starts.iter().zip(ends) {
             let (here, rest) = out.split_at_mut((end - start) * channels);
             out = rest;
-            let mut piece = Piece { out: here, channels, bias, accumulate, other: None, passed: None, relu: None };
+            let mut piece = Piece {
+                out: here,
+                channels,
+                mask_bytes: mask_bytes(channels),
+                bias,
+                accumulate,
+                other: None,
+                passed: None,
+                relu: None,
+            };
             if let Some(all) = other {
                 let (here, rest) = all.split_at((end - start) * channels);
                 (piece.other, other) = (Some(here), Some(rest));
@@ -62,33 +88,51 @@ impl<'a> Finish<'a> {
 }
 
 impl Piece<'_> {
-    /// Finishes `lanes` sums of a pixel's channels from `first` on and writes them.
+    /// What there is to be done.
+    pub fn kind(&self) -> u8 {
+        u8::from(self.bias.is_some()) * BIAS
+            + u8::from(self.accumulate) * ACCUMULATE
+            + u8::from(self.other.is_some()) * OTHER
+            + u8::from(self.passed.is_some()) * PASS
+            + u8::from(self.relu.is_some()) * RELU
+    }
+
+    /// Finishes `lanes` sums of a pixel's channels from `first` on and writes them; `KIND` is the piece's kind or [`ANYTHING`].
     #[inline(always)]
-    pub fn put<S: Simd>(&mut self, simd: S, pixel: usize, first: usize, lanes: usize, sums: S::f32s) {
+    pub fn put<S: Simd, const KIND: u8>(&mut self, simd: S, pixel: usize, first: usize, lanes: usize, sums: S::f32s) {
         let accumulate = self.accumulate;
-        self.end(simd, pixel, first, lanes, sums, accumulate);
+        self.end::<S, KIND>(simd, pixel, first, lanes, sums, accumulate);
     }
 
     #[inline(always)]
-    fn end<S: Simd>(&mut self, simd: S, pixel: usize, first: usize, lanes: usize, sums: S::f32s, accumulate: bool) {
+    fn end<S: Simd, const KIND: u8>(
+        &mut self,
+        simd: S,
+        pixel: usize,
+        first: usize,
+        lanes: usize,
+        sums: S::f32s,
+        accumulate: bool,
+    ) {
+        let may = |part: u8| KIND & part != 0;
         let place = pixel * self.channels + first;
         let mut value = sums;
-        if let Some(bias) = self.bias {
+        if let (true, Some(bias)) = (may(BIAS), self.bias) {
             value = simd.add_f32s(value, load(simd, &bias[first..], lanes));
         }
-        if accumulate {
+        if may(ACCUMULATE) && accumulate {
             value = simd.add_f32s(value, load(simd, &self.out[place..], lanes));
         }
-        if let Some(other) = self.other {
+        if let (true, Some(other)) = (may(OTHER), self.other) {
             value = simd.add_f32s(value, load(simd, &other[place..], lanes));
         }
-        if let Some(passed) = self.passed {
-            let bits = read_bits(&passed[pixel * mask_bytes(self.channels)..], first, lanes);
+        if let (true, Some(passed)) = (may(PASS), self.passed) {
+            let bits = read_bits(&passed[pixel * self.mask_bytes..], first, lanes);
             value = vector::pass(simd, value, bits);
         }
-        if let Some(relu) = &mut self.relu {
+        if let (true, Some(relu)) = (may(RELU), &mut self.relu) {
             let (passed, bits) = vector::relu(simd, value);
-            write_bits(&mut relu[pixel * mask_bytes(self.channels)..], first, lanes, bits);
+            write_bits(&mut relu[pixel * self.mask_bytes..], first, lanes, bits);
             value = passed;
         }
         store(simd, &mut self.out[place..], value, lanes);
@@ -109,7 +153,7 @@ impl Piece<'_> {
             for first in (0..self.channels).step_by(S::F32_LANES) {
                 let lanes = S::F32_LANES.min(self.channels - first);
                 let sums = load(simd, &self.out[pixel * self.channels + first..], lanes);
-                self.end(simd, pixel, first, lanes, sums, false);
+                self.end::<S, ANYTHING>(simd, pixel, first, lanes, sums, false);
             }
         }
     }

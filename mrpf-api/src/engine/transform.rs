@@ -47,10 +47,9 @@ fn output_side<S: Simd>(simd: S, m: Six<S>) -> [S::f32s; SIDE] {
     ]
 }
 
-/// `B^T d B`; gives each plane with its value to `put`.
+/// `B^T d B` of the first tile, with the second to work in; gives each plane with its value to `put`.
 #[inline(always)]
-pub(super) fn transform_input<S: Simd>(simd: S, d: &Tile<S>, put: &mut impl FnMut(usize, S::f32s)) {
-    let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+pub(super) fn transform_input<S: Simd>(simd: S, [d, half]: &mut [Tile<S>; 2], put: &mut impl FnMut(usize, S::f32s)) {
     for column in 0..6 {
         let side = [d[column], d[6 + column], d[12 + column], d[18 + column], d[24 + column], d[30 + column]];
         let side = input_side(simd, side);
@@ -67,10 +66,13 @@ pub(super) fn transform_input<S: Simd>(simd: S, d: &Tile<S>, put: &mut impl FnMu
     }
 }
 
-/// `A^T m A`; gives each row and column with its value to `put`.
+/// `A^T m A` of the first tile, with the second to work in; gives each row and column with its value to `put`.
 #[inline(always)]
-pub(super) fn transform_output<S: Simd>(simd: S, m: &Tile<S>, put: &mut impl FnMut(usize, usize, S::f32s)) {
-    let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+pub(super) fn transform_output<S: Simd>(
+    simd: S,
+    [m, half]: &mut [Tile<S>; 2],
+    put: &mut impl FnMut(usize, usize, S::f32s),
+) {
     for column in 0..6 {
         let side = [m[column], m[6 + column], m[12 + column], m[18 + column], m[24 + column], m[30 + column]];
         let side = output_side(simd, side);
@@ -143,10 +145,9 @@ fn gradient_side<S: Simd>(simd: S, g: [S::f32s; SIDE]) -> Six<S> {
     ]
 }
 
-/// `A g A^T` of the first four rows and columns of a tile; gives each plane with its value to `put`.
+/// `A g A^T` of the first four rows and columns of the first tile, with the second to work in; gives each plane with its value to `put`.
 #[inline(always)]
-pub(super) fn transform_gradient<S: Simd>(simd: S, g: &Tile<S>, put: &mut impl FnMut(usize, S::f32s)) {
-    let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+pub(super) fn transform_gradient<S: Simd>(simd: S, [g, half]: &mut [Tile<S>; 2], put: &mut impl FnMut(usize, S::f32s)) {
     for column in 0..SIDE {
         let side = gradient_side(simd, [g[column], g[6 + column], g[12 + column], g[18 + column]]);
         for row in 0..6 {

@@ -9,7 +9,7 @@ use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::sync::Arc;
 
-use super::finish::{Finish, Piece};
+use super::finish::{self, Finish, Piece};
 use super::memory::Memory;
 use super::product::{PANEL, Panels, Rows, Run, Target};
 use super::transform::{PLANES, SIDE, Tile, transform_filter, transform_gradient, transform_input, transform_output};
@@ -218,8 +218,8 @@ impl WithSimd for Inputs<'_> {
         let Self { x, channels, grid, block, transformed, step, side } = self;
         let [height, width] = grid.size;
         let whole = channels / S::F32_LANES * S::F32_LANES;
-        // Outside the loop, because clearing it takes longer than filling it.
-        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+        // Outside the loop, because clearing them takes longer than filling them.
+        let mut values: [Tile<S>; 2] = [[simd.splat_f32s(0.0); PLANES]; 2];
         for tile in 0..block.rows * grid.tiles[1] {
             let [image, down, across] = grid.tile(block, tile);
             let image = &x[image * height * width * channels..][..height * width * channels];
@@ -272,11 +272,12 @@ fn input<S: Simd, const FULL: bool>(
     window: &Window,
     first: usize,
     lanes: usize,
-    tile: &mut Tile<S>,
+    tiles: &mut [Tile<S>; 2],
     to: &mut [f32],
     step: usize,
 ) {
     let lanes = if FULL { S::F32_LANES } else { lanes };
+    let tile = &mut tiles[0];
     let from = window.start + first;
     if window.rows == [0, 6] && window.columns == [0, 6] {
         for row in 0..6 {
@@ -286,21 +287,23 @@ fn input<S: Simd, const FULL: bool>(
             }
         }
     } else {
-        for value in tile.iter_mut() {
-            *value = simd.splat_f32s(0.0);
-        }
-        for row in window.rows[0]..window.rows[1] {
-            for column in window.columns[0]..window.columns[1] {
-                let [down, across] = [row - window.rows[0], column - window.columns[0]];
-                let place = from + down * window.row_step + across * window.column_step;
-                tile[6 * row + column] = load(simd, &image[place..], lanes);
+        for row in 0..6 {
+            let is_in_row = row >= window.rows[0] && row < window.rows[1];
+            let from = from.wrapping_add(row.wrapping_sub(window.rows[0]).wrapping_mul(window.row_step));
+            for column in 0..6 {
+                let is_inside = is_in_row && column >= window.columns[0] && column < window.columns[1];
+                let step = column.wrapping_sub(window.columns[0]).wrapping_mul(window.column_step);
+                tile[6 * row + column] = match is_inside {
+                    true => load(simd, &image[from.wrapping_add(step)..], lanes),
+                    false => simd.splat_f32s(0.0),
+                };
             }
         }
     }
     let mut put = |plane: usize, value| store(simd, &mut to[plane * step + first..], value, lanes);
     match window.side {
-        SIDE => transform_gradient(simd, tile, &mut put),
-        _ => transform_input(simd, tile, &mut put),
+        SIDE => transform_gradient(simd, tiles, &mut put),
+        _ => transform_input(simd, tiles, &mut put),
     }
 }
 
@@ -323,11 +326,26 @@ impl WithSimd for Outputs<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, simd: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
+        // What is known when compiling need not be asked for each pixel.
+        match self.piece.kind() {
+            finish::NOTHING => self.run::<S, { finish::NOTHING }>(simd),
+            finish::BIAS_RELU => self.run::<S, { finish::BIAS_RELU }>(simd),
+            finish::BIAS_OTHER_RELU => self.run::<S, { finish::BIAS_OTHER_RELU }>(simd),
+            finish::PASSED => self.run::<S, { finish::PASSED }>(simd),
+            finish::ACCUMULATE_PASSED => self.run::<S, { finish::ACCUMULATE_PASSED }>(simd),
+            _ => self.run::<S, { finish::ANYTHING }>(simd),
+        }
+    }
+}
+
+impl Outputs<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const KIND: u8>(mut self, simd: S) {
         let from = self.grid.first_pixel(self.block.first);
         let [out_height, out_width] = self.grid.out_size;
         let whole = self.channels / S::F32_LANES * S::F32_LANES;
-        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+        let mut values: [Tile<S>; 2] = [[simd.splat_f32s(0.0); PLANES]; 2];
         for tile in 0..self.block.rows * self.grid.tiles[1] {
             let [image, down, across] = self.grid.tile(self.block, tile);
             let sides = [SIDE.min(out_height - down * SIDE), SIDE.min(out_width - across * SIDE)];
@@ -335,10 +353,10 @@ impl WithSimd for Outputs<'_> {
             let sums = &self.source.values[(self.source.first + tile) * self.channels..];
             let mut place = Place { piece: &mut self.piece, corner, width: out_width, sides };
             for first in (0..whole).step_by(S::F32_LANES) {
-                output::<S, true>(simd, sums, self.source.step, first, S::F32_LANES, &mut values, &mut place);
+                output::<S, true, KIND>(simd, sums, self.source.step, first, S::F32_LANES, &mut values, &mut place);
             }
             if whole < self.channels {
-                output::<S, false>(simd, sums, self.source.step, whole, self.channels - whole, &mut values, &mut place);
+                output::<S, false, KIND>(simd, sums, self.source.step, whole, self.channels - whole, &mut values, &mut place);
             }
         }
     }
@@ -354,22 +372,22 @@ struct Place<'a, 'b> {
 }
 
 #[inline(always)]
-fn output<S: Simd, const FULL: bool>(
+fn output<S: Simd, const FULL: bool, const KIND: u8>(
     simd: S,
     sums: &[f32],
     step: usize,
     first: usize,
     lanes: usize,
-    tile: &mut Tile<S>,
+    tiles: &mut [Tile<S>; 2],
     place: &mut Place<'_, '_>,
 ) {
     let lanes = if FULL { S::F32_LANES } else { lanes };
     for plane in 0..PLANES {
-        tile[plane] = load(simd, &sums[plane * step + first..], lanes);
+        tiles[0][plane] = load(simd, &sums[plane * step + first..], lanes);
     }
-    transform_output(simd, tile, &mut |row, column, value| {
+    transform_output(simd, tiles, &mut |row, column, value| {
         if row < place.sides[0] && column < place.sides[1] {
-            place.piece.put(simd, place.corner + row * place.width + column, first, lanes, value);
+            place.piece.put::<S, KIND>(simd, place.corner + row * place.width + column, first, lanes, value);
         }
     });
 }

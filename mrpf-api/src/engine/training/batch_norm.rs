@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::engine::finish::{Finish, Piece};
+use crate::engine::finish::{ANYTHING, Finish, Piece};
 use crate::engine::vector::load;
 
 /// Numbers of a chunk that is summed by itself; it stays in the second-level cache.
@@ -130,7 +130,7 @@ impl WithSimd for Combine<'_> {
                 let (x, gradient) = (load(simd, &self.x[place..], lanes), load(simd, &self.gradient[place..], lanes));
                 let sum = simd.mul_add_e_f32s(load(simd, &b[first..], lanes), x, load(simd, &c[first..], lanes));
                 let sum = simd.mul_add_e_f32s(load(simd, &a[first..], lanes), gradient, sum);
-                self.piece.put(simd, pixel, first, lanes, sum);
+                self.piece.put::<S, { ANYTHING }>(simd, pixel, first, lanes, sum);
             }
         }
     }
