@@ -159,13 +159,19 @@ impl Multiply<'_> {
                 panels[at] = &self.panels[(first_panel + at) * self.panel_step + depth..][..run.length];
             }
             for k in 0..run.length {
+                // All weights first: a row's number is then needed for a moment only, and the sums stay in registers.
+                let mut weights = [[simd.splat_f32s(0.0); V]; P];
                 for panel in 0..P {
-                    let weights = S::as_simd_f32s(&panels[panel][k]).0;
+                    let from = S::as_simd_f32s(&panels[panel][k]).0;
                     for v in 0..V {
-                        let weight = weights[v];
-                        for row in 0..M {
-                            let x = simd.splat_f32s(rows[row][k]);
-                            sums[row][panel][v] = simd.mul_add_e_f32s(x, weight, sums[row][panel][v]);
+                        weights[panel][v] = from[v];
+                    }
+                }
+                for row in 0..M {
+                    let x = simd.splat_f32s(rows[row][k]);
+                    for panel in 0..P {
+                        for v in 0..V {
+                            sums[row][panel][v] = simd.mul_add_e_f32s(x, weights[panel][v], sums[row][panel][v]);
                         }
                     }
                 }

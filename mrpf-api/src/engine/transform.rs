@@ -12,6 +12,16 @@ pub(super) const SIDE: usize = 4;
 /// Six rows of six, each a register of channels.
 pub(super) type Tile<S> = [<S as Simd>::f32s; PLANES];
 
+/// Values of a tile by row and column.
+pub(super) trait Read<S: Simd> {
+    fn read(&self, simd: S, row: usize, column: usize) -> S::f32s;
+}
+
+/// What takes values by row and column.
+pub(super) trait Write<S: Simd> {
+    fn write(&mut self, simd: S, row: usize, column: usize, value: S::f32s);
+}
+
 /// Six numbers a channel.
 type Six<S> = [<S as Simd>::f32s; 6];
 
@@ -47,11 +57,28 @@ fn output_side<S: Simd>(simd: S, m: Six<S>) -> [S::f32s; SIDE] {
     ]
 }
 
-/// `B^T d B` of the first tile, with the second to work in; gives each plane with its value to `put`.
 #[inline(always)]
-pub(super) fn transform_input<S: Simd>(simd: S, [d, half]: &mut [Tile<S>; 2], put: &mut impl FnMut(usize, S::f32s)) {
+fn column_of<S: Simd>(simd: S, from: &impl Read<S>, column: usize) -> Six<S> {
+    [
+        from.read(simd, 0, column),
+        from.read(simd, 1, column),
+        from.read(simd, 2, column),
+        from.read(simd, 3, column),
+        from.read(simd, 4, column),
+        from.read(simd, 5, column),
+    ]
+}
+
+/// `B^T d B`.
+#[inline(always)]
+pub(super) fn transform_input<S: Simd>(
+    simd: S,
+    half: &mut Tile<S>,
+    d: &impl Read<S>,
+    to: &mut impl Write<S>,
+) {
     for column in 0..6 {
-        let side = [d[column], d[6 + column], d[12 + column], d[18 + column], d[24 + column], d[30 + column]];
+        let side = column_of(simd, d, column);
         let side = input_side(simd, side);
         for row in 0..6 {
             half[6 * row + column] = side[row];
@@ -61,20 +88,21 @@ pub(super) fn transform_input<S: Simd>(simd: S, [d, half]: &mut [Tile<S>; 2], pu
         let r = 6 * row;
         let side = input_side(simd, [half[r], half[r + 1], half[r + 2], half[r + 3], half[r + 4], half[r + 5]]);
         for column in 0..6 {
-            put(r + column, side[column]);
+            to.write(simd, row, column, side[column]);
         }
     }
 }
 
-/// `A^T m A` of the first tile, with the second to work in; gives each row and column with its value to `put`.
+/// `A^T m A`.
 #[inline(always)]
 pub(super) fn transform_output<S: Simd>(
     simd: S,
-    [m, half]: &mut [Tile<S>; 2],
-    put: &mut impl FnMut(usize, usize, S::f32s),
+    half: &mut Tile<S>,
+    m: &impl Read<S>,
+    to: &mut impl Write<S>,
 ) {
     for column in 0..6 {
-        let side = [m[column], m[6 + column], m[12 + column], m[18 + column], m[24 + column], m[30 + column]];
+        let side = column_of(simd, m, column);
         let side = output_side(simd, side);
         for row in 0..SIDE {
             half[6 * row + column] = side[row];
@@ -84,7 +112,7 @@ pub(super) fn transform_output<S: Simd>(
         let r = 6 * row;
         let side = output_side(simd, [half[r], half[r + 1], half[r + 2], half[r + 3], half[r + 4], half[r + 5]]);
         for column in 0..SIDE {
-            put(row, column, side[column]);
+            to.write(simd, row, column, side[column]);
         }
     }
 }
@@ -145,11 +173,16 @@ fn gradient_side<S: Simd>(simd: S, g: [S::f32s; SIDE]) -> Six<S> {
     ]
 }
 
-/// `A g A^T` of the first four rows and columns of the first tile, with the second to work in; gives each plane with its value to `put`.
+/// `A g A^T`.
 #[inline(always)]
-pub(super) fn transform_gradient<S: Simd>(simd: S, [g, half]: &mut [Tile<S>; 2], put: &mut impl FnMut(usize, S::f32s)) {
+pub(super) fn transform_gradient<S: Simd>(
+    simd: S,
+    half: &mut Tile<S>,
+    g: &impl Read<S>,
+    to: &mut impl Write<S>,
+) {
     for column in 0..SIDE {
-        let side = gradient_side(simd, [g[column], g[6 + column], g[12 + column], g[18 + column]]);
+        let side = gradient_side(simd, [g.read(simd, 0, column), g.read(simd, 1, column), g.read(simd, 2, column), g.read(simd, 3, column)]);
         for row in 0..6 {
             half[6 * row + column] = side[row];
         }
@@ -158,7 +191,7 @@ pub(super) fn transform_gradient<S: Simd>(simd: S, [g, half]: &mut [Tile<S>; 2],
         let r = 6 * row;
         let side = gradient_side(simd, [half[r], half[r + 1], half[r + 2], half[r + 3]]);
         for column in 0..6 {
-            put(r + column, side[column]);
+            to.write(simd, row, column, side[column]);
         }
     }
 }

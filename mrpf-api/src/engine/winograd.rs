@@ -12,7 +12,9 @@ use std::sync::Arc;
 use super::finish::{self, Finish, Piece};
 use super::memory::Memory;
 use super::product::{PANEL, Panels, Rows, Run, Target};
-use super::transform::{PLANES, SIDE, Tile, transform_filter, transform_gradient, transform_input, transform_output};
+use super::transform::{
+    PLANES, Read, SIDE, Tile, Write, transform_filter, transform_gradient, transform_input, transform_output,
+};
 use super::vector::{load, store};
 use crate::numeric::kernel::with_scratch;
 
@@ -218,8 +220,8 @@ impl WithSimd for Inputs<'_> {
         let Self { x, channels, grid, block, transformed, step, side } = self;
         let [height, width] = grid.size;
         let whole = channels / S::F32_LANES * S::F32_LANES;
-        // Outside the loop, because clearing them takes longer than filling them.
-        let mut values: [Tile<S>; 2] = [[simd.splat_f32s(0.0); PLANES]; 2];
+        // Outside the loop, because clearing it takes longer than filling it.
+        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
         for tile in 0..block.rows * grid.tiles[1] {
             let [image, down, across] = grid.tile(block, tile);
             let image = &x[image * height * width * channels..][..height * width * channels];
@@ -272,38 +274,64 @@ fn input<S: Simd, const FULL: bool>(
     window: &Window,
     first: usize,
     lanes: usize,
-    tiles: &mut [Tile<S>; 2],
+    half: &mut Tile<S>,
     to: &mut [f32],
     step: usize,
 ) {
     let lanes = if FULL { S::F32_LANES } else { lanes };
-    let tile = &mut tiles[0];
-    let from = window.start + first;
-    if window.rows == [0, 6] && window.columns == [0, 6] {
-        for row in 0..6 {
-            for column in 0..6 {
-                let place = from + row * window.row_step + column * window.column_step;
-                tile[6 * row + column] = load(simd, &image[place..], lanes);
-            }
-        }
-    } else {
-        for row in 0..6 {
-            let is_in_row = row >= window.rows[0] && row < window.rows[1];
-            let from = from.wrapping_add(row.wrapping_sub(window.rows[0]).wrapping_mul(window.row_step));
-            for column in 0..6 {
-                let is_inside = is_in_row && column >= window.columns[0] && column < window.columns[1];
-                let step = column.wrapping_sub(window.columns[0]).wrapping_mul(window.column_step);
-                tile[6 * row + column] = match is_inside {
-                    true => load(simd, &image[from.wrapping_add(step)..], lanes),
-                    false => simd.splat_f32s(0.0),
-                };
-            }
+    let pixels = Pixels { values: &image[window.start + first..], window, lanes };
+    let mut to = Planes { values: to, step, first, lanes };
+    let is_whole = window.rows == [0, window.side] && window.columns == [0, window.side];
+    match (window.side, is_whole) {
+        (SIDE, true) => transform_gradient(simd, half, &Whole(pixels), &mut to),
+        (SIDE, false) => transform_gradient(simd, half, &pixels, &mut to),
+        (_, true) => transform_input(simd, half, &Whole(pixels), &mut to),
+        (_, false) => transform_input(simd, half, &pixels, &mut to),
+    }
+}
+
+/// Where a tile is read: from its first pixel inside the image on.
+#[derive(Clone, Copy)]
+struct Pixels<'a> {
+    values: &'a [f32],
+    window: &'a Window,
+    lanes: usize,
+}
+
+/// The same for a tile that lies inside as a whole.
+struct Whole<'a>(Pixels<'a>);
+
+impl<S: Simd> Read<S> for Whole<'_> {
+    #[inline(always)]
+    fn read(&self, simd: S, row: usize, column: usize) -> S::f32s {
+        let Window { row_step, column_step, .. } = self.0.window;
+        load(simd, &self.0.values[row * row_step + column * column_step..], self.0.lanes)
+    }
+}
+
+impl<S: Simd> Read<S> for Pixels<'_> {
+    #[inline(always)]
+    fn read(&self, simd: S, row: usize, column: usize) -> S::f32s {
+        let Window { rows, columns, .. } = self.window;
+        match row >= rows[0] && row < rows[1] && column >= columns[0] && column < columns[1] {
+            true => Whole(*self).read(simd, row - rows[0], column - columns[0]),
+            false => simd.splat_f32s(0.0),
         }
     }
-    let mut put = |plane: usize, value| store(simd, &mut to[plane * step + first..], value, lanes);
-    match window.side {
-        SIDE => transform_gradient(simd, tiles, &mut put),
-        _ => transform_input(simd, tiles, &mut put),
+}
+
+/// Where the transformed tile goes.
+struct Planes<'a> {
+    values: &'a mut [f32],
+    step: usize,
+    first: usize,
+    lanes: usize,
+}
+
+impl<S: Simd> Write<S> for Planes<'_> {
+    #[inline(always)]
+    fn write(&mut self, simd: S, row: usize, column: usize, value: S::f32s) {
+        store(simd, &mut self.values[(6 * row + column) * self.step + self.first..], value, self.lanes);
     }
 }
 
@@ -345,7 +373,7 @@ impl Outputs<'_> {
         let from = self.grid.first_pixel(self.block.first);
         let [out_height, out_width] = self.grid.out_size;
         let whole = self.channels / S::F32_LANES * S::F32_LANES;
-        let mut values: [Tile<S>; 2] = [[simd.splat_f32s(0.0); PLANES]; 2];
+        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
         for tile in 0..self.block.rows * self.grid.tiles[1] {
             let [image, down, across] = self.grid.tile(self.block, tile);
             let sides = [SIDE.min(out_height - down * SIDE), SIDE.min(out_width - across * SIDE)];
@@ -378,16 +406,39 @@ fn output<S: Simd, const FULL: bool, const KIND: u8>(
     step: usize,
     first: usize,
     lanes: usize,
-    tiles: &mut [Tile<S>; 2],
+    half: &mut Tile<S>,
     place: &mut Place<'_, '_>,
 ) {
     let lanes = if FULL { S::F32_LANES } else { lanes };
-    for plane in 0..PLANES {
-        tiles[0][plane] = load(simd, &sums[plane * step + first..], lanes);
+    let sums = Sums { values: &sums[first..], step, lanes };
+    transform_output(simd, half, &sums, &mut Finishing::<'_, '_, '_, KIND> { place, first, lanes });
+}
+
+struct Sums<'a> {
+    values: &'a [f32],
+    step: usize,
+    lanes: usize,
+}
+
+impl<S: Simd> Read<S> for Sums<'_> {
+    #[inline(always)]
+    fn read(&self, simd: S, row: usize, column: usize) -> S::f32s {
+        load(simd, &self.values[(6 * row + column) * self.step..], self.lanes)
     }
-    transform_output(simd, tiles, &mut |row, column, value| {
-        if row < place.sides[0] && column < place.sides[1] {
-            place.piece.put::<S, KIND>(simd, place.corner + row * place.width + column, first, lanes, value);
+}
+
+struct Finishing<'a, 'b, 'c, const KIND: u8> {
+    place: &'a mut Place<'b, 'c>,
+    first: usize,
+    lanes: usize,
+}
+
+impl<S: Simd, const KIND: u8> Write<S> for Finishing<'_, '_, '_, KIND> {
+    #[inline(always)]
+    fn write(&mut self, simd: S, row: usize, column: usize, value: S::f32s) {
+        let Place { corner, width, sides, .. } = *self.place;
+        if row < sides[0] && column < sides[1] {
+            self.place.piece.put::<S, KIND>(simd, corner + row * width + column, self.first, self.lanes, value);
         }
-    });
+    }
 }
