@@ -6,7 +6,7 @@ use super::convolution::{Convolution, Shape};
 use super::elementwise;
 use super::finish::Finish;
 use super::memory::{Buffer, Memory};
-use super::plan::{IMAGES, Plan, Step, StepKind};
+use super::plan::{IMAGES, Plan, Step, StepKind, Value};
 use super::pool;
 use super::vector::mask_bytes;
 use crate::Result;
@@ -19,9 +19,9 @@ const TOGETHER: usize = 8 << 20;
 /// A plan with the weights of one moment.
 #[derive(Debug)]
 pub(crate) struct FrozenEngine {
-    plan: Arc<Plan>,
+    pub(super) plan: Arc<Plan>,
     weights: Vec<StepWeights>,
-    memory: Arc<Memory>,
+    pub(super) memory: Arc<Memory>,
 }
 
 #[derive(Debug)]
@@ -108,39 +108,57 @@ impl FrozenEngine {
     }
 
     /// Images that go through all steps together.
-    fn together(&self) -> usize {
+    pub(super) fn together(&self) -> usize {
         let largest = self.plan.sizes.iter().map(|sizes| sizes.len()).max().unwrap_or(1);
         (TOGETHER / (4 * largest)).max(8)
     }
 
     fn forward_part(&self, images: &[f32], logits: &mut Vec<f32>) -> Vec<StepTrace> {
         let batch = images.len() / self.plan.sizes[IMAGES].len();
-        let mut values: Vec<Option<Buffer>> = self.plan.sizes.iter().map(|_| None).collect();
+        let mut values = Values::new(&self.plan);
+        values.hold(IMAGES, Held::Slice(images));
+        let traces = self.forward_steps(batch, &mut values, |_| true, None);
+        logits.extend_from_slice(values.read(self.plan.output()));
+        traces
+    }
+
+    /// Runs the chosen steps; values are dropped after the last step that reads them. `moved` is a step with another weight.
+    pub(super) fn forward_steps(
+        &self,
+        batch: usize,
+        values: &mut Values<'_>,
+        is_chosen: impl Fn(usize) -> bool,
+        moved: Option<(usize, &Convolution)>,
+    ) -> Vec<StepTrace> {
         let mut traces = Vec::with_capacity(self.plan.steps.len());
         for (at, step) in self.plan.steps.iter().enumerate() {
+            if !is_chosen(at) {
+                traces.push(StepTrace::default());
+                continue;
+            }
             let mut out = self.memory.take(batch * self.plan.sizes[at + 1].len());
-            let of = |value: usize| values[value].as_deref().unwrap_or(images);
-            traces.push(self.forward_step(at, step, batch, of(step.input), step.other.map(of), &mut out));
-            values[at + 1] = Some(out);
+            let (x, other) = (values.read(step.input), step.other.map(|other| values.read(other)));
+            let moved = moved.filter(|(moved, _)| *moved == at).map(|(_, convolution)| convolution);
+            traces.push(self.forward_step(at, batch, [Some(x), other], &mut out, moved));
+            values.hold(at + 1, Held::Buffer(out));
             for value in [Some(step.input), step.other].into_iter().flatten() {
                 if self.plan.last_reader(value) == at {
-                    values[value] = None;
+                    values.drop(value);
                 }
             }
         }
-        logits.extend_from_slice(values[self.plan.output()].as_deref().unwrap_or_default());
         traces
     }
 
     fn forward_step(
         &self,
         at: usize,
-        step: &Step,
         batch: usize,
-        x: &[f32],
-        other: Option<&[f32]>,
+        [x, other]: [Option<&[f32]>; 2],
         out: &mut [f32],
+        moved: Option<&Convolution>,
     ) -> StepTrace {
+        let (step, x) = (&self.plan.steps[at], x.unwrap_or_default());
         let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
         let mut trace = StepTrace::default();
         if step.relu {
@@ -149,7 +167,7 @@ impl FrozenEngine {
         let finish = Finish { other, relu: step.relu.then_some(&mut trace.relu[..]), ..Finish::default() };
         match (&step.kind, &self.weights[at]) {
             (_, StepWeights::Layer { forward, bias, .. }) => {
-                forward.run(x, out, Finish { bias: bias.as_deref(), ..finish });
+                moved.unwrap_or(forward).run(x, out, Finish { bias: bias.as_deref(), ..finish });
             }
             (_, StepWeights::Affine { factor, offset }) | (StepKind::Affine { factor, offset }, _) => {
                 elementwise::affine(x, factor, Some(offset), out, finish);
@@ -166,31 +184,88 @@ impl FrozenEngine {
     }
 
     fn backward_part(&self, traces: &[StepTrace], gradient: &[f32], by_images: &mut [f32]) {
+        let is_needed = vec![true; self.plan.sizes.len()];
         let batch = gradient.len() / self.plan.classes();
-        let mut gradients = Gradients::new(&self.plan, &self.memory, traces, gradient);
-        for (at, step) in self.plan.steps.iter().enumerate().rev() {
-            let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
-            let gradient = gradients.of_step(at);
-            match (&step.kind, &self.weights[at]) {
-                (_, StepWeights::Layer { backward, .. }) => {
-                    gradients.add(at, batch, |by_x, finish| backward.run(&gradient, by_x, finish));
-                }
-                (_, StepWeights::Affine { factor, .. }) | (StepKind::Affine { factor, .. }, _) => {
-                    gradients.add(at, batch, |by_x, finish| elementwise::affine(&gradient, factor, None, by_x, finish));
-                }
-                (StepKind::Arrange { factor, .. }, _) => {
-                    elementwise::arrange_gradient(&gradient, from, factor, by_images);
-                }
-                (StepKind::MaxPool(geometry), _) => gradients.add_plainly(at, batch, |by_x| {
-                    pool::max_gradient(&gradient, geometry, from, to, &traces[at].winners, by_x);
-                }),
-                (StepKind::GlobalAvgPool, _) => {
-                    gradients.add_plainly(at, batch, |by_x| pool::global_mean_gradient(&gradient, from, by_x));
-                }
-                _ => gradients
-                    .add(at, batch, |by_x, finish| elementwise::pass(&gradient, to.channels, by_x, finish)),
+        let mut gradients = Gradients::new(&self.plan, &self.memory, traces, gradient, &is_needed);
+        for at in (0..self.plan.steps.len()).rev() {
+            self.backward_step(at, batch, &mut gradients, by_images);
+        }
+    }
+
+    /// Takes the gradient from a step's value to those that it reads, as far as they are needed.
+    pub(super) fn backward_step(
+        &self,
+        at: usize,
+        batch: usize,
+        gradients: &mut Gradients<'_>,
+        by_images: &mut [f32],
+    ) {
+        let step = &self.plan.steps[at];
+        let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
+        let gradient = gradients.of_step(at);
+        match (&step.kind, &self.weights[at]) {
+            (StepKind::Arrange { factor, .. }, _) => {
+                elementwise::arrange_gradient(&gradient, from, factor, by_images);
             }
-            gradients.pass_on(at, gradient);
+            (_, StepWeights::Layer { backward, .. }) => {
+                gradients.add(at, batch, |by_x, finish| backward.run(&gradient, by_x, finish));
+            }
+            (_, StepWeights::Affine { factor, .. }) | (StepKind::Affine { factor, .. }, _) => {
+                gradients.add(at, batch, |by_x, finish| elementwise::affine(&gradient, factor, None, by_x, finish));
+            }
+            (StepKind::MaxPool(geometry), _) => gradients.add_plainly(at, batch, |by_x| {
+                pool::max_gradient(&gradient, geometry, from, to, &gradients.traces[at].winners, by_x);
+            }),
+            (StepKind::GlobalAvgPool, _) => {
+                gradients.add_plainly(at, batch, |by_x| pool::global_mean_gradient(&gradient, from, by_x));
+            }
+            _ => gradients.add(at, batch, |by_x, finish| elementwise::pass(&gradient, to.channels, by_x, finish)),
+        }
+        gradients.pass_on(at, gradient);
+    }
+}
+
+/// The values that a pass holds at the moment.
+pub(super) struct Values<'a> {
+    of: Vec<Held<'a>>,
+    /// Those that are wanted beyond their last reader.
+    kept: Vec<Value>,
+}
+
+/// A value where it lies.
+#[derive(Debug)]
+pub(super) enum Held<'a> {
+    Nothing,
+    Slice(&'a [f32]),
+    Buffer(Buffer),
+}
+
+impl<'a> Values<'a> {
+    pub fn new(plan: &Plan) -> Self {
+        Self { of: plan.sizes.iter().map(|_| Held::Nothing).collect(), kept: Vec::new() }
+    }
+
+    pub fn hold(&mut self, value: Value, held: Held<'a>) {
+        self.of[value] = held;
+    }
+
+    /// The value's numbers; none if it is not held.
+    pub fn read(&self, value: Value) -> &[f32] {
+        match &self.of[value] {
+            Held::Nothing => &[],
+            Held::Slice(slice) => slice,
+            Held::Buffer(buffer) => buffer,
+        }
+    }
+
+    /// Does not drop these values.
+    pub fn keep(&mut self, values: Vec<Value>) {
+        self.kept = values;
+    }
+
+    fn drop(&mut self, value: Value) {
+        if !self.kept.contains(&value) {
+            self.of[value] = Held::Nothing;
         }
     }
 }
@@ -200,6 +275,8 @@ pub(super) struct Gradients<'a> {
     plan: &'a Plan,
     memory: &'a Arc<Memory>,
     traces: &'a [StepTrace],
+    /// Which values' gradients are wanted at all.
+    is_needed: &'a [bool],
     of_values: Vec<Option<Buffer>>,
     /// Whether what a ReLU stopped is cleared already.
     is_cleared: Vec<bool>,
@@ -207,12 +284,18 @@ pub(super) struct Gradients<'a> {
 
 impl<'a> Gradients<'a> {
     /// Nothing but the gradient `[batch, class]` by the logits.
-    pub fn new(plan: &'a Plan, memory: &'a Arc<Memory>, traces: &'a [StepTrace], by_logits: &[f32]) -> Self {
+    pub fn new(
+        plan: &'a Plan,
+        memory: &'a Arc<Memory>,
+        traces: &'a [StepTrace],
+        by_logits: &[f32],
+        is_needed: &'a [bool],
+    ) -> Self {
         let mut of_values: Vec<Option<Buffer>> = plan.sizes.iter().map(|_| None).collect();
         let mut logits = memory.take(by_logits.len());
         logits.copy_from_slice(by_logits);
         of_values[plan.output()] = Some(logits);
-        Self { plan, memory, traces, of_values, is_cleared: vec![false; plan.sizes.len()] }
+        Self { plan, memory, traces, is_needed, of_values, is_cleared: vec![false; plan.sizes.len()] }
     }
 
     /// The complete gradient by what a step computed before its ReLU; empty if none reached it.
@@ -227,6 +310,9 @@ impl<'a> Gradients<'a> {
     /// Lets `write` write a step's gradient by its input, or add it to what later steps gave; as told by what it has to finish with.
     pub fn add(&mut self, at: usize, batch: usize, write: impl FnOnce(&mut [f32], Finish<'_>)) {
         let input = self.plan.steps[at].input;
+        if !self.is_needed[input] {
+            return;
+        }
         let accumulate = self.of_values[input].is_some();
         let length = batch * self.plan.sizes[input].len();
         let by_x = self.of_values[input].get_or_insert_with(|| self.memory.take(length));
@@ -243,6 +329,9 @@ impl<'a> Gradients<'a> {
     /// The same for steps that only add.
     pub fn add_plainly(&mut self, at: usize, batch: usize, add: impl FnOnce(&mut [f32])) {
         let input = self.plan.steps[at].input;
+        if !self.is_needed[input] {
+            return;
+        }
         let length = batch * self.plan.sizes[input].len();
         add(self.of_values[input].get_or_insert_with(|| {
             let mut fresh = self.memory.take(length);
@@ -253,7 +342,7 @@ impl<'a> Gradients<'a> {
 
     /// Gives a step's gradient to the value that was added before its ReLU, or back to memory.
     pub fn pass_on(&mut self, at: usize, gradient: Buffer) {
-        let Some(other) = self.plan.steps[at].other else { return };
+        let Some(other) = self.plan.steps[at].other.filter(|other| self.is_needed[*other]) else { return };
         match &mut self.of_values[other] {
             Some(there) => elementwise::add(&gradient, there),
             none => *none = Some(gradient),

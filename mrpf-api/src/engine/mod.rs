@@ -17,9 +17,11 @@ mod memory;
 mod plan;
 mod pool;
 mod product;
+mod suffix;
 mod training;
 mod transform;
 mod vector;
+mod weight_gradient;
 mod winograd;
 
 #[cfg(test)]
@@ -28,4 +30,5 @@ mod tests;
 pub(crate) use frozen::{FrozenEngine, Trace};
 pub(crate) use memory::Memory;
 pub(crate) use plan::Plan;
+pub(crate) use suffix::{SuffixEngine, SuffixTrace};
 pub(crate) use training::{TrainingPass, attach};

@@ -1,6 +1,6 @@
 //! The engine against the operations with a gradient, and against finite differences in f64.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
 
 use crate::Result;
@@ -179,5 +179,41 @@ fn layers_that_are_not_known_leave_the_work_to_the_operations() -> Result<()> {
     let frozen = network.freeze()?;
     assert!(!frozen.has_engine());
     assert_eq!(gradient(&frozen, &images(&network, 2)?)?.gradient.dims(), [2, 2, 8, 8]);
+    Ok(())
+}
+
+#[test]
+fn a_suffix_is_the_network_as_a_function_of_one_weight() -> Result<()> {
+    let network = network(declaration(ImageShape { channels: 3, height: 12, width: 12 }, [16, 24, 20], 2)?, 2)?;
+    let images = images(&network, 12)?;
+    let exact = network.to_dtype(DType::F64)?;
+    let (frozen, rows) = (network.freeze()?, [7, 2, 9, 0, 11]);
+    let chosen = images.index_select(&Tensor::new(&[7u32, 2, 9, 0, 11], &Device::Cpu)?, 0)?;
+    for module in network.declaration().modules() {
+        let name = format!("{}.weight", module.name);
+        let moved = (network.parameter(&name)?.as_detached_tensor() * 1.1)?;
+        let of = |logits: Tensor, variable: &Var| -> Result<(Tensor, Tensor)> {
+            let labels = labels(rows.len())?;
+            let mut gradients = loss::cross_entropy_per_image(&logits, &labels)?.sum_all()?.backward()?;
+            Ok((logits.detach(), gradients.remove(variable).expect("a gradient")))
+        };
+        let variable = Var::from_tensor(&moved.to_dtype(DType::F64)?)?;
+        let mut weights = exact.frozen_weights();
+        weights.insert(name, variable.as_tensor().clone());
+        let logits = exact.forward_with(&weights, &chosen.to_dtype(DType::F64)?, crate::network::Mode::Evaluate)?;
+        let expected = of(logits, &variable)?;
+        // Room for all images, for some, for none.
+        for memory in [1 << 30, 200_000, 0] {
+            let suffix = frozen.suffix(&module.name, &images, memory)?;
+            let variable = Var::from_tensor(&moved)?;
+            let found = of(suffix.logits(&variable, &rows)?, &variable)?;
+            assert!(off(&found.0, &expected.0)? < 1e-4, "{}: {}", module.name, off(&found.0, &expected.0)?);
+            assert!(off(&found.1, &expected.1)? < 1e-2, "{}: {}", module.name, off(&found.1, &expected.1)?);
+        }
+    }
+    let suffix = frozen.suffix("stem", &images, 0)?;
+    assert!(suffix.logits(&Tensor::zeros((2, 2), DType::F32, &Device::Cpu)?, &[0]).is_err());
+    assert!(suffix.logits(network.parameter("stem.weight")?, &[12]).is_err());
+    assert!(frozen.suffix("add", &images, 0).is_err());
     Ok(())
 }

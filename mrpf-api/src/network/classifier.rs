@@ -1,10 +1,11 @@
 //! What an attack sees of a network: logits, and the gradient of a loss on logits with respect to the images.
 
 use candle_core::{DType, Device, Tensor, Var};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::declaration::Declaration;
-use super::fold::fold;
+use super::fold::{Folded, fold};
 use super::forward::{Mode, check_images};
 use super::weights::{Network, Weights};
 use crate::engine::{FrozenEngine, Plan, Trace};
@@ -45,41 +46,44 @@ pub trait Classifier {
 /// A network with frozen weights.
 #[derive(Debug)]
 pub struct FrozenNetwork {
-    declaration: Arc<Declaration>,
-    work: Work,
+    pub(super) declaration: Arc<Declaration>,
+    /// What folding multiplied the filters of a convolution by.
+    pub(super) factors: BTreeMap<String, Tensor>,
+    pub(super) work: Work,
 }
 
 /// How a frozen network computes.
-#[derive(Debug)]
-enum Work {
+#[derive(Debug, Clone)]
+pub(super) enum Work {
     /// The fast way, for networks that it knows.
-    Engine(FrozenEngine),
-    Operations { network: Box<Network>, weights: Weights, mode: Mode },
+    Engine(Arc<FrozenEngine>),
+    Operations { network: Arc<Network>, weights: Weights, mode: Mode },
 }
 
 impl FrozenNetwork {
     /// Freezes a network in evaluation mode, with batch norm folded into the convolutions.
     pub(super) fn new(network: &Network) -> Result<Self> {
-        let (declaration, weights, statistics) =
+        let Folded { declaration, weights, statistics, factors } =
             fold(network.declaration(), &network.frozen_weights(), &network.statistics())?;
         if let (DType::F32, Device::Cpu) = (network.dtype(), network.device())
             && let Some(plan) = Plan::new(&declaration, &declaration.wiring()?)
         {
             let engine =
                 FrozenEngine::new(Arc::new(plan), network.memory.clone(), &declaration, &weights, &statistics)?;
-            return Ok(Self { declaration: Arc::new(declaration), work: Work::Engine(engine) });
+            return Ok(Self { declaration: Arc::new(declaration), factors, work: Work::Engine(Arc::new(engine)) });
         }
-        Ok(Self::by_operations(Network::from_tensors(declaration, weights, statistics)?, Mode::Evaluate))
+        let network = Network::from_tensors(declaration, weights, statistics)?;
+        Ok(Self::by_operations(network, factors, Mode::Evaluate))
     }
 
     /// A copy that normalises by the batch, for trainers whose attack runs in training mode; running statistics stay as they are.
     pub fn in_training_mode(network: &Network) -> Result<Self> {
-        Ok(Self::by_operations(network.duplicate()?, Mode::TrainKeepingStatistics))
+        Ok(Self::by_operations(network.duplicate()?, BTreeMap::new(), Mode::TrainKeepingStatistics))
     }
 
-    fn by_operations(network: Network, mode: Mode) -> Self {
+    fn by_operations(network: Network, factors: BTreeMap<String, Tensor>, mode: Mode) -> Self {
         let (declaration, weights) = (network.declaration.clone(), network.frozen_weights());
-        Self { declaration, work: Work::Operations { network: Box::new(network), weights, mode } }
+        Self { declaration, factors, work: Work::Operations { network: Arc::new(network), weights, mode } }
     }
 }
 

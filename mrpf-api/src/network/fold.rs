@@ -1,10 +1,20 @@
 //! Folds batch norm in evaluation mode into the convolution before it.
 
+use candle_core::Tensor;
 use std::collections::BTreeMap;
 
 use super::declaration::{Declaration, LayerKind};
 use super::weights::Weights;
 use crate::Result;
+
+/// A network with its batch norms folded.
+pub(super) struct Folded {
+    pub declaration: Declaration,
+    pub weights: Weights,
+    pub statistics: Weights,
+    /// What the filters of a convolution were multiplied by, `[out]`, by the convolution's name.
+    pub factors: BTreeMap<String, Tensor>,
+}
 
 /// The same function with fewer layers: `scale * (W x - mean) / sqrt(var + eps) + shift` becomes one convolution with a bias.
 ///
@@ -13,13 +23,14 @@ pub(super) fn fold(
     declaration: &Declaration,
     weights: &Weights,
     statistics: &Weights,
-) -> Result<(Declaration, Weights, Weights)> {
+) -> Result<Folded> {
     let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
     for input in declaration.layers.iter().flat_map(|layer| &layer.inputs) {
         *readers.entry(input).or_default() += 1;
     }
     let mut folded = Declaration { layers: Vec::new(), ..declaration.clone() };
     let (mut weights, mut statistics) = (weights.clone(), statistics.clone());
+    let mut factors = BTreeMap::new();
     // A folded batch norm's readers read the convolution in its place.
     let mut renamed: BTreeMap<String, String> = BTreeMap::new();
     for layer in &declaration.layers {
@@ -47,6 +58,7 @@ pub(super) fn fold(
             let offset = ((before * &factor)? + &weights[&shift])?;
             let filters = weights[&weight].broadcast_mul(&factor.reshape(((), 1, 1, 1))?)?;
             conv.bias = true;
+            factors.insert(earlier.name.clone(), factor);
             weights.insert(weight, filters);
             weights.insert(bias, offset);
             [scale, shift].iter().for_each(|name| drop(weights.remove(name)));
@@ -56,5 +68,5 @@ pub(super) fn fold(
         }
         folded.layers.push(layer);
     }
-    Ok((folded, weights, statistics))
+    Ok(Folded { declaration: folded, weights, statistics, factors })
 }

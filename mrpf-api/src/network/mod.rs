@@ -8,6 +8,7 @@ mod fold;
 mod forward;
 mod initialise;
 mod parameters;
+mod suffix;
 mod weights;
 
 pub use builder::Builder;
@@ -17,4 +18,5 @@ pub use file::{FORMAT_VERSION, tensors_from_bytes, tensors_to_bytes};
 pub use forward::Mode;
 pub use initialise::initial_parameters;
 pub use parameters::{TensorSpec, parameter_specs, statistic_specs};
+pub use suffix::Suffix;
 pub use weights::{Network, Weights};

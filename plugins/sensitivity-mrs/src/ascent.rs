@@ -36,10 +36,15 @@ pub struct ModuleAscent {
     pub projection: Option<Projection>,
     /// Images in a batch.
     pub batch: usize,
+    /// Bytes of values before the module that are kept.
+    pub memory: usize,
+    /// The ascent ends with a step or pass that raised the loss by less than this share of the rise so far.
+    pub early_stop: f64,
 }
 
 /// How far the mean cross-entropy over `set` (adversarial images) rises when the weight of `module` moves within its ball.
 ///
+/// `frozen` is the network frozen as it is. Only the part of it that depends on the module is computed, again and again.
 /// `orders[t]` is the order of the images in pass t, for the modes that go in batches. Batch norm is in evaluation mode
 /// throughout, and no gradient but that of this one weight is computed.
 ///
@@ -48,15 +53,16 @@ pub struct ModuleAscent {
 pub fn rise_of_module(
     cx: &CallContext<'_>,
     network: &Network,
+    frozen: &FrozenNetwork,
     module: &str,
     set: &Batch,
     orders: &[Vec<usize>],
     settings: &ModuleAscent,
 ) -> Result<f64> {
-    let name = format!("{module}.weight");
-    let start = network.parameter(&name)?.as_detached_tensor().copy()?;
+    let start = network.parameter(&format!("{module}.weight"))?.as_detached_tensor().copy()?;
     let ball = Ball { radius: settings.radius * norm(&start)?, centre: start };
-    let mut climb = Climb { cx, network, name, weights: network.frozen_weights(), set, settings };
+    let suffix = frozen.suffix(module, &set.images, settings.memory)?;
+    let climb = Climb { cx, module, suffix, set, settings };
     let rise = match settings.mode {
         Mode::Strict => climb.strict(&ball)?,
         Mode::RiftCode => climb.rift(&ball, orders, false)?,
@@ -88,47 +94,59 @@ impl Ball {
 
 struct Climb<'a> {
     cx: &'a CallContext<'a>,
-    network: &'a Network,
-    name: String,
-    weights: Weights,
+    module: &'a str,
+    suffix: Suffix,
     set: &'a Batch,
     settings: &'a ModuleAscent,
 }
 
+/// A weight with the mean loss over all images.
+struct Point {
+    weight: Var,
+    loss: f64,
+    /// The sum that the loss was taken from, if all images are one batch: its gradient costs no further forward pass.
+    sum: Option<Tensor>,
+}
+
 impl Climb<'_> {
-    fn strict(&mut self, ball: &Ball) -> Result<f64> {
-        let rows: Vec<usize> = (0..self.set.len()).collect();
+    fn strict(&self, ball: &Ball) -> Result<f64> {
         let length = 2.5 * ball.radius / self.settings.steps as f64;
-        let mut weight = ball.centre.clone();
-        let (mut base, mut worst) = (None, f64::MIN);
-        for _ in 0..self.settings.steps {
-            // The pass that gives the gradient gives the loss at the same point.
-            let (loss, gradient) = self.gradient(&weight, &rows)?;
-            base.get_or_insert(loss);
-            worst = worst.max(loss);
+        let mut point = self.point(&ball.centre)?;
+        let (base, mut worst) = (point.loss, point.loss);
+        for step in 1..=self.settings.steps {
+            let gradient = self.gradient_at(&point)?;
             let size = norm(&gradient)?;
             if size == 0.0 {
                 break;
             }
-            weight = (weight + (gradient * (length / size))?)?;
-            if self.settings.projection != Some(Projection::PerEpoch) {
+            let mut weight = (point.weight.as_detached_tensor() + (gradient * (length / size))?)?;
+            if self.settings.projection != Some(Projection::PerEpoch) || step == self.settings.steps {
                 weight = ball.project(weight)?.0;
             }
+            point = self.point(&weight)?;
+            let before = worst;
+            worst = worst.max(point.loss);
+            if self.is_enough(base, before, worst) {
+                break;
+            }
         }
-        weight = ball.project(weight)?.0;
-        worst = worst.max(self.loss(&weight)?);
-        Ok(worst - base.unwrap_or(worst))
+        Ok(worst - base)
     }
 
-    fn rift(&mut self, ball: &Ball, orders: &[Vec<usize>], stop_outside: bool) -> Result<f64> {
-        let base = self.loss(&ball.centre)?;
-        let mut weight = ball.centre.clone();
+    fn rift(&self, ball: &Ball, orders: &[Vec<usize>], stop_outside: bool) -> Result<f64> {
+        let mut point = self.point(&ball.centre)?;
+        let base = point.loss;
         // RiFT's code starts its maximum at 0, not at the loss of the weight where it is.
         let mut worst = 0f64;
         for order in orders.iter().take(self.settings.steps) {
             let mut outside = false;
+            let mut weight = point.weight.as_detached_tensor();
             for rows in order.chunks(self.settings.batch) {
-                let gradient = self.gradient(&weight, rows)?.1;
+                // In one batch the images' order is of no consequence.
+                let gradient = match rows.len() == self.set.len() {
+                    true => self.gradient_at(&point)?,
+                    false => self.gradient(&weight, rows)?,
+                };
                 weight = (weight + (gradient * self.settings.learning_rate)?)?;
                 if self.settings.projection == Some(Projection::PerStep) {
                     let (inside, was_outside) = ball.project(weight)?;
@@ -136,58 +154,79 @@ impl Climb<'_> {
                 }
             }
             let (inside, was_outside) = ball.project(weight)?;
-            (weight, outside) = (inside, outside || was_outside);
+            outside |= was_outside;
+            point = self.point(&inside)?;
             if stop_outside && outside {
                 break;
             }
-            if !stop_outside {
-                worst = worst.max(self.loss(&weight)?);
+            let before = worst;
+            worst = worst.max(point.loss);
+            if !stop_outside && self.is_enough(base, before, worst) {
+                break;
             }
         }
-        Ok(if stop_outside { self.loss(&weight)? } else { worst } - base)
+        Ok(if stop_outside { point.loss } else { worst } - base)
     }
 
-    /// Mean loss of the images at `rows` and its gradient by the weight, gathered batch by batch.
-    fn gradient(&mut self, weight: &Tensor, rows: &[usize]) -> Result<(f64, Tensor)> {
-        let (mut total, mut sum): (f64, Option<Tensor>) = (0.0, None);
+    /// Whether the ascent may end for having gained little.
+    fn is_enough(&self, base: f64, before: f64, worst: f64) -> bool {
+        self.settings.early_stop > 0.0 && worst > base && worst - before < self.settings.early_stop * (worst - base)
+    }
+
+    /// Mean loss over all images at `weight`.
+    fn point(&self, weight: &Tensor) -> Result<Point> {
+        let rows: Vec<usize> = (0..self.set.len()).collect();
+        let weight = Var::from_tensor(weight)?;
+        if rows.len() <= self.settings.batch {
+            let sum = self.summed_loss(&weight, &rows)?;
+            return Ok(Point { loss: value(&sum)? / rows.len() as f64, weight, sum: Some(sum) });
+        }
+        let mut total = 0.0;
         for part in rows.chunks(self.settings.batch) {
-            self.cx.check_interrupt()?;
+            total += value(&self.summed_loss(&weight.as_detached_tensor(), part)?)?;
+        }
+        Ok(Point { loss: total / rows.len() as f64, weight, sum: None })
+    }
+
+    /// Gradient of a point's loss by the weight.
+    fn gradient_at(&self, point: &Point) -> Result<Tensor> {
+        match &point.sum {
+            Some(sum) => Ok((self.gradient_of(sum, &point.weight)? / self.set.len() as f64)?),
+            None => self.gradient(&point.weight.as_detached_tensor(), &(0..self.set.len()).collect::<Vec<_>>()),
+        }
+    }
+
+    /// Gradient of the mean loss of the images at `rows` by the weight, gathered batch by batch.
+    fn gradient(&self, weight: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        let mut sum: Option<Tensor> = None;
+        for part in rows.chunks(self.settings.batch) {
             let variable = Var::from_tensor(weight)?;
-            let loss = self.summed_loss(variable.as_tensor(), part)?;
-            total += value(&loss)?;
-            let mut gradients = loss.backward()?;
-            let gradient = gradients.remove(&variable).ok_or_else(|| {
-                Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{}`", self.name))
-            })?;
+            let gradient = self.gradient_of(&self.summed_loss(&variable, part)?, &variable)?;
             sum = Some(match sum {
                 None => gradient,
                 Some(sum) => (sum + gradient)?,
             });
         }
-        let count = rows.len() as f64;
         let sum = sum.ok_or_else(|| Error::new(ErrorKind::Data, "no images to measure on"))?;
-        Ok((total / count, (sum / count)?))
+        Ok((sum / rows.len() as f64)?)
     }
 
-    /// Mean loss over all images.
-    fn loss(&mut self, weight: &Tensor) -> Result<f64> {
-        let rows: Vec<usize> = (0..self.set.len()).collect();
-        let mut total = 0.0;
-        for part in rows.chunks(self.settings.batch) {
-            self.cx.check_interrupt()?;
-            total += value(&self.summed_loss(&weight.detach(), part)?)?;
-        }
-        Ok(total / rows.len() as f64)
+    fn gradient_of(&self, sum: &Tensor, variable: &Var) -> Result<Tensor> {
+        self.cx.check_interrupt()?;
+        sum.backward()?.remove(variable).ok_or_else(|| {
+            let message = format!("the loss has no gradient with respect to the weight of `{}`", self.module);
+            Error::new(ErrorKind::Numeric, message)
+        })
     }
 
-    fn summed_loss(&mut self, weight: &Tensor, rows: &[usize]) -> Result<Tensor> {
-        self.weights.insert(self.name.clone(), weight.clone());
-        let batch = match rows.len() == self.set.len() && rows.is_sorted() {
-            true => self.set.clone(),
-            false => self.set.select(rows)?,
+    fn summed_loss(&self, weight: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        self.cx.check_interrupt()?;
+        let labels = match rows.len() == self.set.len() && rows.is_sorted() {
+            true => self.set.labels.clone(),
+            false => self.set.select(rows)?.labels,
         };
-        let logits = self.network.forward_with(&self.weights, &batch.images, mrpf_api::network::Mode::Evaluate)?;
-        Ok(loss::cross_entropy_per_image(&logits, &batch.labels)?.sum_all()?)
+        let logits = self.suffix.logits(weight, rows)?;
+        Ok(loss::cross_entropy_per_image(&logits, &labels)?.sum_all()?)
     }
 }
 

@@ -38,6 +38,10 @@ pub struct MrsSettings {
     pub attack_step_size: Fraction,
     /// Number of its steps.
     pub attack_steps: usize,
+    /// Values before the module that moves are kept in so many MiB, and computed again for images beyond that. Changes nothing but the time.
+    pub activation_mib: usize,
+    /// Ends a module's ascent with a step or pass that raised the loss by less than this share of its rise so far; 0 never does.
+    pub early_stop: f64,
 }
 
 /// Which images are looked at.
@@ -77,6 +81,8 @@ impl Default for MrsSettings {
             epsilon: Fraction::new(8, 255),
             attack_step_size: Fraction::new(2, 255),
             attack_steps: 10,
+            activation_mib: 1024,
+            early_stop: 0.0,
         }
     }
 }
@@ -112,6 +118,9 @@ impl Mrs {
             let found = format!("{}, images {}, batch {}", settings.steps, settings.images, settings.batch);
             return wrong("steps", found, "at least 1 of each");
         }
+        if !(0.0..1.0).contains(&settings.early_stop) {
+            return wrong("early_stop", settings.early_stop.to_string(), "a share of at least 0 and below 1");
+        }
         if settings.epsilon.value() < 0.0 || settings.attack_step_size.value() <= 0.0 {
             let found = format!("{}, attack_step_size {}", settings.epsilon, settings.attack_step_size);
             return wrong("epsilon", found, "a radius of at least 0 and a positive step");
@@ -120,13 +129,18 @@ impl Mrs {
     }
 
     /// The fixed adversarial images, in batches: PGD on the network in evaluation mode.
-    fn adversarial(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Batch> {
+    fn adversarial(
+        &self,
+        cx: &CallContext<'_>,
+        network: &Network,
+        frozen: &FrozenNetwork,
+        data: &LoadedData,
+    ) -> Result<Batch> {
         let set = match self.0.split {
             Split::Train => &data.train,
             Split::Test => &data.test,
         };
         let indices = set.balanced_subset(self.0.images, &cx.streams.child("subset"));
-        let frozen = network.freeze()?;
         let ascent = Ascent {
             threat: ThreatModel { norm: Norm::Linf, epsilon: self.0.epsilon.clone() },
             step_size: self.0.attack_step_size.value(),
@@ -138,7 +152,7 @@ impl Mrs {
             let batch = set.batch(part, network.dtype(), network.device())?;
             let start = ascent.starting_images(cx, &batch)?;
             let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
-            attacked.push(ascend(cx, &frozen, &batch.images, &start, &ascent, &loss)?);
+            attacked.push(ascend(cx, frozen, &batch.images, &start, &ascent, &loss)?);
         }
         Ok(set.batch(&indices, network.dtype(), network.device())?.with_images(Tensor::cat(&attacked, 0)?))
     }
@@ -146,7 +160,8 @@ impl Mrs {
 
 impl SensitivityMetric for Mrs {
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
-        let set = self.adversarial(cx, network, data)?;
+        let frozen = network.freeze()?;
+        let set = self.adversarial(cx, network, &frozen, data)?;
         let orders: Vec<Vec<usize>> = (0..self.0.steps)
             .map(|pass| {
                 let mut order: Vec<usize> = (0..set.len()).collect();
@@ -161,12 +176,14 @@ impl SensitivityMetric for Mrs {
             learning_rate: self.0.learning_rate,
             projection: self.0.projection,
             batch: self.0.batch,
+            memory: self.0.activation_mib << 20,
+            early_stop: self.0.early_stop,
         };
         let modules: Vec<String> = network.declaration().modules().map(|layer| layer.name.clone()).collect();
         let mut values = Vec::with_capacity(modules.len());
         for (at, module) in modules.iter().enumerate() {
             cx.step(&format!("module {module}"), at, modules.len())?;
-            let value = rise_of_module(cx, network, module, &set, &orders, &settings)?;
+            let value = rise_of_module(cx, network, &frozen, module, &set, &orders, &settings)?;
             values.push(ModuleSensitivity { module: module.clone(), value });
         }
         Ok(values)

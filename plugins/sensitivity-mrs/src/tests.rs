@@ -2,7 +2,7 @@ use super::*;
 use mrpf_test_support::{Fixture, resnet8};
 
 fn settings(mode: AscentMode) -> ModuleAscent {
-    ModuleAscent { mode, radius: 0.1, steps: 10, learning_rate: 1.0, projection: None, batch: 8 }
+    ModuleAscent { mode, radius: 0.1, steps: 10, learning_rate: 1.0, projection: None, batch: 8, memory: 1 << 30, early_stop: 0.0 }
 }
 
 fn cx() -> CallContext<'static> {
@@ -14,7 +14,8 @@ fn measured(settings: &ModuleAscent) -> Result<Vec<f64>> {
     let (set, order) = (recorded.batch()?, recorded.integers("order")?);
     let orders: Vec<Vec<usize>> = order.chunks(set.len()).map(<[usize]>::to_vec).collect();
     let modules: Vec<_> = network.declaration().modules().map(|layer| layer.name.clone()).collect();
-    modules.iter().map(|module| rise_of_module(&cx(), &network, module, &set, &orders, settings)).collect()
+    let frozen = network.freeze()?;
+    modules.iter().map(|module| rise_of_module(&cx(), &network, &frozen, module, &set, &orders, settings)).collect()
 }
 
 #[test]
@@ -48,8 +49,10 @@ fn a_ball_of_no_size_has_no_sensitivity_and_a_larger_one_never_less() -> Result<
 fn strict_does_not_see_the_scale_of_a_weight_that_batch_norm_undoes() -> Result<()> {
     let ((network, _), recorded) = (resnet8()?, Fixture::load("mrs")?);
     let set = recorded.batch()?;
-    let value =
-        |network: &Network| rise_of_module(&cx(), network, "layer2.0.conv1", &set, &[], &settings(AscentMode::Strict));
+    let value = |network: &Network| {
+        let frozen = network.freeze()?;
+        rise_of_module(&cx(), network, &frozen, "layer2.0.conv1", &set, &[], &settings(AscentMode::Strict))
+    };
     let before = value(&network)?;
     // Ten times the weight, ten times its running mean and deviation; epsilon is made small beside the variance.
     let weight = network.parameter("layer2.0.conv1.weight")?;
@@ -66,10 +69,44 @@ fn strict_does_not_see_the_scale_of_a_weight_that_batch_norm_undoes() -> Result<
 }
 
 #[test]
+fn in_f32_neither_the_engine_nor_its_memory_changes_what_is_measured() -> Result<()> {
+    let ((network, _), recorded) = (resnet8()?, Fixture::load("mrs")?);
+    let set = recorded.batch()?;
+    let orders: Vec<Vec<usize>> = (0..3).map(|pass| (0..set.len()).map(|at| (at * 5 + pass) % set.len()).collect()).collect();
+    let single = network.to_dtype(DType::F32)?;
+    let single_set = set.clone().with_images(set.images.to_dtype(DType::F32)?);
+    let (frozen, exact) = (single.freeze()?, network.freeze()?);
+    for module in network.declaration().modules() {
+        for mode in [AscentMode::Strict, AscentMode::RiftCode] {
+            let settings = ModuleAscent { steps: 3, batch: 5, ..settings(mode) };
+            let expected = rise_of_module(&cx(), &network, &exact, &module.name, &set, &orders, &settings)?;
+            let at = |memory, batch| {
+                let settings = ModuleAscent { memory, batch, ..settings.clone() };
+                rise_of_module(&cx(), &single, &frozen, &module.name, &single_set, &orders, &settings)
+            };
+            let found = at(1 << 30, 5)?;
+            assert!((found - expected).abs() < 1e-3 * expected.abs().max(0.1), "{} {found} {expected}", module.name);
+            // Room for none of the images, and for two or so of them.
+            assert_eq!([at(0, 5)?, at(100_000, 5)?], [found; 2], "{}", module.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_ascent_that_may_end_early_finds_no_more() -> Result<()> {
+    let whole = measured(&settings(AscentMode::Strict))?;
+    let early = measured(&ModuleAscent { early_stop: 0.2, ..settings(AscentMode::Strict) })?;
+    assert!(early.iter().zip(&whole).all(|(early, whole)| early <= whole && *early > 0.5 * whole), "{early:?} {whole:?}");
+    assert_ne!(early, whole);
+    Ok(())
+}
+
+#[test]
 fn measuring_leaves_the_network_as_it_was() -> Result<()> {
     let ((network, _), recorded) = (resnet8()?, Fixture::load("mrs")?);
     let bytes = network.to_bytes()?;
-    rise_of_module(&cx(), &network, "conv1", &recorded.batch()?, &[], &settings(AscentMode::Strict))?;
+    rise_of_module(&cx(), &network, &network.freeze()?, "conv1", &recorded.batch()?, &[], &settings(AscentMode::Strict))?;
     assert_eq!(network.to_bytes()?, bytes);
     Ok(())
 }

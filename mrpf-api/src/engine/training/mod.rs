@@ -4,7 +4,6 @@ mod batch_norm;
 mod operation;
 #[cfg(test)]
 mod tests;
-mod weight_gradient;
 
 pub(crate) use operation::attach;
 
@@ -21,6 +20,7 @@ use super::memory::{Buffer, Memory};
 use super::plan::{IMAGES, Plan, Step, StepKind};
 use super::pool;
 use super::vector::mask_bytes;
+use super::weight_gradient;
 use crate::Result;
 use crate::network::{Declaration, LayerKind, Weights};
 use crate::numeric::BatchStatistics;
@@ -180,7 +180,7 @@ impl TrainingPass {
     pub(super) fn backward(&self, gradient: &[f32], wanted: &BTreeSet<String>, by_images: bool) -> Result<Found> {
         let mut found = Found::default();
         let is_needed = self.needed(wanted, by_images);
-        let mut gradients = Gradients::new(&self.plan, &self.memory, &self.traces, gradient);
+        let mut gradients = Gradients::new(&self.plan, &self.memory, &self.traces, gradient, &is_needed);
         for (at, step) in self.plan.steps.iter().enumerate().rev() {
             if !is_needed[at + 1] {
                 continue;
@@ -221,9 +221,7 @@ impl TrainingPass {
             } else if is_needed[step.input] {
                 self.backward_plain(at, step, &gradient, &mut gradients, &mut found);
             }
-            if step.other.is_some_and(|other| is_needed[other]) {
-                gradients.pass_on(at, gradient);
-            }
+            gradients.pass_on(at, gradient);
         }
         Ok(found)
     }

@@ -4,10 +4,10 @@ use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
 use std::sync::Arc;
 
-use super::weight_gradient::weight_gradient;
 use crate::Result;
 use crate::data::ImageShape;
 use crate::engine::convolution::Shape;
+use crate::engine::weight_gradient::weight_gradient;
 use crate::engine::tests::{images, largest, network, off, short_declaration};
 use crate::network::{Mode, Network};
 use crate::numeric::{ConvGeometry, loss};

@@ -4,11 +4,11 @@ use pulp::Arch;
 use rayon::prelude::*;
 use std::sync::Arc;
 
-use crate::engine::convolution::Shape;
-use crate::engine::memory::Memory;
-use crate::engine::product::{PANEL, PanelRow};
-use crate::engine::transform::{PLANES, transform_weight_gradient};
-use crate::engine::winograd::{Block, Grid, Winograd, transform_gradient_tiles, transform_tiles};
+use super::convolution::Shape;
+use super::memory::Memory;
+use super::product::{PANEL, PanelRow};
+use super::transform::{PLANES, transform_weight_gradient};
+use super::winograd::{Block, Grid, Winograd, transform_gradient_tiles, transform_tiles};
 use crate::numeric::kernel::{Matrix, Onto, product, with_scratch};
 
 /// Bytes of transformed tiles that are worked on together.

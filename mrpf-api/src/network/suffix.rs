@@ -1,0 +1,124 @@
+//! The part of a network that depends on one module, for measures that move its weight and nothing else.
+
+use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
+use std::sync::Arc;
+
+use super::classifier::{Classifier, FrozenNetwork, Work};
+use super::forward::{Mode, check_images};
+use super::parameters::parameter_specs;
+use super::weights::{Network, Weights};
+use crate::engine::{SuffixEngine, SuffixTrace};
+use crate::numeric::kernel::read;
+use crate::{Error, ErrorKind, Result};
+
+/// Logits on given images as a function of one module's weight, everything else frozen in evaluation mode.
+///
+/// What does not depend on the module is computed once, and going back nothing is computed beyond it. Agrees with
+/// [`Network::forward_with`] within rounding.
+#[derive(Debug)]
+pub struct Suffix {
+    work: SuffixWork,
+    /// Shape of the module's weight.
+    weight: Vec<usize>,
+    images: usize,
+    classes: usize,
+}
+
+#[derive(Debug)]
+enum SuffixWork {
+    Engine(Arc<SuffixEngine>),
+    Operations { network: Arc<Network>, weights: Weights, mode: Mode, name: String, factor: Option<Tensor>, images: Tensor },
+}
+
+impl FrozenNetwork {
+    /// The part that depends on `module`, on `images` `[batch, channel, height, width]`.
+    ///
+    /// At most `memory` bytes of values before the module are kept; for images beyond that they are computed anew each time.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownName`] if no convolution or linear layer has that name, [`ErrorKind::Data`] for images of another shape.
+    pub fn suffix(&self, module: &str, images: &Tensor, memory: usize) -> Result<Suffix> {
+        check_images(&self.declaration, images)?;
+        let modules = || self.declaration.modules().map(|layer| layer.name.as_str());
+        let unknown = || Error::unknown_name("module", module, modules());
+        if !modules().any(|name| name == module) {
+            return Err(unknown());
+        }
+        let name = format!("{module}.weight");
+        let specs = parameter_specs(&self.declaration);
+        let weight = specs.into_iter().find(|spec| spec.name == name).ok_or_else(unknown)?.shape;
+        let factor = self.factors.get(module).cloned();
+        let work = match self.work.clone() {
+            Work::Engine(engine) => {
+                let factor = factor.map(|factor| factor.to_vec1()).transpose()?;
+                let values = images.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+                let suffix = SuffixEngine::new(engine, &self.declaration, module, factor, values, memory);
+                SuffixWork::Engine(Arc::new(suffix.ok_or_else(unknown)?))
+            }
+            Work::Operations { network, weights, mode } => {
+                SuffixWork::Operations { network, weights, mode, name, factor, images: images.detach() }
+            }
+        };
+        Ok(Suffix { work, weight, images: images.dim(0)?, classes: self.classes() })
+    }
+}
+
+impl Suffix {
+    /// Logits `[row, class]` of the images at `rows` with `weight` as the module's; gradients flow into `weight`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Data`] for rows that there are not, [`ErrorKind::Tensor`] for a weight of another shape.
+    pub fn logits(&self, weight: &Tensor, rows: &[usize]) -> Result<Tensor> {
+        if rows.is_empty() || rows.iter().any(|row| *row >= self.images) {
+            let message = format!("{} rows of {} images, one of them beyond the last", rows.len(), self.images);
+            return Err(Error::new(ErrorKind::Data, message));
+        }
+        if weight.dims() != self.weight {
+            let message = format!("a weight of shape {:?}, expected {:?}", weight.dims(), self.weight);
+            return Err(Error::new(ErrorKind::Tensor, message));
+        }
+        match &self.work {
+            SuffixWork::Engine(suffix) => {
+                let (logits, traces) = read(weight, |weight| Ok(suffix.forward(weight, rows)))?;
+                let shape = Shape::from((rows.len(), self.classes));
+                if !weight.track_op() {
+                    return Ok(Tensor::from_vec(logits, shape, &Device::Cpu)?);
+                }
+                Ok(weight.apply_op1(OfWeight { suffix: suffix.clone(), logits, traces, shape })?)
+            }
+            SuffixWork::Operations { network, weights, mode, name, factor, images } => {
+                let mut weights = weights.clone();
+                let folded = match factor {
+                    None => weight.clone(),
+                    Some(factor) => weight.broadcast_mul(&factor.reshape(((), 1, 1, 1))?)?,
+                };
+                weights.insert(name.clone(), folded);
+                let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
+                let rows = Tensor::new(rows, images.device())?;
+                network.forward_with(&weights, &images.index_select(&rows, 0)?, *mode)
+            }
+        }
+    }
+}
+
+struct OfWeight {
+    suffix: Arc<SuffixEngine>,
+    logits: Vec<f32>,
+    traces: Vec<SuffixTrace>,
+    shape: Shape,
+}
+
+impl CustomOp1 for OfWeight {
+    fn name(&self) -> &'static str {
+        "suffix of a network"
+    }
+
+    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(self.logits.clone()), self.shape.clone()))
+    }
+
+    fn bwd(&self, weight: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
+        let by_weight = read(gradient, |gradient| Ok(self.suffix.backward(&self.traces, gradient)))?;
+        Ok(Some(Tensor::from_vec(by_weight, weight.shape(), &Device::Cpu)?))
+    }
+}
