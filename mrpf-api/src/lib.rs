@@ -45,7 +45,9 @@ pub mod prelude {
     pub use crate::criterion::Criterion;
     pub use crate::data::{Batch, DataSource, ImageSet, ImageShape, LoadedData};
     pub use crate::fraction::Fraction;
-    pub use crate::network::{Builder, Classifier, Declaration, FrozenNetwork, InputGradient, Mode, Network, Suffix, Weights};
+    pub use crate::network::{
+        Builder, Classifier, Declaration, FrozenNetwork, InputGradient, Mode, Network, Suffix, Weights,
+    };
     pub use crate::numeric::{ConvGeometry, PoolGeometry, loss};
     pub use crate::random::Streams;
     pub use crate::registry::Kind;

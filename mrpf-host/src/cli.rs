@@ -252,6 +252,9 @@ pub struct BenchArgs {
     /// Repetitions before them.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub warmup: usize,
+    /// Cut the network to this share of its multiply-accumulates first, every layer alike.
+    #[arg(long, value_name = "SHARE")]
+    pub macs: Option<f64>,
     /// Threads for computations; all cores when not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

@@ -63,6 +63,16 @@ impl Ascent {
             }
         }
     }
+
+    /// One step from `images` along the gradient there, put back into the ball around `clean`; see [`ascend`].
+    pub fn step(&self, clean: &Tensor, images: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        let direction = match self.threat.norm {
+            Norm::Linf => gradient.sign()?,
+            // The constant keeps a vanished gradient from becoming a division by zero, as in torchattacks.
+            Norm::L2 => gradient.broadcast_div(&(l2_lengths(gradient)? + 1e-10)?)?,
+        };
+        self.threat.project(clean, &(images + (direction * self.step_size)?)?)
+    }
 }
 
 /// Climbs `loss` from `start`, which need not be inside the ball; the result is.
@@ -96,12 +106,7 @@ pub fn ascend_watched(
         cx.check_interrupt()?;
         let at = classifier.input_gradient(&images, loss)?;
         watch(&images, &at)?;
-        let direction = match ascent.threat.norm {
-            Norm::Linf => at.gradient.sign()?,
-            // The constant keeps a vanished gradient from becoming a division by zero, as in torchattacks.
-            Norm::L2 => at.gradient.broadcast_div(&(l2_lengths(&at.gradient)? + 1e-10)?)?,
-        };
-        images = ascent.threat.project(clean, &(images + (direction * ascent.step_size)?)?)?;
+        images = ascent.step(clean, &images, &at.gradient)?;
     }
     ascent.threat.project(clean, &images)
 }

@@ -39,6 +39,19 @@ impl AttackOutcome {
         Ok(Self { images, broken, loss })
     }
 
+    /// The same with the outcomes of `part` in the given rows.
+    pub fn with_rows(mut self, rows: &[usize], part: &Self) -> Result<Self> {
+        let count = self.broken.len();
+        let mut places: Vec<u32> = (0..count as u32).collect();
+        for (at, &row) in rows.iter().enumerate() {
+            places[row] = (count + at) as u32;
+            (self.broken[row], self.loss[row]) = (part.broken[at], part.loss[at]);
+        }
+        let places = Tensor::new(places, self.images.device())?;
+        self.images = Tensor::cat(&[&self.images, &part.images], 0)?.index_select(&places, 0)?;
+        Ok(self)
+    }
+
     /// For each image the worse of two outcomes: a broken one before an unbroken one, then the higher loss.
     pub fn worse(self, other: Self) -> Result<Self> {
         let takes: Vec<bool> = (0..self.broken.len())

@@ -45,7 +45,12 @@ struct Phase {
 
 impl Direct {
     /// The convolution itself; `weight` is `[outputs, inputs, kernel height, kernel width]`.
-    pub fn forward(memory: &Arc<Memory>, [inputs, outputs]: [usize; 2], geometry: ConvGeometry, weight: &[f32]) -> Self {
+    pub fn forward(
+        memory: &Arc<Memory>,
+        [inputs, outputs]: [usize; 2],
+        geometry: ConvGeometry,
+        weight: &[f32],
+    ) -> Self {
         let ConvGeometry { kernel, stride, padding, .. } = geometry;
         let runs = (0..kernel[0]).map(|row| [row, 0, kernel[1]]).collect();
         let taps: Vec<[usize; 2]> = (0..kernel[0] * kernel[1]).map(|tap| [tap / kernel[1], tap % kernel[1]]).collect();
@@ -58,7 +63,12 @@ impl Direct {
     }
 
     /// The gradient by the input of that convolution: from `outputs` channels to `inputs`.
-    pub fn backward(memory: &Arc<Memory>, [inputs, outputs]: [usize; 2], geometry: ConvGeometry, weight: &[f32]) -> Self {
+    pub fn backward(
+        memory: &Arc<Memory>,
+        [inputs, outputs]: [usize; 2],
+        geometry: ConvGeometry,
+        weight: &[f32],
+    ) -> Self {
         let ConvGeometry { kernel, stride, padding, .. } = geometry;
         // The output pixel that reaches a pixel of a phase by a tap, counted from the phase's own place.
         let reach = |axis: usize, first: usize, tap: usize| (first + padding[axis]) as isize - tap as isize;
@@ -114,10 +124,8 @@ impl Direct {
                 rows: rows_together.min(rows - row),
             })
             .collect();
-        let starts: Vec<usize> = blocks
-            .iter()
-            .map(|block| (block.image * out_size[0] + block.row * self.spread[0]) * out_size[1])
-            .collect();
+        let starts: Vec<usize> =
+            blocks.iter().map(|block| (block.image * out_size[0] + block.row * self.spread[0]) * out_size[1]).collect();
         let jobs: Vec<_> = blocks.into_iter().zip(finish.pieces(out, self.outputs, &starts)).collect();
         jobs.into_par_iter().for_each(|(block, piece)| self.run_block(x, size, out_size, block, piece));
     }
@@ -126,9 +134,8 @@ impl Direct {
         let columns = out_size[1].div_ceil(self.spread[1]);
         let needed = [(block.rows - 1) * self.stride[0] + self.span[0], (columns - 1) * self.stride[1] + self.span[1]];
         let rows = out_size[0].div_ceil(self.spread[0]);
-        let in_place = self.before == [0; 2]
-            && needed[1] <= size[1]
-            && (rows - 1) * self.stride[0] + self.span[0] <= size[0];
+        let in_place =
+            self.before == [0; 2] && needed[1] <= size[1] && (rows - 1) * self.stride[0] + self.span[0] <= size[0];
         let image = size[0] * size[1] * self.inputs;
         if in_place {
             let first = block.image * image + block.row * self.stride[0] * size[1] * self.inputs;
@@ -171,7 +178,8 @@ impl Direct {
         let image_pixels = (block.rows * self.spread[0]).min(out_size[0] - block.row * self.spread[0]) * out_size[1];
         let (mut starts, mut targets) = (Vec::new(), Vec::new());
         for phase in &self.phases {
-            (starts.clear(), targets.clear());
+            starts.clear();
+            targets.clear();
             for image in 0..block.images {
                 for row in 0..block.rows {
                     let down = row * self.spread[0] + phase.first[0];

@@ -33,6 +33,37 @@ pub(super) fn arrange_gradient(gradient: &[f32], sizes: Sizes, factor: &[f32], b
     });
 }
 
+/// Rows and columns of a block that is turned at once, so that whole cache lines are read and written.
+const BLOCK: usize = 16;
+
+/// `[channel, pixel]` to `[pixel, channel]` in each image.
+pub(super) fn channels_last(maps: &[f32], sizes: Sizes, out: &mut [f32]) {
+    turn(maps, [sizes.channels, sizes.pixels()], out);
+}
+
+/// `[pixel, channel]` to `[channel, pixel]` in each image.
+pub(super) fn channels_first(x: &[f32], sizes: Sizes, out: &mut [f32]) {
+    turn(x, [sizes.pixels(), sizes.channels], out);
+}
+
+/// Matrices `[rows, columns]` to `[columns, rows]`.
+fn turn(from: &[f32], [rows, columns]: [usize; 2], out: &mut [f32]) {
+    let strip = BLOCK * rows;
+    for (from, out) in from.chunks_exact(rows * columns).zip(out.chunks_exact_mut(rows * columns)) {
+        out.par_chunks_mut(strip).enumerate().for_each(|(at, out)| {
+            let (first, count) = (at * BLOCK, out.len() / rows);
+            for row in (0..rows).step_by(BLOCK) {
+                let rows_here = BLOCK.min(rows - row);
+                for column in 0..count {
+                    let to = &mut out[column * rows + row..][..rows_here];
+                    let from = from[row * columns + first + column..].iter().step_by(columns);
+                    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                }
+            }
+        });
+    }
+}
+
 /// `x * factor + offset` of each channel, finished.
 pub(super) fn affine(x: &[f32], factor: &[f32], offset: Option<&[f32]>, out: &mut [f32], finish: Finish<'_>) {
     in_pieces(x, Some(Scale { factor, offset }), factor.len(), out, finish);
@@ -118,7 +149,8 @@ impl WithSimd for ThroughRelu<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let pixels = self.gradient.chunks_exact_mut(self.channels).zip(self.mask.chunks_exact(mask_bytes(self.channels)));
+        let pixels =
+            self.gradient.chunks_exact_mut(self.channels).zip(self.mask.chunks_exact(mask_bytes(self.channels)));
         for (gradient, mask) in pixels {
             for first in (0..self.channels).step_by(S::F32_LANES) {
                 let lanes = S::F32_LANES.min(self.channels - first);

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::convolution::{Convolution, Shape};
 use super::elementwise;
 use super::finish::Finish;
-use super::memory::{Buffer, Memory};
-use super::plan::{IMAGES, Plan, Step, StepKind, Value};
+use super::memory::Memory;
+use super::pass::{Gradients, Held, StepTrace, Values};
+use super::plan::{IMAGES, Plan, Step, StepKind};
 use super::pool;
 use super::vector::mask_bytes;
 use crate::Result;
@@ -28,23 +29,21 @@ pub(crate) struct FrozenEngine {
 enum StepWeights {
     None,
     /// A convolution or a linear layer.
-    Layer { forward: Box<Convolution>, backward: Box<Convolution>, bias: Option<Vec<f32>> },
+    Layer {
+        forward: Box<Convolution>,
+        backward: Box<Convolution>,
+        bias: Option<Vec<f32>>,
+    },
     /// A batch norm that is not part of a convolution.
-    Affine { factor: Vec<f32>, offset: Vec<f32> },
+    Affine {
+        factor: Vec<f32>,
+        offset: Vec<f32>,
+    },
 }
 
 /// What the backward pass needs of the forward one, for each part of the batch and each step.
 #[derive(Debug)]
 pub(crate) struct Trace(Vec<Vec<StepTrace>>);
-
-/// What a step leaves for its backward pass.
-#[derive(Debug, Default)]
-pub(super) struct StepTrace {
-    /// A bit for each value that passed a ReLU.
-    pub relu: Vec<u8>,
-    /// The tap that won each window.
-    pub winners: Vec<u16>,
-}
 
 impl FrozenEngine {
     /// Takes the weights of a declaration, which `plan` belongs to, in f32 on the CPU.
@@ -193,13 +192,7 @@ impl FrozenEngine {
     }
 
     /// Takes the gradient from a step's value to those that it reads, as far as they are needed.
-    pub(super) fn backward_step(
-        &self,
-        at: usize,
-        batch: usize,
-        gradients: &mut Gradients<'_>,
-        by_images: &mut [f32],
-    ) {
+    pub(super) fn backward_step(&self, at: usize, batch: usize, gradients: &mut Gradients<'_>, by_images: &mut [f32]) {
         let step = &self.plan.steps[at];
         let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
         let gradient = gradients.of_step(at);
@@ -222,130 +215,5 @@ impl FrozenEngine {
             _ => gradients.add(at, batch, |by_x, finish| elementwise::pass(&gradient, to.channels, by_x, finish)),
         }
         gradients.pass_on(at, gradient);
-    }
-}
-
-/// The values that a pass holds at the moment.
-pub(super) struct Values<'a> {
-    of: Vec<Held<'a>>,
-    /// Those that are wanted beyond their last reader.
-    kept: Vec<Value>,
-}
-
-/// A value where it lies.
-#[derive(Debug)]
-pub(super) enum Held<'a> {
-    Nothing,
-    Slice(&'a [f32]),
-    Buffer(Buffer),
-}
-
-impl<'a> Values<'a> {
-    pub fn new(plan: &Plan) -> Self {
-        Self { of: plan.sizes.iter().map(|_| Held::Nothing).collect(), kept: Vec::new() }
-    }
-
-    pub fn hold(&mut self, value: Value, held: Held<'a>) {
-        self.of[value] = held;
-    }
-
-    /// The value's numbers; none if it is not held.
-    pub fn read(&self, value: Value) -> &[f32] {
-        match &self.of[value] {
-            Held::Nothing => &[],
-            Held::Slice(slice) => slice,
-            Held::Buffer(buffer) => buffer,
-        }
-    }
-
-    /// Does not drop these values.
-    pub fn keep(&mut self, values: Vec<Value>) {
-        self.kept = values;
-    }
-
-    fn drop(&mut self, value: Value) {
-        if !self.kept.contains(&value) {
-            self.of[value] = Held::Nothing;
-        }
-    }
-}
-
-/// The gradients by values that are not done with yet, on the way back.
-pub(super) struct Gradients<'a> {
-    plan: &'a Plan,
-    memory: &'a Arc<Memory>,
-    traces: &'a [StepTrace],
-    /// Which values' gradients are wanted at all.
-    is_needed: &'a [bool],
-    of_values: Vec<Option<Buffer>>,
-    /// Whether what a ReLU stopped is cleared already.
-    is_cleared: Vec<bool>,
-}
-
-impl<'a> Gradients<'a> {
-    /// Nothing but the gradient `[batch, class]` by the logits.
-    pub fn new(
-        plan: &'a Plan,
-        memory: &'a Arc<Memory>,
-        traces: &'a [StepTrace],
-        by_logits: &[f32],
-        is_needed: &'a [bool],
-    ) -> Self {
-        let mut of_values: Vec<Option<Buffer>> = plan.sizes.iter().map(|_| None).collect();
-        let mut logits = memory.take(by_logits.len());
-        logits.copy_from_slice(by_logits);
-        of_values[plan.output()] = Some(logits);
-        Self { plan, memory, traces, is_needed, of_values, is_cleared: vec![false; plan.sizes.len()] }
-    }
-
-    /// The complete gradient by what a step computed before its ReLU; empty if none reached it.
-    pub fn of_step(&mut self, at: usize) -> Buffer {
-        let mut gradient = self.of_values[at + 1].take().unwrap_or_else(|| self.memory.take(0));
-        if self.plan.steps[at].relu && !self.is_cleared[at + 1] {
-            elementwise::through_relu(&mut gradient, self.plan.sizes[at + 1].channels, &self.traces[at].relu);
-        }
-        gradient
-    }
-
-    /// Lets `write` write a step's gradient by its input, or add it to what later steps gave; as told by what it has to finish with.
-    pub fn add(&mut self, at: usize, batch: usize, write: impl FnOnce(&mut [f32], Finish<'_>)) {
-        let input = self.plan.steps[at].input;
-        if !self.is_needed[input] {
-            return;
-        }
-        let accumulate = self.of_values[input].is_some();
-        let length = batch * self.plan.sizes[input].len();
-        let by_x = self.of_values[input].get_or_insert_with(|| self.memory.take(length));
-        let mut finish = Finish { accumulate, ..Finish::default() };
-        // The last one to add clears what the ReLU before stopped.
-        let is_last = self.plan.first_reader(input) == at && self.plan.steps[at].other != Some(input);
-        if is_last && input > IMAGES && self.plan.steps[input - 1].relu {
-            finish.passed = Some(&self.traces[input - 1].relu);
-            self.is_cleared[input] = true;
-        }
-        write(by_x, finish);
-    }
-
-    /// The same for steps that only add.
-    pub fn add_plainly(&mut self, at: usize, batch: usize, add: impl FnOnce(&mut [f32])) {
-        let input = self.plan.steps[at].input;
-        if !self.is_needed[input] {
-            return;
-        }
-        let length = batch * self.plan.sizes[input].len();
-        add(self.of_values[input].get_or_insert_with(|| {
-            let mut fresh = self.memory.take(length);
-            fresh.fill(0.0);
-            fresh
-        }));
-    }
-
-    /// Gives a step's gradient to the value that was added before its ReLU, or back to memory.
-    pub fn pass_on(&mut self, at: usize, gradient: Buffer) {
-        let Some(other) = self.plan.steps[at].other.filter(|other| self.is_needed[*other]) else { return };
-        match &mut self.of_values[other] {
-            Some(there) => elementwise::add(&gradient, there),
-            none => *none = Some(gradient),
-        }
     }
 }

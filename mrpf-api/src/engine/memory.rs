@@ -20,7 +20,8 @@ impl Memory {
     pub(super) fn take(self: &Arc<Self>, length: usize) -> Buffer {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // The one that came back last is likely to be in the cache still.
-        let fitting = waiting.iter().enumerate().rev().filter(|(_, buffer)| (length..=2 * length).contains(&buffer.len()));
+        let fitting =
+            waiting.iter().enumerate().rev().filter(|(_, buffer)| (length..=2 * length).contains(&buffer.len()));
         let found = fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(at, _)| at);
         let values = match found {
             Some(at) => waiting.swap_remove(at),

@@ -44,9 +44,15 @@ pub(super) struct Step {
 #[derive(Debug)]
 pub(super) enum StepKind {
     /// From `[channel, height, width]` to `[height, width, channel]`, times a factor plus an offset of each channel.
-    Arrange { factor: Vec<f32>, offset: Vec<f32> },
+    Arrange {
+        factor: Vec<f32>,
+        offset: Vec<f32>,
+    },
     /// The same factor and offset where the order is right already.
-    Affine { factor: Vec<f32>, offset: Vec<f32> },
+    Affine {
+        factor: Vec<f32>,
+        offset: Vec<f32>,
+    },
     Convolution,
     /// A batch norm; after folding, one that no convolution could take in.
     BatchNorm,
@@ -165,7 +171,8 @@ impl<'a> Builder<'a> {
             LayerKind::Conv2d(conv) if conv.geometry.groups == 1 => self.push(at, StepKind::Convolution, input, sizes),
             LayerKind::BatchNorm(_) => self.push(at, StepKind::BatchNorm, input, sizes),
             LayerKind::Relu => {
-                let value = if self.goes_on(at, 0).is_some() { input } else { self.push(at, StepKind::Pass, input, sizes) };
+                let value =
+                    if self.goes_on(at, 0).is_some() { input } else { self.push(at, StepKind::Pass, input, sizes) };
                 self.steps[value - 1].relu = true;
                 value
             }

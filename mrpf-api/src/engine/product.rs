@@ -5,6 +5,12 @@
 //! they are for 16 to 64 channels. Here a row is a list of runs of numbers anywhere in a slice, so that the window of a convolution is a
 //! row without being copied together.
 
+#![allow(
+    clippy::needless_range_loop,
+    clippy::manual_memcpy,
+    reason = "constant bounds over fixed arrays become registers; iterators and copies do not always"
+)]
+
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -204,12 +210,7 @@ impl Multiply<'_> {
 
 /// Writes, or adds, the sums of a row.
 #[inline(always)]
-fn write<S: Simd, const P: usize, const V: usize>(
-    simd: S,
-    to: &mut [f32],
-    sums: &[[S::f32s; V]; P],
-    accumulate: bool,
-) {
+fn write<S: Simd, const P: usize, const V: usize>(simd: S, to: &mut [f32], sums: &[[S::f32s; V]; P], accumulate: bool) {
     let to = S::as_mut_simd_f32s(to).0;
     for panel in 0..P {
         for v in 0..V {

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use super::convolution::{Convolution, Shape};
-use super::frozen::{FrozenEngine, Gradients, Held, StepTrace, Values};
+use super::frozen::FrozenEngine;
 use super::memory::Buffer;
+use super::pass::{Gradients, Held, StepTrace, Values};
 use super::plan::{IMAGES, StepKind, Value};
 use super::weight_gradient::weight_gradient;
 use crate::network::{Declaration, LayerKind};
@@ -56,9 +57,7 @@ impl SuffixEngine {
         let is_it = |name: &str, kind: &StepKind| name == layer && has_weight(kind);
         let step = plan.steps.iter().position(|step| is_it(&declaration.layers[step.layer].name, &step.kind))?;
         let shape = match &declaration.layers[plan.steps[step].layer].kind {
-            LayerKind::Conv2d(conv) => {
-                Shape::of_conv(conv, plan.sizes[plan.steps[step].input], plan.sizes[step + 1])
-            }
+            LayerKind::Conv2d(conv) => Shape::of_conv(conv, plan.sizes[plan.steps[step].input], plan.sizes[step + 1]),
             LayerKind::Linear(linear) => Shape::of_linear(linear),
             _ => return None,
         };
@@ -76,8 +75,7 @@ impl SuffixEngine {
         let of_image: usize = border.iter().map(|value| 4 * plan.sizes[*value].len()).sum();
         let count = images.len() / plan.sizes[IMAGES].len();
         let kept_images = count.min(budget / of_image.max(1));
-        let mut suffix =
-            Self { engine, step, shape, factor, depends, border, images, kept: Vec::new(), kept_images };
+        let mut suffix = Self { engine, step, shape, factor, depends, border, images, kept: Vec::new(), kept_images };
         let rows: Vec<usize> = (0..kept_images).collect();
         suffix.kept = suffix.make(&rows);
         Some(suffix)
@@ -90,7 +88,8 @@ impl SuffixEngine {
             None => Convolution::forward(&engine.memory, &self.shape, weight),
             Some(factor) => {
                 let filter = weight.len() / factor.len();
-                let folded: Vec<f32> = weight.iter().enumerate().map(|(at, value)| value * factor[at / filter]).collect();
+                let folded: Vec<f32> =
+                    weight.iter().enumerate().map(|(at, value)| value * factor[at / filter]).collect();
                 Convolution::forward(&engine.memory, &self.shape, &folded)
             }
         };
@@ -121,8 +120,7 @@ impl SuffixEngine {
         let mut total: Vec<f32> = Vec::new();
         for (trace, gradient) in traces.iter().zip(gradient.chunks(engine.together() * classes)) {
             let batch = gradient.len() / classes;
-            let mut gradients =
-                Gradients::new(&engine.plan, &engine.memory, &trace.steps, gradient, &self.depends);
+            let mut gradients = Gradients::new(&engine.plan, &engine.memory, &trace.steps, gradient, &self.depends);
             for at in (self.step + 1..engine.plan.steps.len()).rev().filter(|at| self.depends[at + 1]) {
                 engine.backward_step(at, batch, &mut gradients, &mut []);
             }
@@ -174,8 +172,7 @@ impl SuffixEngine {
         // Nothing behind the last of them is asked for.
         let end = self.border.iter().copied().max().unwrap_or(IMAGES);
         for (part, rows) in rows.chunks(together).enumerate() {
-            let images: Vec<f32> =
-                rows.iter().flat_map(|row| &self.images[row * image..][..image]).copied().collect();
+            let images: Vec<f32> = rows.iter().flat_map(|row| &self.images[row * image..][..image]).copied().collect();
             let mut values = Values::new(plan);
             values.hold(IMAGES, Held::Slice(&images));
             values.keep(self.border.clone());

@@ -1,5 +1,10 @@
 //! The transforms of F(4x4, 3x3): of filters, of tiles of pixels, and back (Lavin and Gray 2016, equations 13 to 15).
 
+#![allow(
+    clippy::needless_range_loop,
+    reason = "constant bounds over fixed arrays become registers; iterators and copies do not always"
+)]
+
 use pulp::{Arch, Simd};
 
 use super::product::PanelRow;
@@ -71,12 +76,7 @@ fn column_of<S: Simd>(simd: S, from: &impl Read<S>, column: usize) -> Six<S> {
 
 /// `B^T d B`.
 #[inline(always)]
-pub(super) fn transform_input<S: Simd>(
-    simd: S,
-    half: &mut Tile<S>,
-    d: &impl Read<S>,
-    to: &mut impl Write<S>,
-) {
+pub(super) fn transform_input<S: Simd>(simd: S, half: &mut Tile<S>, d: &impl Read<S>, to: &mut impl Write<S>) {
     for column in 0..6 {
         let side = column_of(simd, d, column);
         let side = input_side(simd, side);
@@ -95,12 +95,7 @@ pub(super) fn transform_input<S: Simd>(
 
 /// `A^T m A`.
 #[inline(always)]
-pub(super) fn transform_output<S: Simd>(
-    simd: S,
-    half: &mut Tile<S>,
-    m: &impl Read<S>,
-    to: &mut impl Write<S>,
-) {
+pub(super) fn transform_output<S: Simd>(simd: S, half: &mut Tile<S>, m: &impl Read<S>, to: &mut impl Write<S>) {
     for column in 0..6 {
         let side = column_of(simd, m, column);
         let side = output_side(simd, side);
@@ -175,14 +170,12 @@ fn gradient_side<S: Simd>(simd: S, g: [S::f32s; SIDE]) -> Six<S> {
 
 /// `A g A^T`.
 #[inline(always)]
-pub(super) fn transform_gradient<S: Simd>(
-    simd: S,
-    half: &mut Tile<S>,
-    g: &impl Read<S>,
-    to: &mut impl Write<S>,
-) {
+pub(super) fn transform_gradient<S: Simd>(simd: S, half: &mut Tile<S>, g: &impl Read<S>, to: &mut impl Write<S>) {
     for column in 0..SIDE {
-        let side = gradient_side(simd, [g.read(simd, 0, column), g.read(simd, 1, column), g.read(simd, 2, column), g.read(simd, 3, column)]);
+        let side = gradient_side(
+            simd,
+            [g.read(simd, 0, column), g.read(simd, 1, column), g.read(simd, 2, column), g.read(simd, 3, column)],
+        );
         for row in 0..6 {
             half[6 * row + column] = side[row];
         }

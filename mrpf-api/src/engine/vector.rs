@@ -31,8 +31,7 @@ pub(super) fn relu<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, u16) {
 /// The numbers whose bit is set, zeros for the others.
 #[inline(always)]
 pub(super) fn pass<S: Simd>(simd: S, x: S::f32s, bits: u16) -> S::f32s {
-    const WEIGHTS: [u32; 16] =
-        [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768];
+    const WEIGHTS: [u32; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768];
     let weights = S::as_simd_u32s(&WEIGHTS).0[0];
     let is_set = simd.greater_than_u32s(simd.and_u32s(simd.splat_u32s(u32::from(bits)), weights), simd.splat_u32s(0));
     simd.select_f32s(is_set, x, simd.splat_f32s(0.0))

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::convolution::Shape;
 use super::memory::Memory;
 use super::product::{PANEL, PanelRow};
+use super::tiles::{Block, Grid, transform_gradient_tiles, transform_tiles};
 use super::transform::{PLANES, transform_weight_gradient};
-use super::winograd::{Block, Grid, Winograd, transform_gradient_tiles, transform_tiles};
+use super::winograd::Winograd;
 use crate::numeric::kernel::{Matrix, Onto, product, with_scratch};
 
 /// Bytes of transformed tiles that are worked on together.

@@ -57,7 +57,11 @@ pub struct FrozenNetwork {
 pub(super) enum Work {
     /// The fast way, for networks that it knows.
     Engine(Arc<FrozenEngine>),
-    Operations { network: Arc<Network>, weights: Weights, mode: Mode },
+    Operations {
+        network: Arc<Network>,
+        weights: Weights,
+        mode: Mode,
+    },
 }
 
 impl FrozenNetwork {
@@ -103,7 +107,12 @@ impl FrozenNetwork {
     }
 
     /// The loss is differentiated down to the logits as it is written; from there the engine goes on.
-    fn engine_gradient(&self, engine: &FrozenEngine, images: &Tensor, loss: &LossOnLogits<'_>) -> Result<InputGradient> {
+    fn engine_gradient(
+        &self,
+        engine: &FrozenEngine,
+        images: &Tensor,
+        loss: &LossOnLogits<'_>,
+    ) -> Result<InputGradient> {
         let (logits, trace) = self.run(engine, images)?;
         let logits = Var::from_tensor(&logits)?;
         let per_image = loss(&logits)?;

@@ -19,11 +19,7 @@ pub(super) struct Folded {
 /// The same function with fewer layers: `scale * (W x - mean) / sqrt(var + eps) + shift` becomes one convolution with a bias.
 ///
 /// Only a batch norm that is the single reader of a convolution is folded. Weights of other layers are passed on as they are.
-pub(super) fn fold(
-    declaration: &Declaration,
-    weights: &Weights,
-    statistics: &Weights,
-) -> Result<Folded> {
+pub(super) fn fold(declaration: &Declaration, weights: &Weights, statistics: &Weights) -> Result<Folded> {
     let mut readers: BTreeMap<&str, usize> = BTreeMap::new();
     for input in declaration.layers.iter().flat_map(|layer| &layer.inputs) {
         *readers.entry(input).or_default() += 1;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::declaration::{BatchNorm, Declaration, Layer, LayerKind};
 use super::parameters::parameter_specs;
 use super::weights::{Network, Weights};
-use crate::engine::{Plan, TrainingPass, attach};
+use crate::engine::{Forward, Plan, TrainingPass, attach};
 use crate::numeric::kernel::read;
 use crate::numeric::{self, BatchStatistics};
 use crate::{Context, Error, ErrorKind, Result};
@@ -54,7 +54,7 @@ fn engine_forward(
         Ok(())
     })?;
     let Some(result) = result else { return Err(Error::new(ErrorKind::Tensor, "images without values")) };
-    let (pass, logits, statistics) = result?;
+    let (pass, Forward { logits, statistics }) = result?;
     if mode == Mode::Train {
         for (layer, batch) in statistics {
             let layer = &network.declaration.layers[layer];

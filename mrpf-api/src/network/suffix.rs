@@ -27,7 +27,14 @@ pub struct Suffix {
 #[derive(Debug)]
 enum SuffixWork {
     Engine(Arc<SuffixEngine>),
-    Operations { network: Arc<Network>, weights: Weights, mode: Mode, name: String, factor: Option<Tensor>, images: Tensor },
+    Operations {
+        network: Arc<Network>,
+        weights: Weights,
+        mode: Mode,
+        name: String,
+        factor: Option<Tensor>,
+        images: Tensor,
+    },
 }
 
 impl FrozenNetwork {

@@ -22,6 +22,8 @@ mod tests;
 
 /// What the attack engine shares with the operations here.
 pub(crate) mod kernel {
+    #[cfg(test)]
+    pub(crate) use super::conv::tests::count_weight_gradient;
     pub(crate) use super::gemm::{Matrix, Onto, product};
 
     /// Runs `work` on the numbers of an f32 tensor on the CPU, in row-major order.

@@ -26,6 +26,9 @@ pub struct Measurement {
     /// Steps of the attack.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attack_steps: Option<usize>,
+    /// The share of its multiply-accumulates that the network was cut to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macs: Option<f64>,
     /// `mrs`: size of the fixed adversarial set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images: Option<usize>,
@@ -61,7 +64,7 @@ impl Measurement {
     pub fn is_same_work(&self, other: &Self) -> bool {
         let work = |m: &Self| {
             let names = (m.what.clone(), m.arch.clone(), m.trainer.clone(), m.pass.clone());
-            (names, m.attack_steps, m.images, m.epochs, m.shape, m.batch, m.threads)
+            (names, m.macs, m.attack_steps, m.images, m.epochs, m.shape, m.batch, m.threads)
         };
         work(self) == work(other)
     }

@@ -88,6 +88,7 @@ pub fn as_table(measured: &[Measurement], peers: &[Peer]) -> String {
 fn work(one: &Measurement) -> String {
     let mut words = vec![one.what.clone()];
     words.extend(one.arch.clone());
+    words.extend(one.macs.map(|share| format!("cut to {:.0} % of its MACs", 100.0 * share)));
     words.extend(one.trainer.clone());
     words.extend(one.attack_steps.map(|steps| format!("{steps} steps")));
     words.extend(one.images.map(|images| format!("{images} images")));

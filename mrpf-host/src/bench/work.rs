@@ -2,8 +2,10 @@
 
 use mrpf_api::architecture::{Architecture, ArchitectureRequest};
 use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
+use mrpf_api::budget::BudgetKind;
 use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::{CallContext, Watcher};
+use mrpf_api::coupling::cost;
 use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
 use mrpf_api::network::{Classifier, Network};
 use mrpf_api::numeric::{ConvGeometry, conv2d, loss};
@@ -16,6 +18,8 @@ use serde_json::{Map, Value, json};
 use std::time::Instant;
 
 use super::Measurement;
+use crate::experiment::{Combine, PluginChoice, PruneSettings};
+use crate::pruning::{PruneStep, prune_step};
 use crate::training::{Sgd, TrainingSettings};
 
 /// A piece of work.
@@ -67,6 +71,8 @@ pub struct Settings {
     pub steps: usize,
     /// Repetitions before them.
     pub warmup: usize,
+    /// The share of its multiply-accumulates that the network is cut to first, every layer alike.
+    pub macs: Option<f64>,
 }
 
 const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
@@ -86,9 +92,12 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         return convolutions(settings);
     }
     let cx = CallContext { streams: Streams::new(0), watcher };
-    let network = network(&settings.arch)?;
+    let network = match settings.macs {
+        None => network(&settings.arch)?,
+        Some(share) => cut_to(&cx, &network(&settings.arch)?, share)?,
+    };
     let batch = batch(settings.batch, &cx.streams)?;
-    let head = Measurement { arch: Some(settings.arch.clone()), ..head(settings) };
+    let head = Measurement { arch: Some(settings.arch.clone()), macs: settings.macs, ..head(settings) };
     let attack_steps = Some(settings.attack_steps);
     Ok(vec![match settings.what {
         What::Conv | What::Forward => {
@@ -165,6 +174,31 @@ fn network(arch: &str) -> Result<Network> {
     let declaration = make::<dyn Architecture>(name, Value::Object(settings))?.declare(&request);
     let declaration = declaration.context(|| format!("architecture `{name}`"))?;
     Network::initialise(declaration, &Streams::new(0).child("initialise"), DType::F32, &Device::Cpu)
+}
+
+/// The network with as many channels of every layer gone as leave that share of its multiply-accumulates.
+fn cut_to(cx: &CallContext<'_>, network: &Network, share: f64) -> Result<Network> {
+    let plugin = |name: &str| PluginChoice::named(name);
+    if !(share > 0.0 && share <= 1.0) {
+        let message = format!("macs {share}, expected a share above 0 and at most 1");
+        return Err(Error::new(ErrorKind::Settings, message));
+    }
+    let settings = PruneSettings {
+        sensitivity: plugin("mrs"),
+        criterion: plugin("random"),
+        allocation: plugin("uniform"),
+        schedule: plugin("one-shot"),
+        rounds: 1,
+        ratio: 1.0 - share,
+        budget: BudgetKind::Macs,
+        combine: Combine::default(),
+        remeasure: false,
+    };
+    let dense = cost(network.declaration())?;
+    let cx = CallContext { streams: cx.streams.child("cut"), watcher: cx.watcher };
+    let (settings, ratio) = (&settings, settings.ratio);
+    let step = PruneStep { cx, settings, data: &data(1)?, modules: &[], dense: &dense, ratio };
+    Ok(prune_step(&step, network)?.network)
 }
 
 /// Random images with random labels.

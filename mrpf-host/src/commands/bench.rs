@@ -19,6 +19,7 @@ pub fn bench(args: &BenchArgs, console: &Console<'_>) -> Result<()> {
         epochs: args.epochs,
         steps: args.steps,
         warmup: args.warmup,
+        macs: args.macs,
     };
     let measured = measure(&settings, console.watcher)?;
     match args.json {

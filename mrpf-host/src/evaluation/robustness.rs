@@ -20,16 +20,24 @@ pub struct ImageOutcome {
     pub label: u32,
     /// The class that the network gives the clean image.
     pub predicted: u32,
-    /// For each attack, whether the image is still classified rightly; false for images that are wrong without any attack.
+    /// For each attack, whether the image is still classified rightly after it and all before it; false for images that are wrong
+    /// without any attack.
     pub survives: Vec<bool>,
 }
 
-/// One attack's result over all images.
+impl ImageOutcome {
+    /// Whether the clean image is classified rightly.
+    pub fn is_right(&self) -> bool {
+        self.predicted == self.label
+    }
+}
+
+/// What is left after an attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttackRecord {
     /// The attack's name; numbered if an attack is used twice.
     pub name: String,
-    /// Images that survive this attack.
+    /// Images that survive this attack and all before it.
     pub survivors: usize,
 }
 
@@ -42,7 +50,7 @@ pub struct Evaluation {
     pub clean: usize,
     /// Images that survive every attack.
     pub robust: usize,
-    /// Each attack by itself.
+    /// The attacks in their order; each sees only what the ones before it left.
     pub attacks: Vec<AttackRecord>,
     /// Each image.
     pub outcomes: Vec<ImageOutcome>,
@@ -64,7 +72,7 @@ impl Evaluation {
 
 /// Attacks a network with every attack of the settings on the first images of the test set.
 ///
-/// Only images that are classified rightly are attacked: the others are wrong already.
+/// Only images that are classified rightly are attacked, and no longer than until an attack has broken them.
 ///
 /// # Errors
 /// [`ErrorKind::Plugin`] if an attack leaves its ball, [`ErrorKind::Numeric`] if a logit is not a number.
@@ -83,10 +91,10 @@ pub fn evaluate(
         let name = if used == 0 { choice.name.clone() } else { format!("{}-{}", choice.name, used + 1) };
         attacks.push((name, choice.make::<dyn Attack>()?));
     }
-    let mut outcomes = Vec::with_capacity(images);
     let indices: Vec<usize> = (0..images).collect();
+    let mut outcomes = Vec::with_capacity(images);
     for chunk in indices.chunks(settings.batch) {
-        cx.step("images attacked", chunk[0], images)?;
+        cx.step("clean images", chunk[0], images)?;
         let batch = test.batch(chunk, network.dtype(), network.device())?;
         let predicted = loss::predictions(&frozen.logits(&batch.images)?)?;
         if let Some(row) = predicted.iter().position(|&class| class == u32::MAX) {
@@ -94,33 +102,36 @@ pub fn evaluate(
             return Err(Error::new(ErrorKind::Numeric, message)
                 .hint("the network has diverged; train with a lower learning rate"));
         }
-        let labels = batch.labels.to_vec1::<u32>()?;
-        let right: Vec<usize> = (0..chunk.len()).filter(|&row| predicted[row] == labels[row]).collect();
-        let mut survives = vec![vec![false; attacks.len()]; chunk.len()];
-        let target = batch.select(&right)?;
-        for (at, (name, attack)) in attacks.iter().enumerate().filter(|_| !right.is_empty()) {
-            let about = || format!("attack `{name}`");
+        let rows = chunk.iter().zip(batch.labels.to_vec1::<u32>()?).zip(predicted);
+        outcomes.extend(rows.map(|((&index, label), predicted)| {
+            let survives = vec![label == predicted; attacks.len()];
+            ImageOutcome { index, label, predicted, survives }
+        }));
+    }
+    let mut left: Vec<usize> = indices.iter().copied().filter(|&at| outcomes[at].is_right()).collect();
+    for (at, (name, attack)) in attacks.iter().enumerate() {
+        let about = || format!("attack `{name}`");
+        // Each batch is as full as it can be: of images that nothing has broken yet.
+        for chunk in left.chunks(settings.batch) {
+            cx.step(&format!("images attacked by {name}"), chunk[0], images)?;
+            let target = test.batch(chunk, network.dtype(), network.device())?;
             let cx = cx.child("attack").child(name);
             let outcome = attack.attack(&cx, &frozen, &settings.threat, &target).context(about)?;
             check_inside(&settings.threat, &target.images, &outcome.images).context(about)?;
-            right.iter().zip(&outcome.broken).for_each(|(&row, broken)| survives[row][at] = !broken);
+            for (&index, _) in chunk.iter().zip(&outcome.broken).filter(|(_, broken)| **broken) {
+                outcomes[index].survives[at..].fill(false);
+            }
         }
-        let rows = survives.into_iter().enumerate();
-        outcomes.extend(rows.map(|(row, survives)| ImageOutcome {
-            index: chunk[row],
-            label: labels[row],
-            predicted: predicted[row],
-            survives,
-        }));
+        left.retain(|&index| outcomes[index].survives[at]);
+        cx.step(&format!("images attacked by {name}"), images, images)?;
     }
-    cx.step("images attacked", images, images)?;
     let records = attacks.iter().enumerate().map(|(at, (name, _))| AttackRecord {
         name: name.clone(),
         survivors: outcomes.iter().filter(|outcome| outcome.survives[at]).count(),
     });
     let mut evaluation = Evaluation {
         images,
-        clean: outcomes.iter().filter(|outcome| outcome.predicted == outcome.label).count(),
+        clean: outcomes.iter().filter(|outcome| outcome.is_right()).count(),
         robust: outcomes.iter().filter(|outcome| outcome.survives.iter().all(|&survives| survives)).count(),
         attacks: records.collect(),
         outcomes,

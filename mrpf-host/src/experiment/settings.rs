@@ -97,7 +97,8 @@ pub enum Combine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSettings {
-    /// The attacks; a row's robust accuracy is the share of images that survive all of them.
+    /// The attacks in their order; each sees the images that the ones before it left, and a row's robust accuracy is the share
+    /// that survives all of them.
     pub attacks: Vec<PluginChoice>,
     /// Norm and radius of the attacks.
     pub threat: ThreatModel,

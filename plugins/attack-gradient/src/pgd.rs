@@ -26,15 +26,18 @@ pub struct PgdSettings {
 pub enum Keep {
     /// The worst for each image: a misclassified one before others, then the one with the highest loss. From a start that may lie
     /// outside the valid range (`small-normal`) the last point counts.
-    #[default]
     Worst,
+    /// The first that is misclassified, with which the attack leaves the image alone and goes on with the others; the last of images
+    /// that stay right. Breaks the same images as `worst` in less time.
+    #[default]
+    FirstBroken,
     /// The last, as torchattacks does.
     Last,
 }
 
 impl Default for PgdSettings {
     fn default() -> Self {
-        Self { steps: 20, step_size: None, restarts: 1, start: Start::Uniform, keep: Keep::Worst }
+        Self { steps: 20, step_size: None, restarts: 1, start: Start::Uniform, keep: Keep::FirstBroken }
     }
 }
 
@@ -87,6 +90,9 @@ impl Pgd {
         batch: &Batch,
         start: &Tensor,
     ) -> Result<AttackOutcome> {
+        if self.0.keep == Keep::FirstBroken {
+            return first_broken(cx, classifier, batch, start, &self.ascent(threat));
+        }
         let ascent = self.ascent(threat);
         let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
         let mut worst: Option<AttackOutcome> = None;
@@ -117,15 +123,80 @@ impl Attack for Pgd {
         batch: &Batch,
     ) -> Result<AttackOutcome> {
         let mut worst: Option<AttackOutcome> = None;
+        let mut left: Vec<usize> = (0..batch.len()).collect();
         for restart in 0..self.0.restarts {
             let cx = cx.child("restart").child(restart);
-            let start = self.ascent(threat).starting_images(&cx, batch)?;
-            let outcome = self.attack_from(&cx, classifier, threat, batch, &start)?;
-            worst = Some(match worst {
+            let rest = batch.select(&left)?;
+            let start = self.ascent(threat).starting_images(&cx, &rest)?;
+            let outcome = self.attack_from(&cx, classifier, threat, &rest, &start)?;
+            let outcome = match &worst {
+                Some(before) if left.len() < batch.len() => before.clone().with_rows(&left, &outcome)?,
+                _ => outcome,
+            };
+            let together = match worst {
                 None => outcome,
                 Some(worst) => worst.worse(outcome)?,
-            });
+            };
+            if self.0.keep == Keep::FirstBroken {
+                left.retain(|row| !together.broken[*row]);
+            }
+            worst = Some(together);
+            if left.is_empty() {
+                break;
+            }
         }
         worst.ok_or_else(|| Error::new(ErrorKind::Settings, "no restarts"))
     }
+}
+
+/// The ascent, in which an image takes part until it is misclassified.
+fn first_broken(
+    cx: &CallContext<'_>,
+    classifier: &dyn Classifier,
+    batch: &Batch,
+    start: &Tensor,
+    ascent: &Ascent,
+) -> Result<AttackOutcome> {
+    let mut done: Vec<Option<(Tensor, bool, f64)>> = vec![None; batch.len()];
+    let (mut rest, mut images) = (batch.clone(), start.clone());
+    let mut rows: Vec<usize> = (0..batch.len()).collect();
+    for step in 0..ascent.steps {
+        cx.check_interrupt()?;
+        let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &rest.labels);
+        let at = classifier.input_gradient(&images, &loss)?;
+        // That start may lie outside the ball, where nothing counts.
+        let is_inside = step > 0 || ascent.start != Start::SmallNormal;
+        let is_right = loss::correct(&at.logits, &rest.labels)?;
+        let losses = loss::per_image_values(&at.loss)?;
+        let (leaving, staying): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|&at| is_inside && !is_right[at]);
+        for &at in &leaving {
+            done[rows[at]] = Some((images.narrow(0, at, 1)?, true, losses[at]));
+        }
+        let mut gradient = at.gradient;
+        if !leaving.is_empty() {
+            if staying.is_empty() {
+                rows.clear();
+                break;
+            }
+            let indices: Vec<u32> = staying.iter().map(|&at| at as u32).collect();
+            let indices = Tensor::new(indices, images.device())?;
+            (images, gradient) = (images.index_select(&indices, 0)?, gradient.index_select(&indices, 0)?);
+            rest = rest.select(&staying)?;
+            rows = staying.into_iter().map(|at| rows[at]).collect();
+        }
+        images = ascent.step(&rest.images, &images, &gradient)?;
+    }
+    if !rows.is_empty() {
+        let last = AttackOutcome::judge(classifier, ascent.threat.project(&rest.images, &images)?, &rest.labels)?;
+        for (at, row) in rows.into_iter().enumerate() {
+            done[row] = Some((last.images.narrow(0, at, 1)?, last.broken[at], last.loss[at]));
+        }
+    }
+    let (mut images, mut broken, mut loss) = (Vec::new(), Vec::new(), Vec::new());
+    for (image, is_broken, value) in done.into_iter().flatten() {
+        images.push(image);
+        broken.push(is_broken);
+        loss.push(value);
+    }
+    Ok(AttackOutcome { images: Tensor::cat(&images, 0)?, broken, loss })
 }

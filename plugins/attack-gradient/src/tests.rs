@@ -44,6 +44,11 @@ fn keeping_the_worst_point_is_never_weaker_than_keeping_the_last() -> Result<()>
         Pgd::new(settings)?.attack(&cx(), &frozen, &threat(Norm::Linf, 0.02), &batch)
     };
     let (last, worst, restarted) = (run(Keep::Last, 1)?, run(Keep::Worst, 1)?, run(Keep::Worst, 3)?);
+    let (first, first_restarted) = (run(Keep::FirstBroken, 1)?, run(Keep::FirstBroken, 3)?);
+    assert_eq!((&first.broken, &first_restarted.broken), (&worst.broken, &restarted.broken));
+    assert!(worst.broken.contains(&true) && worst.broken.contains(&false));
+    let judged = AttackOutcome::judge(&frozen, first_restarted.images.clone(), &batch.labels)?;
+    assert_eq!(judged.broken, first_restarted.broken);
     for i in 0..batch.len() {
         assert!((worst.broken[i], worst.loss[i]) >= (last.broken[i], last.loss[i]));
         assert!((restarted.broken[i], restarted.loss[i]) >= (worst.broken[i], worst.loss[i]));

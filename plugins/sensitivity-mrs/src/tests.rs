@@ -2,7 +2,16 @@ use super::*;
 use mrpf_test_support::{Fixture, resnet8};
 
 fn settings(mode: AscentMode) -> ModuleAscent {
-    ModuleAscent { mode, radius: 0.1, steps: 10, learning_rate: 1.0, projection: None, batch: 8, memory: 1 << 30, early_stop: 0.0 }
+    ModuleAscent {
+        mode,
+        radius: 0.1,
+        steps: 10,
+        learning_rate: 1.0,
+        projection: None,
+        batch: 8,
+        memory: 1 << 30,
+        early_stop: 0.0,
+    }
 }
 
 fn cx() -> CallContext<'static> {
@@ -72,7 +81,8 @@ fn strict_does_not_see_the_scale_of_a_weight_that_batch_norm_undoes() -> Result<
 fn in_f32_neither_the_engine_nor_its_memory_changes_what_is_measured() -> Result<()> {
     let ((network, _), recorded) = (resnet8()?, Fixture::load("mrs")?);
     let set = recorded.batch()?;
-    let orders: Vec<Vec<usize>> = (0..3).map(|pass| (0..set.len()).map(|at| (at * 5 + pass) % set.len()).collect()).collect();
+    let orders: Vec<Vec<usize>> =
+        (0..3).map(|pass| (0..set.len()).map(|at| (at * 5 + pass) % set.len()).collect()).collect();
     let single = network.to_dtype(DType::F32)?;
     let single_set = set.clone().with_images(set.images.to_dtype(DType::F32)?);
     let (frozen, exact) = (single.freeze()?, network.freeze()?);
@@ -97,7 +107,10 @@ fn in_f32_neither_the_engine_nor_its_memory_changes_what_is_measured() -> Result
 fn an_ascent_that_may_end_early_finds_no_more() -> Result<()> {
     let whole = measured(&settings(AscentMode::Strict))?;
     let early = measured(&ModuleAscent { early_stop: 0.2, ..settings(AscentMode::Strict) })?;
-    assert!(early.iter().zip(&whole).all(|(early, whole)| early <= whole && *early > 0.5 * whole), "{early:?} {whole:?}");
+    assert!(
+        early.iter().zip(&whole).all(|(early, whole)| early <= whole && *early > 0.5 * whole),
+        "{early:?} {whole:?}"
+    );
     assert_ne!(early, whole);
     Ok(())
 }
@@ -106,7 +119,15 @@ fn an_ascent_that_may_end_early_finds_no_more() -> Result<()> {
 fn measuring_leaves_the_network_as_it_was() -> Result<()> {
     let ((network, _), recorded) = (resnet8()?, Fixture::load("mrs")?);
     let bytes = network.to_bytes()?;
-    rise_of_module(&cx(), &network, &network.freeze()?, "conv1", &recorded.batch()?, &[], &settings(AscentMode::Strict))?;
+    rise_of_module(
+        &cx(),
+        &network,
+        &network.freeze()?,
+        "conv1",
+        &recorded.batch()?,
+        &[],
+        &settings(AscentMode::Strict),
+    )?;
     assert_eq!(network.to_bytes()?, bytes);
     Ok(())
 }

@@ -15,8 +15,8 @@ use self::batch_norm::Moments;
 use super::convolution::{Convolution, Shape};
 use super::elementwise;
 use super::finish::Finish;
-use super::frozen::{Gradients, StepTrace};
 use super::memory::{Buffer, Memory};
+use super::pass::{Gradients, StepTrace};
 use super::plan::{IMAGES, Plan, Step, StepKind};
 use super::pool;
 use super::vector::mask_bytes;
@@ -49,6 +49,15 @@ struct Norm {
     inverse: Vec<f64>,
 }
 
+/// What the forward pass found.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    /// `[batch, class]`.
+    pub logits: Vec<f32>,
+    /// Of each batch norm, by the layer's position.
+    pub statistics: Vec<(usize, BatchStatistics)>,
+}
+
 /// What the backward pass found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
@@ -57,14 +66,14 @@ pub(super) struct Found {
 }
 
 impl TrainingPass {
-    /// Logits of images `[batch, channel, height, width]`, and the statistics of each batch norm by the layer's position.
+    /// Logits and statistics for images `[batch, channel, height, width]`.
     pub fn run(
         plan: Arc<Plan>,
         declaration: Arc<Declaration>,
         memory: Arc<Memory>,
         weights: Weights,
         images: &[f32],
-    ) -> Result<(Self, Vec<f32>, Vec<(usize, BatchStatistics)>)> {
+    ) -> Result<(Self, Forward)> {
         let batch = images.len() / plan.sizes[IMAGES].len();
         let values = plan.sizes.iter().map(|_| None).collect();
         let (traces, norms) = (Vec::new(), Vec::new());
@@ -89,7 +98,7 @@ impl TrainingPass {
             }
         }
         let logits = pass.values[plan.output()].as_deref().unwrap_or_default().to_vec();
-        Ok((pass, logits, statistics))
+        Ok((pass, Forward { logits, statistics }))
     }
 
     /// Whether a backward pass reads the value.
@@ -245,8 +254,9 @@ impl TrainingPass {
                     none => *none = Some(by_images),
                 }
             }
-            StepKind::Affine { factor, .. } => gradients
-                .add(at, self.batch, |by_x, finish| elementwise::affine(gradient, factor, None, by_x, finish)),
+            StepKind::Affine { factor, .. } => {
+                gradients.add(at, self.batch, |by_x, finish| elementwise::affine(gradient, factor, None, by_x, finish))
+            }
             StepKind::MaxPool(geometry) => gradients.add_plainly(at, self.batch, |by_x| {
                 pool::max_gradient(gradient, geometry, from, to, &self.traces[at].winners, by_x);
             }),
@@ -254,8 +264,7 @@ impl TrainingPass {
                 gradients.add_plainly(at, self.batch, |by_x| pool::global_mean_gradient(gradient, from, by_x));
             }
             _ => {
-                gradients
-                    .add(at, self.batch, |by_x, finish| elementwise::pass(gradient, to.channels, by_x, finish));
+                gradients.add(at, self.batch, |by_x, finish| elementwise::pass(gradient, to.channels, by_x, finish));
             }
         }
     }

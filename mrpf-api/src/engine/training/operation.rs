@@ -24,7 +24,9 @@ pub(crate) fn attach(pass: TrainingPass, logits: Vec<f32>, images: &Tensor, weig
     let wanted = tracked.iter().map(|(name, _)| (*name).clone()).collect();
     let shared = Arc::new(Shared { pass, wanted, by_images, found: Mutex::default() });
     let mut out = match by_images {
-        true => images.apply_op1(OfImages { shared: shared.clone(), logits, shape, is_first_asked: tracked.is_empty() })?,
+        true => {
+            images.apply_op1(OfImages { shared: shared.clone(), logits, shape, is_first_asked: tracked.is_empty() })?
+        }
         false => Tensor::from_vec(logits, shape, &Device::Cpu)?,
     };
     let count = tracked.len();

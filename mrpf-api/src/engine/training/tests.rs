@@ -7,8 +7,8 @@ use std::sync::Arc;
 use crate::Result;
 use crate::data::ImageShape;
 use crate::engine::convolution::Shape;
-use crate::engine::weight_gradient::weight_gradient;
 use crate::engine::tests::{images, largest, network, off, short_declaration};
+use crate::engine::weight_gradient::weight_gradient;
 use crate::network::{Mode, Network};
 use crate::numeric::{ConvGeometry, loss};
 

@@ -1,5 +1,6 @@
 //! Convolutions whose output channels see one input channel each: too little work per window for matrix products.
 
+use pulp::Arch;
 use rayon::prelude::*;
 
 use super::super::float::{Float, sum_of};
@@ -7,7 +8,7 @@ use super::shape::ConvShape;
 
 /// Calls `visit(tap, output start, input start, count)` for every tap and output row: `count` outputs from
 /// `output start` read the inputs from `input start`, a column stride apart.
-#[inline]
+#[inline(always)]
 fn rows(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize, usize)) {
     let (stride, padding) = (shape.stride, shape.padding);
     for tap in 0..shape.taps() {
@@ -24,6 +25,29 @@ fn rows(shape: &ConvShape, mut visit: impl FnMut(usize, usize, usize, usize)) {
     }
 }
 
+/// As [`rows`], compiled for the processor at hand.
+fn in_vectors(shape: &ConvShape, visit: impl FnMut(usize, usize, usize, usize)) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || rows(shape, visit),
+    );
+}
+
+/// `out += weight * x` of `count` values that lie so many apart.
+#[inline(always)]
+fn add_product<T: Float>(out: &mut [T], out_step: usize, x: &[T], x_step: usize, count: usize, weight: T) {
+    if out_step == 1 && x_step == 1 {
+        let (out, x) = (&mut out[..count], &x[..count]);
+        for at in 0..count {
+            out[at] += weight * x[at];
+        }
+    } else {
+        for at in 0..count {
+            out[at * out_step] += weight * x[at * x_step];
+        }
+    }
+}
+
 /// As [`super::forward::convolve`].
 pub(super) fn convolve<T: Float>(shape: &ConvShape, images: &[T], weight: &[T], bias: Option<&[T]>) -> Vec<T> {
     let channels = shape.groups * shape.out_channels;
@@ -35,15 +59,10 @@ pub(super) fn convolve<T: Float>(shape: &ConvShape, images: &[T], weight: &[T], 
         if let Some(bias) = bias {
             out.fill(bias[filter]);
         }
-        rows(shape, |tap, start, source, count| {
-            let (out, weight) = (&mut out[start..][..count], weights[tap]);
-            match shape.stride[1] {
-                1 => out.iter_mut().zip(&input[source..][..count]).for_each(|(out, x)| *out += weight * *x),
-                step => {
-                    out.iter_mut().zip(input[source..].iter().step_by(step)).for_each(|(out, x)| *out += weight * *x)
-                }
-            }
-        });
+        let visit = |tap: usize, start: usize, source: usize, count: usize| {
+            add_product(&mut out[start..][..count], 1, &input[source..], shape.stride[1], count, weights[tap]);
+        };
+        in_vectors(shape, visit);
     });
     out
 }
@@ -57,15 +76,10 @@ pub(super) fn input_gradient<T: Float>(shape: &ConvShape, gradient: &[T], weight
             let filter = at % shape.groups * outputs + output;
             let weights = &weight[filter * shape.taps()..][..shape.taps()];
             let gradient = &gradient[(at * outputs + output) * shape.pixels()..][..shape.pixels()];
-            rows(shape, |tap, start, source, count| {
-                let (gradient, weight) = (&gradient[start..][..count], weights[tap]);
-                match shape.stride[1] {
-                    1 => out[source..][..count].iter_mut().zip(gradient).for_each(|(out, g)| *out += weight * *g),
-                    step => {
-                        out[source..].iter_mut().step_by(step).zip(gradient).for_each(|(out, g)| *out += weight * *g)
-                    }
-                }
-            });
+            let visit = |tap: usize, start: usize, source: usize, count: usize| {
+                add_product(&mut out[source..], shape.stride[1], &gradient[start..][..count], 1, count, weights[tap]);
+            };
+            in_vectors(shape, visit);
         }
     });
     out

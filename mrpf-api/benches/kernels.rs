@@ -1,11 +1,11 @@
-//! What one attack step costs: the gradient by the images alone, against the gradient by images and weights of the
-//! same loss.
+//! The kernels by themselves.
 //!
-//! `frozen` is what attacks call; `tracked` is the same loss on the trainable weights, batch norm in evaluation mode.
-//! The smaller the first against the second, the more of an attack is spared; without weight gradients about two
-//! thirds are left of a convolution's work. `conv` times the convolution alone: forward, and with each gradient.
+//! `gradient`: what one attack step costs, the gradient by the images alone. `frozen` is what attacks call; `unfolded` and `tracked` are
+//! the same loss by the operations layer by layer, without and with the gradients by the weights. `training` is a training pass with all
+//! gradients. `conv`: convolutions of several kinds, forward, and with each gradient; the throughput counts the multiply-adds of the plain
+//! algorithm in one of the three.
 //!
-//! `cargo bench -p mrpf-api --bench attack_gradient`
+//! `cargo bench -p mrpf-api --bench kernels`
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use mrpf_api::Result;
@@ -69,19 +69,35 @@ fn attack_step(criterion: &mut Criterion) -> Result<()> {
         full()?;
         group.bench_function(name, |bencher| bencher.iter(|| black_box(full())));
     }
+    let training = || -> Result<_> {
+        let logits = network.forward(&images.as_detached_tensor(), Mode::TrainKeepingStatistics)?;
+        Ok(loss::cross_entropy(&logits, &labels, 0.0)?.backward()?)
+    };
+    training()?;
+    group.bench_function("training", |bencher| bencher.iter(|| black_box(training())));
     group.finish();
     Ok(())
 }
 
 fn convolution(criterion: &mut Criterion) -> Result<()> {
-    let geometry = ConvGeometry::same3();
-    for (channels, size) in [(64, 32), (256, 8)] {
+    let same3 = ConvGeometry::same3;
+    for (name, channels, size, geometry) in [
+        ("3x3", 16, 32, same3()),
+        ("3x3", 64, 32, same3()),
+        ("3x3", 256, 8, same3()),
+        ("3x3 stride 2", 64, 32, same3().stride(2)),
+        ("1x1", 64, 32, ConvGeometry::square(1)),
+        ("5x5", 64, 32, ConvGeometry::square(5).padding(2)),
+        ("3x3 in 4 groups", 64, 32, same3().groups(4)),
+        ("3x3 depthwise", 64, 32, same3().groups(64)),
+    ] {
+        let (height, width) = geometry.output_size(channels, channels, size, size)?;
         let images = normal("images", &[BATCH, channels, size, size])?;
-        let weight = normal("weight", &[channels, channels, 3, 3])?;
-        let gradient = normal("gradient", &[BATCH, channels, size, size])?;
-        let mut group = criterion.benchmark_group(format!("conv {channels}x{size}x{size}"));
+        let weight = normal("weight", &[channels, channels / geometry.groups, geometry.kernel[0], geometry.kernel[1]])?;
+        let gradient = normal("gradient", &[BATCH, channels, height, width])?;
+        let mut group = criterion.benchmark_group(format!("conv {name}, {channels} channels, {size}x{size}"));
         // Multiply-adds of one of the three products.
-        group.throughput(Throughput::Elements((BATCH * channels * size * size * channels * 9) as u64));
+        group.throughput(Throughput::Elements((BATCH * height * width * weight.elem_count()) as u64));
         group.bench_function(BenchmarkId::from_parameter("forward"), |bencher| {
             bencher.iter(|| black_box(conv2d(&images, &weight, None, &geometry)));
         });
