@@ -97,6 +97,14 @@ impl Convolution {
         Self { kernel, size: shape.out_size, out_size: shape.size }
     }
 
+    /// Size of its filters as they are read.
+    pub fn bytes(&self) -> usize {
+        match &self.kernel {
+            Kernel::Winograd(kernel) => kernel.bytes(),
+            Kernel::Direct(kernel) => kernel.bytes(),
+        }
+    }
+
     /// From `x` `[batch, height, width, channel]` to `out`.
     pub fn run(&self, x: &[f32], out: &mut [f32], finish: Finish<'_>) {
         match &self.kernel {

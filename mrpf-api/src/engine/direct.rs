@@ -106,6 +106,11 @@ impl Direct {
         }
     }
 
+    /// Size of all filters.
+    pub fn bytes(&self) -> usize {
+        self.phases.iter().map(|phase| phase.weight.bytes()).sum()
+    }
+
     /// Fills `out` `[batch, target height, target width, outputs]` from `x` `[batch, source height, source width, inputs]`.
     pub fn run(&self, x: &[f32], size: [usize; 2], out: &mut [f32], out_size: [usize; 2], finish: Finish<'_>) {
         let batch = out.len() / (out_size[0] * out_size[1] * self.outputs);
@@ -205,8 +210,9 @@ impl Direct {
             };
             let runs: Vec<Run> = phase.runs.iter().map(place).collect();
             let rows = Rows { values: source, starts: &starts, runs: &runs };
-            let accumulate = piece.accumulate;
-            phase.weight.multiply(0, rows, Target { values: piece.out, starts: &targets, accumulate });
+            let to =
+                Target { values: piece.out, starts: &targets, accumulate: piece.accumulate, has_whole_panels: false };
+            phase.weight.multiply(0, rows, to);
         }
         Arch::new().dispatch(Finishing(piece));
     }

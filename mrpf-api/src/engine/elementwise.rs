@@ -111,7 +111,8 @@ impl WithSimd for Elementwise<'_> {
                         None => simd.mul_f32s(x, factor),
                     };
                 }
-                self.piece.put::<S, { ANYTHING }>(simd, pixel, first, lanes, x);
+                let bias = self.piece.bias(simd, first, lanes);
+                self.piece.put::<S, { ANYTHING }>(simd, pixel, first, lanes, x, bias);
             }
         }
     }

@@ -97,13 +97,32 @@ impl Piece<'_> {
             + u8::from(self.relu.is_some()) * RELU
     }
 
+    /// The biases of `lanes` channels from `first` on, for [`Piece::put`]; zeros where there are none.
+    #[inline(always)]
+    pub fn bias<S: Simd>(&self, simd: S, first: usize, lanes: usize) -> S::f32s {
+        match self.bias {
+            Some(bias) => load(simd, &bias[first..], lanes),
+            None => simd.splat_f32s(0.0),
+        }
+    }
+
     /// Finishes `lanes` sums of a pixel's channels from `first` on and writes them; `KIND` is the piece's kind or [`ANYTHING`].
     #[inline(always)]
-    pub fn put<S: Simd, const KIND: u8>(&mut self, simd: S, pixel: usize, first: usize, lanes: usize, sums: S::f32s) {
+    pub fn put<S: Simd, const KIND: u8>(
+        &mut self,
+        simd: S,
+        pixel: usize,
+        first: usize,
+        lanes: usize,
+        sums: S::f32s,
+        bias: S::f32s,
+    ) {
+        let sums = if KIND & BIAS != 0 && self.bias.is_some() { simd.add_f32s(sums, bias) } else { sums };
         let accumulate = self.accumulate;
         self.end::<S, KIND>(simd, pixel, first, lanes, sums, accumulate);
     }
 
+    /// What comes after the bias.
     #[inline(always)]
     fn end<S: Simd, const KIND: u8>(
         &mut self,
@@ -117,9 +136,6 @@ impl Piece<'_> {
         let may = |part: u8| KIND & part != 0;
         let place = pixel * self.channels + first;
         let mut value = sums;
-        if let (true, Some(bias)) = (may(BIAS), self.bias) {
-            value = simd.add_f32s(value, load(simd, &bias[first..], lanes));
-        }
         if may(ACCUMULATE) && accumulate {
             value = simd.add_f32s(value, load(simd, &self.out[place..], lanes));
         }
@@ -152,7 +168,10 @@ impl Piece<'_> {
         for pixel in 0..self.out.len() / self.channels {
             for first in (0..self.channels).step_by(S::F32_LANES) {
                 let lanes = S::F32_LANES.min(self.channels - first);
-                let sums = load(simd, &self.out[pixel * self.channels + first..], lanes);
+                let mut sums = load(simd, &self.out[pixel * self.channels + first..], lanes);
+                if let Some(bias) = self.bias {
+                    sums = simd.add_f32s(sums, load(simd, &bias[first..], lanes));
+                }
                 self.end::<S, ANYTHING>(simd, pixel, first, lanes, sums, false);
             }
         }

@@ -5,23 +5,22 @@ use std::sync::Arc;
 use super::convolution::{Convolution, Shape};
 use super::elementwise;
 use super::finish::Finish;
-use super::memory::Memory;
+use super::memory::{Buffer, Memory};
 use super::pass::{Gradients, Held, StepTrace, Values};
 use super::plan::{IMAGES, Plan, Step, StepKind};
 use super::pool;
+use super::stages::{Stage, stages};
 use super::vector::mask_bytes;
 use crate::Result;
 use crate::network::{Declaration, LayerKind, Weights};
 use crate::numeric::kernel::read;
-
-/// Images go through all steps together as long as the largest value of them takes no more memory than this.
-const TOGETHER: usize = 8 << 20;
 
 /// A plan with the weights of one moment.
 #[derive(Debug)]
 pub(crate) struct FrozenEngine {
     pub(super) plan: Arc<Plan>,
     weights: Vec<StepWeights>,
+    pub(super) stages: Vec<Stage>,
     pub(super) memory: Arc<Memory>,
 }
 
@@ -41,9 +40,9 @@ enum StepWeights {
     },
 }
 
-/// What the backward pass needs of the forward one, for each part of the batch and each step.
+/// What the backward pass needs of the forward one, for each stage, each part of the batch and each step.
 #[derive(Debug)]
-pub(crate) struct Trace(Vec<Vec<StepTrace>>);
+pub(crate) struct Trace(Vec<Vec<Vec<StepTrace>>>);
 
 impl FrozenEngine {
     /// Takes the weights of a declaration, which `plan` belongs to, in f32 on the CPU.
@@ -82,42 +81,69 @@ impl FrozenEngine {
             let bias = if has_bias { Some(named(weights, "bias")?) } else { None };
             Ok(StepWeights::Layer { forward, backward, bias })
         };
-        let weights = plan.steps.iter().enumerate().map(of_step).collect::<Result<_>>()?;
-        Ok(Self { plan, weights, memory })
+        let weights = plan.steps.iter().enumerate().map(of_step).collect::<Result<Vec<_>>>()?;
+        let stages = stages(&plan, |at| match &weights[at] {
+            StepWeights::Layer { forward, .. } => forward.bytes(),
+            _ => 0,
+        });
+        Ok(Self { plan, weights, stages, memory })
     }
 
     /// Logits `[batch, class]` of images `[batch, channel, height, width]`, and what a backward pass needs.
     pub fn forward(&self, images: &[f32]) -> (Vec<f32>, Trace) {
-        let image = self.plan.sizes[IMAGES].len();
-        let mut logits = Vec::with_capacity(images.len() / image * self.plan.classes());
-        let parts = images.chunks(self.together() * image);
-        let traces = parts.map(|images| self.forward_part(images, &mut logits)).collect();
-        (logits, Trace(traces))
+        let (logits, trace) = self.forward_stages(0, images);
+        (logits.to_vec(), trace)
     }
 
     /// Gradient by the images of what has the given gradient `[batch, class]` by the logits.
     pub fn backward(&self, trace: &Trace, gradient: &[f32]) -> Vec<f32> {
-        let (image, classes) = (self.plan.sizes[IMAGES].len(), self.plan.classes());
-        let mut by_images = vec![0.0; gradient.len() / classes * image];
-        let parts = by_images.chunks_mut(self.together() * image).zip(gradient.chunks(self.together() * classes));
-        for ((by_images, gradient), trace) in parts.zip(&trace.0) {
-            self.backward_part(trace, gradient, by_images);
-        }
+        let mut by_images = vec![0.0; gradient.len() / self.plan.classes() * self.plan.sizes[IMAGES].len()];
+        self.backward_stages(0, trace, gradient, &mut by_images);
         by_images
     }
 
-    /// Images that go through all steps together.
-    pub(super) fn together(&self) -> usize {
-        let largest = self.plan.sizes.iter().map(|sizes| sizes.len()).max().unwrap_or(1);
-        (TOGETHER / (4 * largest)).max(8)
+    /// Stages from `first` on: the logits from that stage's input.
+    pub(super) fn forward_stages(&self, first: usize, input: &[f32]) -> (Buffer, Trace) {
+        let mut last: Option<Buffer> = None;
+        let mut traces = Vec::with_capacity(self.stages.len());
+        for stage in &self.stages[first..] {
+            let x = last.as_deref().unwrap_or(input);
+            let [from, to] = [stage.input, stage.output].map(|value| self.plan.sizes[value].len());
+            let mut out = self.memory.take(x.len() / from * to);
+            let together = together(stage);
+            let parts = x.chunks(together * from).zip(out.chunks_mut(together * to));
+            traces.push(parts.map(|(x, out)| self.forward_part(stage, x, out)).collect());
+            last = Some(out);
+        }
+        (last.unwrap_or_else(|| self.memory.take(0)), Trace(traces))
     }
 
-    fn forward_part(&self, images: &[f32], logits: &mut Vec<f32>) -> Vec<StepTrace> {
-        let batch = images.len() / self.plan.sizes[IMAGES].len();
+    /// The way back through the stages from `first` on, to the gradient by that stage's input.
+    pub(super) fn backward_stages(&self, first: usize, trace: &Trace, by_logits: &[f32], by_input: &mut [f32]) {
+        let mut last: Option<Buffer> = None;
+        for (stage, traces) in self.stages[first..].iter().zip(&trace.0).rev() {
+            let by_out = last.as_deref().unwrap_or(by_logits);
+            let [from, to] = [stage.input, stage.output].map(|value| self.plan.sizes[value].len());
+            let together = together(stage);
+            let run = |by_x: &mut [f32]| {
+                let parts = by_x.chunks_mut(together * from).zip(by_out.chunks(together * to)).zip(traces);
+                parts.for_each(|((by_x, by_out), traces)| self.backward_part(stage, traces, by_out, by_x));
+            };
+            if stage.input == self.stages[first].input {
+                return run(by_input);
+            }
+            let mut by_x = self.memory.take(by_out.len() / to * from);
+            run(&mut by_x);
+            last = Some(by_x);
+        }
+    }
+
+    fn forward_part(&self, stage: &Stage, x: &[f32], out: &mut [f32]) -> Vec<StepTrace> {
         let mut values = Values::new(&self.plan);
-        values.hold(IMAGES, Held::Slice(images));
-        let traces = self.forward_steps(batch, &mut values, |_| true, None);
-        logits.extend_from_slice(values.read(self.plan.output()));
+        values.hold(stage.input, Held::Slice(x));
+        let batch = x.len() / self.plan.sizes[stage.input].len();
+        let traces = self.forward_steps(batch, &mut values, |at| stage.steps().contains(&at), None);
+        out.copy_from_slice(values.read(stage.output));
         traces
     }
 
@@ -182,12 +208,16 @@ impl FrozenEngine {
         trace
     }
 
-    fn backward_part(&self, traces: &[StepTrace], gradient: &[f32], by_images: &mut [f32]) {
+    fn backward_part(&self, stage: &Stage, traces: &[StepTrace], by_out: &[f32], by_x: &mut [f32]) {
         let is_needed = vec![true; self.plan.sizes.len()];
-        let batch = gradient.len() / self.plan.classes();
-        let mut gradients = Gradients::new(&self.plan, &self.memory, traces, gradient, &is_needed);
-        for at in (0..self.plan.steps.len()).rev() {
-            self.backward_step(at, batch, &mut gradients, by_images);
+        let batch = by_out.len() / self.plan.sizes[stage.output].len();
+        let ends = [stage.input, stage.output];
+        let mut gradients = Gradients::new(&self.plan, &self.memory, traces, ends, by_out, &is_needed);
+        for at in stage.steps().rev() {
+            self.backward_step(at, batch, &mut gradients, by_x);
+        }
+        if stage.input != IMAGES {
+            by_x.copy_from_slice(&gradients.take(stage.input));
         }
     }
 
@@ -216,4 +246,9 @@ impl FrozenEngine {
         }
         gradients.pass_on(at, gradient);
     }
+}
+
+/// Images that go through a stage at a time; the more threads, the more. Every image is computed by itself, so that this changes no result.
+fn together(stage: &Stage) -> usize {
+    stage.together * rayon::current_num_threads().div_ceil(2)
 }

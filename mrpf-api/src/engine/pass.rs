@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::elementwise;
 use super::finish::Finish;
 use super::memory::{Buffer, Memory};
-use super::plan::{IMAGES, Plan, Value};
+use super::plan::{Plan, Value};
 
 /// What a step leaves for its backward pass.
 #[derive(Debug, Default)]
@@ -68,34 +68,42 @@ pub(super) struct Gradients<'a> {
     pub traces: &'a [StepTrace],
     /// Which values' gradients are wanted at all.
     is_needed: &'a [bool],
+    /// Where the way back ends.
+    input: Value,
     of_values: Vec<Option<Buffer>>,
     /// Whether what a ReLU stopped is cleared already.
     is_cleared: Vec<bool>,
 }
 
 impl<'a> Gradients<'a> {
-    /// Nothing but the gradient `[batch, class]` by the logits.
+    /// For the way from a value `output`, the gradient by which is given, back to `input`.
     pub fn new(
         plan: &'a Plan,
         memory: &'a Arc<Memory>,
         traces: &'a [StepTrace],
-        by_logits: &[f32],
+        [input, output]: [Value; 2],
+        by_output: &[f32],
         is_needed: &'a [bool],
     ) -> Self {
         let mut of_values: Vec<Option<Buffer>> = plan.sizes.iter().map(|_| None).collect();
-        let mut logits = memory.take(by_logits.len());
-        logits.copy_from_slice(by_logits);
-        of_values[plan.output()] = Some(logits);
-        Self { plan, memory, traces, is_needed, of_values, is_cleared: vec![false; plan.sizes.len()] }
+        let mut all = memory.take(by_output.len());
+        all.copy_from_slice(by_output);
+        of_values[output] = Some(all);
+        Self { plan, memory, traces, is_needed, input, of_values, is_cleared: vec![false; plan.sizes.len()] }
     }
 
     /// The complete gradient by what a step computed before its ReLU; empty if none reached it.
     pub fn of_step(&mut self, at: usize) -> Buffer {
-        let mut gradient = self.of_values[at + 1].take().unwrap_or_else(|| self.memory.take(0));
+        let mut gradient = self.take(at + 1);
         if self.plan.steps[at].relu && !self.is_cleared[at + 1] {
             elementwise::through_relu(&mut gradient, self.plan.sizes[at + 1].channels, &self.traces[at].relu);
         }
         gradient
+    }
+
+    /// The gradient by a value as far as it has come; empty if none reached it.
+    pub fn take(&mut self, value: Value) -> Buffer {
+        self.of_values[value].take().unwrap_or_else(|| self.memory.take(0))
     }
 
     /// Lets `write` write a step's gradient by its input, or add it to what later steps gave; as told by what it has to finish with.
@@ -108,9 +116,9 @@ impl<'a> Gradients<'a> {
         let length = batch * self.plan.sizes[input].len();
         let by_x = self.of_values[input].get_or_insert_with(|| self.memory.take(length));
         let mut finish = Finish { accumulate, ..Finish::default() };
-        // The last one to add clears what the ReLU before stopped.
+        // The last one to add clears what the ReLU before stopped, if that is on the way.
         let is_last = self.plan.first_reader(input) == at && self.plan.steps[at].other != Some(input);
-        if is_last && input > IMAGES && self.plan.steps[input - 1].relu {
+        if is_last && input > self.input && self.plan.steps[input - 1].relu {
             finish.passed = Some(&self.traces[input - 1].relu);
             self.is_cleared[input] = true;
         }

@@ -55,6 +55,8 @@ pub(super) struct Target<'a> {
     pub starts: &'a [usize],
     /// Whether it is added to what is there.
     pub accumulate: bool,
+    /// Whether every row has room for whole panels; what comes into the rest of the last one is unspecified.
+    pub has_whole_panels: bool,
 }
 
 impl Panels {
@@ -75,6 +77,11 @@ impl Panels {
             }
         });
         panels
+    }
+
+    /// Size of all numbers.
+    pub fn bytes(&self) -> usize {
+        4 * self.values.len()
     }
 
     /// The panels one by one, each `[matrix, row, 16]`.
@@ -111,25 +118,36 @@ impl WithSimd for Multiply<'_> {
         // Sums that are kept in registers: rows, panels, vectors of a panel.
         match PANEL / S::F32_LANES {
             1 => {
-                let mut first = self.by_panels::<S, 6, 4, 1>(simd, 0);
-                first = self.by_panels::<S, 12, 2, 1>(simd, first);
-                self.by_panels::<S, 12, 1, 1>(simd, first);
+                // A panel that is not full is for the one that takes panels one by one.
+                let (full, all) = (self.columns / PANEL, self.columns.div_ceil(PANEL));
+                let mut first = self.by_panels::<S, 6, 4, 1>(simd, 0, full);
+                first = self.by_panels::<S, 12, 2, 1>(simd, first, full);
+                self.by_panels::<S, 12, 1, 1>(simd, first, all);
             }
-            2 => drop(self.by_panels::<S, 6, 1, 2>(simd, 0)),
-            4 => drop(self.by_panels::<S, 6, 1, 4>(simd, 0)),
-            _ => drop(self.by_panels::<S, 1, 1, PANEL>(simd, 0)),
+            2 => {
+                // Half of the last panel may hold nothing but zeros.
+                let whole = (self.columns + PANEL / 2 - 1) / PANEL;
+                self.by_panels::<S, 6, 1, 2>(simd, 0, whole);
+                self.by_panels::<S, 12, 1, 1>(simd, whole, self.columns.div_ceil(PANEL));
+            }
+            4 => drop(self.by_panels::<S, 6, 1, 4>(simd, 0, self.columns.div_ceil(PANEL))),
+            _ => drop(self.by_panels::<S, 1, 1, PANEL>(simd, 0, self.columns.div_ceil(PANEL))),
         }
     }
 }
 
 impl Multiply<'_> {
-    /// All rows for as many panels from `first` on as come in groups of `P`; the first that is left over.
+    /// All rows for as many panels from `first` to `end` as come in groups of `P`, by the first `V` registers of each; the first panel
+    /// that is left over.
     #[inline(always)]
-    fn by_panels<S: Simd, const M: usize, const P: usize, const V: usize>(&mut self, simd: S, first: usize) -> usize {
-        // A panel that is not full is for the one that takes panels one by one.
-        let count = if P > 1 { self.columns / PANEL } else { self.columns.div_ceil(PANEL) };
+    fn by_panels<S: Simd, const M: usize, const P: usize, const V: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        end: usize,
+    ) -> usize {
         let mut panel = first;
-        while panel + P <= count {
+        while panel + P <= end {
             let mut row = 0;
             while row < self.rows.starts.len() {
                 row += match self.rows.starts.len() - row {
@@ -145,7 +163,7 @@ impl Multiply<'_> {
         panel
     }
 
-    /// `M` rows of `P` panels; gives back `M`.
+    /// `M` rows of `P` panels of `V` registers; gives back `M`.
     #[inline(always)]
     fn block<S: Simd, const M: usize, const P: usize, const V: usize>(
         &mut self,
@@ -185,10 +203,11 @@ impl Multiply<'_> {
             depth += run.length;
         }
         let first = first_panel * PANEL;
-        let columns = (self.columns - first).min(P * PANEL);
-        if columns == P * PANEL {
+        let width = P * V * S::F32_LANES;
+        let columns = (self.columns - first).min(width);
+        if columns == width || self.to.has_whole_panels {
             for row in 0..M {
-                let to = &mut self.to.values[self.to.starts[first_row + row] + first..][..P * PANEL];
+                let to = &mut self.to.values[self.to.starts[first_row + row] + first..][..width];
                 write::<S, P, V>(simd, to, &sums[row], self.to.accumulate);
             }
         } else {
@@ -243,7 +262,7 @@ mod tests {
             panels.multiply(
                 0,
                 Rows { values: &values, starts: &starts, runs: &runs },
-                Target { values: &mut out, starts: &to, accumulate },
+                Target { values: &mut out, starts: &to, accumulate, has_whole_panels: false },
             );
             for row in 0..rows {
                 for column in 0..columns {

@@ -1,15 +1,17 @@
 //! The part of a frozen network that depends on one convolution or linear layer, while that layer's weight moves.
 //!
 //! Everything else is computed once: the values that the part reads are kept for as many images as a budget allows, and made anew for
-//! the others when they are asked for. Going back, nothing is computed beyond the layer itself.
+//! the others when they are asked for. Going back, nothing is computed beyond the layer itself. The stage that holds the layer
+//! is run in part, those behind it are run as they are.
 
 use std::sync::Arc;
 
 use super::convolution::{Convolution, Shape};
-use super::frozen::FrozenEngine;
+use super::frozen::{FrozenEngine, Trace};
 use super::memory::Buffer;
 use super::pass::{Gradients, Held, StepTrace, Values};
 use super::plan::{IMAGES, StepKind, Value};
+use super::stages::Stage;
 use super::weight_gradient::weight_gradient;
 use crate::network::{Declaration, LayerKind};
 
@@ -17,8 +19,9 @@ use crate::network::{Declaration, LayerKind};
 #[derive(Debug)]
 pub(crate) struct SuffixEngine {
     engine: Arc<FrozenEngine>,
-    /// The layer's step.
+    /// The layer's step, and the stage that holds it.
     step: usize,
+    stage: usize,
     shape: Shape,
     /// What folding multiplied the filters by; none where nothing was folded.
     factor: Option<Vec<f32>>,
@@ -32,12 +35,22 @@ pub(crate) struct SuffixEngine {
     kept_images: usize,
 }
 
-/// What a part of a batch leaves for its way back.
+/// What a pass leaves for its way back.
 #[derive(Debug)]
 pub(crate) struct SuffixTrace {
-    steps: Vec<StepTrace>,
-    /// What the layer read.
-    input: Buffer,
+    /// Of each part of the batch in the layer's stage.
+    parts: Vec<(Vec<StepTrace>, Border)>,
+    /// Of the stages behind.
+    behind: Option<Trace>,
+}
+
+/// Where the border values of some images are.
+#[derive(Debug)]
+enum Border {
+    /// Kept, from this image on.
+    Kept(usize),
+    /// Put together, in the order of the values.
+    Gathered(Vec<Buffer>),
 }
 
 impl SuffixEngine {
@@ -61,6 +74,7 @@ impl SuffixEngine {
             LayerKind::Linear(linear) => Shape::of_linear(linear),
             _ => return None,
         };
+        let stage = engine.stages.iter().position(|stage| stage.steps().contains(&step))?;
         let mut depends = vec![false; plan.sizes.len()];
         let mut border = Vec::new();
         for (at, one) in plan.steps.iter().enumerate() {
@@ -75,15 +89,21 @@ impl SuffixEngine {
         let of_image: usize = border.iter().map(|value| 4 * plan.sizes[*value].len()).sum();
         let count = images.len() / plan.sizes[IMAGES].len();
         let kept_images = count.min(budget / of_image.max(1));
-        let mut suffix = Self { engine, step, shape, factor, depends, border, images, kept: Vec::new(), kept_images };
+        let kept = Vec::new();
+        let mut suffix = Self { engine, step, stage, shape, factor, depends, border, images, kept, kept_images };
         let rows: Vec<usize> = (0..kept_images).collect();
         suffix.kept = suffix.make(&rows);
         Some(suffix)
     }
 
+    /// The stage that holds the layer.
+    fn stage(&self) -> &Stage {
+        &self.engine.stages[self.stage]
+    }
+
     /// Logits `[row, class]` of the images at `rows` with the weight `[out, in, kernel height, kernel width]` as it is before folding.
-    pub fn forward(&self, weight: &[f32], rows: &[usize]) -> (Vec<f32>, Vec<SuffixTrace>) {
-        let engine = &self.engine;
+    pub fn forward(&self, weight: &[f32], rows: &[usize]) -> (Vec<f32>, SuffixTrace) {
+        let (engine, stage) = (&self.engine, self.stage());
         let moved = match &self.factor {
             None => Convolution::forward(&engine.memory, &self.shape, weight),
             Some(factor) => {
@@ -93,39 +113,48 @@ impl SuffixEngine {
                 Convolution::forward(&engine.memory, &self.shape, &folded)
             }
         };
-        let (mut logits, mut traces) = (Vec::new(), Vec::new());
-        for rows in rows.chunks(engine.together()) {
-            let mut border = self.gather(rows);
+        let length = engine.plan.sizes[stage.output].len();
+        let (mut out, mut parts) = (engine.memory.take(rows.len() * length), Vec::new());
+        for (rows, out) in rows.chunks(stage.together).zip(out.chunks_mut(stage.together * length)) {
+            let border = self.border_of(rows);
             let mut values = Values::new(&engine.plan);
-            for (value, numbers) in self.border.iter().zip(&border) {
-                values.hold(*value, Held::Slice(numbers));
+            for (at, value) in self.border.iter().enumerate() {
+                values.hold(*value, Held::Slice(self.read(&border, at, rows.len())));
             }
-            let steps =
-                engine.forward_steps(rows.len(), &mut values, |at| self.depends[at + 1], Some((self.step, &moved)));
-            logits.extend_from_slice(values.read(engine.plan.output()));
-            drop(values);
-            // The layer's own input is the only one that its gradient needs.
-            let read = engine.plan.steps[self.step].input;
-            if let Some(at) = self.border.iter().position(|value| *value == read) {
-                traces.push(SuffixTrace { steps, input: border.swap_remove(at) });
-            }
+            let is_chosen = |at| stage.steps().contains(&at) && self.depends[at + 1];
+            let traces = engine.forward_steps(rows.len(), &mut values, is_chosen, Some((self.step, &moved)));
+            out.copy_from_slice(values.read(stage.output));
+            parts.push((traces, border));
         }
-        (logits, traces)
+        if self.stage + 1 == engine.stages.len() {
+            return (out.to_vec(), SuffixTrace { parts, behind: None });
+        }
+        let (logits, behind) = engine.forward_stages(self.stage + 1, &out);
+        (logits.to_vec(), SuffixTrace { parts, behind: Some(behind) })
     }
 
     /// Gradient by the weight of what has the given gradient `[row, class]` by the logits.
-    pub fn backward(&self, traces: &[SuffixTrace], gradient: &[f32]) -> Vec<f32> {
-        let engine = &self.engine;
-        let classes = engine.plan.classes();
+    pub fn backward(&self, trace: &SuffixTrace, gradient: &[f32]) -> Vec<f32> {
+        let (engine, stage) = (&self.engine, self.stage());
+        let length = engine.plan.sizes[stage.output].len();
+        let by_out = trace.behind.as_ref().map(|behind| {
+            let mut by_out = engine.memory.take(gradient.len() / engine.plan.classes() * length);
+            engine.backward_stages(self.stage + 1, behind, gradient, &mut by_out);
+            by_out
+        });
+        let by_out = by_out.as_deref().unwrap_or(gradient);
         let mut total: Vec<f32> = Vec::new();
-        for (trace, gradient) in traces.iter().zip(gradient.chunks(engine.together() * classes)) {
-            let batch = gradient.len() / classes;
-            let mut gradients = Gradients::new(&engine.plan, &engine.memory, &trace.steps, gradient, &self.depends);
-            for at in (self.step + 1..engine.plan.steps.len()).rev().filter(|at| self.depends[at + 1]) {
+        for ((traces, border), by_out) in trace.parts.iter().zip(by_out.chunks(stage.together * length)) {
+            let batch = by_out.len() / length;
+            let ends = [stage.input, stage.output];
+            let mut gradients = Gradients::new(&engine.plan, &engine.memory, traces, ends, by_out, &self.depends);
+            for at in (self.step + 1..stage.output).rev().filter(|at| self.depends[at + 1]) {
                 engine.backward_step(at, batch, &mut gradients, &mut []);
             }
-            let by_output = gradients.of_step(self.step);
-            let part = weight_gradient(&engine.memory, &self.shape, &trace.input, &by_output);
+            let by_layer = gradients.of_step(self.step);
+            let read = engine.plan.steps[self.step].input;
+            let x = self.border.iter().position(|value| *value == read).map(|at| self.read(border, at, batch));
+            let part = weight_gradient(&engine.memory, &self.shape, x.unwrap_or_default(), &by_layer);
             match total.is_empty() {
                 true => total = part,
                 false => total.iter_mut().zip(part).for_each(|(total, part)| *total += part),
@@ -138,7 +167,25 @@ impl SuffixEngine {
         total
     }
 
-    /// The border values of the images at `rows`.
+    /// The border values of the images at `rows`: those that are kept, where they follow one another, else put together.
+    fn border_of(&self, rows: &[usize]) -> Border {
+        let is_run = rows.windows(2).all(|two| two[0] + 1 == two[1]);
+        match (rows.first(), rows.last()) {
+            (Some(first), Some(last)) if is_run && *last < self.kept_images => Border::Kept(*first),
+            _ => Border::Gathered(self.gather(rows)),
+        }
+    }
+
+    /// Value `at` of a border of so many images.
+    fn read<'a>(&'a self, border: &'a Border, at: usize, images: usize) -> &'a [f32] {
+        let length = self.engine.plan.sizes[self.border[at]].len();
+        match border {
+            Border::Kept(first) => &self.kept[at][first * length..][..images * length],
+            Border::Gathered(values) => &values[at],
+        }
+    }
+
+    /// Copies the border values of the images at `rows`; those that are not kept are made anew.
     fn gather(&self, rows: &[usize]) -> Vec<Buffer> {
         let sizes = &self.engine.plan.sizes;
         let missing: Vec<usize> = rows.iter().copied().filter(|row| *row >= self.kept_images).collect();
@@ -166,7 +213,7 @@ impl SuffixEngine {
     fn make(&self, rows: &[usize]) -> Vec<Buffer> {
         let plan = &self.engine.plan;
         let image = plan.sizes[IMAGES].len();
-        let together = self.engine.together();
+        let together = self.stage().together;
         let take = |value: &Value| self.engine.memory.take(rows.len() * plan.sizes[*value].len());
         let mut border: Vec<Buffer> = self.border.iter().map(take).collect();
         // Nothing behind the last of them is asked for.

@@ -3,8 +3,9 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::finish::{self, Piece};
+use super::product::PANEL;
 use super::transform::{PLANES, Read, SIDE, Tile, Write, transform_gradient, transform_input, transform_output};
-use super::vector::{load, store};
+use super::vector::load;
 
 /// How an image is cut into tiles.
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +51,21 @@ pub(super) struct Block {
     pub rows: usize,
 }
 
-/// Writes the transformed tiles of a block, `[36, tile, channel]`, with `step` from plane to plane.
+/// Numbers between two planes beyond what they hold: planes a power of two apart would share one place in the cache.
+pub(super) const GAP: usize = PANEL;
+
+/// Numbers from one tile to the next in a plane: whole registers, so that none is read or written in part. What lies beyond the
+/// channels is unspecified.
+pub(super) fn tile_row(channels: usize) -> usize {
+    channels.next_multiple_of(PANEL)
+}
+
+/// Numbers of a plane of so many tiles.
+pub(super) fn plane(tiles: usize, channels: usize) -> usize {
+    tiles * tile_row(channels) + GAP
+}
+
+/// Writes the transformed tiles of a block, `[36, tile, channel]`, with `step` from plane to plane and [`tile_row`] from tile to tile.
 pub(super) fn transform_tiles(
     x: &[f32],
     channels: usize,
@@ -59,10 +74,10 @@ pub(super) fn transform_tiles(
     transformed: &mut [f32],
     step: usize,
 ) {
-    Arch::new().dispatch(Inputs { x, channels, grid, block, transformed, step, side: 6 });
+    Arch::new().dispatch(Inputs { x, channels, grid, block, transformed, step, is_gradient: false });
 }
 
-/// Writes the transformed tiles of an output's gradient, `[36, tile, channel]`, with `step` from plane to plane.
+/// Writes the transformed tiles of an output's gradient in the same way.
 pub(super) fn transform_gradient_tiles(
     gradient: &[f32],
     channels: usize,
@@ -73,18 +88,17 @@ pub(super) fn transform_gradient_tiles(
 ) {
     // Of a tile of six by six the last two rows and columns are not read.
     let grid = Grid { size: grid.out_size, padding: [0; 2], ..grid };
-    Arch::new().dispatch(Inputs { x: gradient, channels, grid, block, transformed, step, side: SIDE });
+    Arch::new().dispatch(Inputs { x: gradient, channels, grid, block, transformed, step, is_gradient: true });
 }
 
 struct Inputs<'a> {
-    /// Rows and columns of a tile: six, or four of a gradient.
-    side: usize,
     x: &'a [f32],
     channels: usize,
     grid: Grid,
     block: Block,
     transformed: &'a mut [f32],
     step: usize,
+    is_gradient: bool,
 }
 
 impl WithSimd for Inputs<'_> {
@@ -92,119 +106,90 @@ impl WithSimd for Inputs<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { x, channels, grid, block, transformed, step, side } = self;
-        let [height, width] = grid.size;
-        let whole = channels / S::F32_LANES * S::F32_LANES;
+        let Self { x, channels, grid, block, transformed, step, is_gradient } = self;
+        let (planes, _) = S::as_mut_simd_f32s(transformed);
+        let (row, step) = (tile_row(channels) / S::F32_LANES, step / S::F32_LANES);
         // Outside the loop, because clearing it takes longer than filling it.
-        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+        let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
         for tile in 0..block.rows * grid.tiles[1] {
-            let [image, down, across] = grid.tile(block, tile);
-            let image = &x[image * height * width * channels..][..height * width * channels];
-            let corner = [down * SIDE, across * SIDE];
-            let window = Window::new(corner, &grid, channels, side);
-            let to = &mut transformed[tile * channels..];
-            for first in (0..whole).step_by(S::F32_LANES) {
-                let to = Planes { values: to, step, first, lanes: S::F32_LANES };
-                input::<S, true>(simd, image, &window, &mut values, to);
-            }
-            if whole < channels {
-                let to = Planes { values: to, step, first: whole, lanes: channels - whole };
-                input::<S, false>(simd, image, &window, &mut values, to);
+            let window = Window::new(grid.tile(block, tile), &grid, channels);
+            for (at, first) in (0..channels).step_by(S::F32_LANES).enumerate() {
+                let pixels = Pixels { values: x, window: &window, first, lanes: S::F32_LANES.min(channels - first) };
+                let mut to = Planes::<S> { values: &mut planes[tile * row + at..], step };
+                match is_gradient {
+                    true => transform_gradient(simd, &mut half, &pixels, &mut to),
+                    false => transform_input(simd, &mut half, &pixels, &mut to),
+                }
             }
         }
     }
 }
 
-/// The part of a tile of 6x6 pixels that lies inside the image.
+/// Where the rows and columns of a tile begin; those outside the image lie beyond the end of any slice.
 struct Window {
-    side: usize,
-    /// The first and the last but one row and column inside, counted in the tile.
-    rows: [usize; 2],
-    columns: [usize; 2],
-    /// Where the first pixel inside lies, and how far apart rows and columns are.
-    start: usize,
-    row_step: usize,
-    column_step: usize,
+    rows: [usize; 6],
+    columns: [usize; 6],
 }
+
+const OUTSIDE: usize = usize::MAX / 4;
 
 impl Window {
     #[inline(always)]
-    fn new(corner: [usize; 2], grid: &Grid, channels: usize, side: usize) -> Self {
-        let mut inside = [[0; 2]; 2];
-        for axis in 0..2 {
-            let start = grid.padding[axis].saturating_sub(corner[axis]);
-            let end = (grid.size[axis] + grid.padding[axis]).saturating_sub(corner[axis]).min(side);
-            inside[axis] = [start, end.max(start)];
+    fn new([image, down, across]: [usize; 3], grid: &Grid, channels: usize) -> Self {
+        let [height, width] = grid.size;
+        let place = |axis: usize, tile: usize, at: usize| {
+            // Below zero this becomes too large as well.
+            (tile * SIDE + at).wrapping_sub(grid.padding[axis])
+        };
+        let (mut rows, mut columns) = ([OUTSIDE; 6], [OUTSIDE; 6]);
+        for at in 0..6 {
+            let (y, x) = (place(0, down, at), place(1, across, at));
+            if y < height {
+                rows[at] = (image * height + y) * width * channels;
+            }
+            if x < width {
+                columns[at] = x * channels;
+            }
         }
-        let row = corner[0] + inside[0][0] - grid.padding[0];
-        let column = corner[1] + inside[1][0] - grid.padding[1];
-        let row_step = grid.size[1] * channels;
-        let start = row * row_step + column * channels;
-        Self { side, rows: inside[0], columns: inside[1], start, row_step, column_step: channels }
+        Self { rows, columns }
     }
 }
 
-#[inline(always)]
-fn input<S: Simd, const FULL: bool>(simd: S, image: &[f32], window: &Window, half: &mut Tile<S>, mut to: Planes<'_>) {
-    if FULL {
-        to.lanes = S::F32_LANES;
-    }
-    let pixels = Pixels { values: &image[window.start + to.first..], window, lanes: to.lanes };
-    let is_whole = window.rows == [0, window.side] && window.columns == [0, window.side];
-    match (window.side, is_whole) {
-        (SIDE, true) => transform_gradient(simd, half, &Whole(pixels), &mut to),
-        (SIDE, false) => transform_gradient(simd, half, &pixels, &mut to),
-        (_, true) => transform_input(simd, half, &Whole(pixels), &mut to),
-        (_, false) => transform_input(simd, half, &pixels, &mut to),
-    }
-}
-
-/// Where a tile is read: from its first pixel inside the image on.
-#[derive(Clone, Copy)]
+/// Where a tile's values of some channels are read.
 struct Pixels<'a> {
     values: &'a [f32],
     window: &'a Window,
+    first: usize,
     lanes: usize,
-}
-
-/// The same for a tile that lies inside as a whole.
-struct Whole<'a>(Pixels<'a>);
-
-impl<S: Simd> Read<S> for Whole<'_> {
-    #[inline(always)]
-    fn read(&self, simd: S, row: usize, column: usize) -> S::f32s {
-        let Window { row_step, column_step, .. } = self.0.window;
-        load(simd, &self.0.values[row * row_step + column * column_step..], self.0.lanes)
-    }
 }
 
 impl<S: Simd> Read<S> for Pixels<'_> {
     #[inline(always)]
     fn read(&self, simd: S, row: usize, column: usize) -> S::f32s {
-        let Window { rows, columns, .. } = self.window;
-        match row >= rows[0] && row < rows[1] && column >= columns[0] && column < columns[1] {
-            true => Whole(*self).read(simd, row - rows[0], column - columns[0]),
-            false => simd.splat_f32s(0.0),
+        let at = self.window.rows[row] + self.window.columns[column] + self.first;
+        let from = self.values.get(at..).unwrap_or_default();
+        match S::as_simd_f32s(from).0.first() {
+            Some(all) => *all,
+            None if from.is_empty() => simd.splat_f32s(0.0),
+            None => load(simd, from, self.lanes),
         }
     }
 }
 
 /// Where the transformed tile goes.
-struct Planes<'a> {
-    values: &'a mut [f32],
+struct Planes<'a, S: Simd> {
+    values: &'a mut [S::f32s],
     step: usize,
-    first: usize,
-    lanes: usize,
 }
 
-impl<S: Simd> Write<S> for Planes<'_> {
+impl<S: Simd> Write<S> for Planes<'_, S> {
     #[inline(always)]
-    fn write(&mut self, simd: S, row: usize, column: usize, value: S::f32s) {
-        store(simd, &mut self.values[(6 * row + column) * self.step + self.first..], value, self.lanes);
+    fn write(&mut self, _: S, row: usize, column: usize, value: S::f32s) {
+        self.values[(6 * row + column) * self.step] = value;
     }
 }
 
-/// Sums of a block, `[36, tile, channel]` with `step` from plane to plane, from tile `first` on.
+/// Sums of a block, laid out as transformed tiles are, from tile `first` on.
 pub(super) struct Products<'a> {
     pub values: &'a [f32],
     pub step: usize,
@@ -242,27 +227,24 @@ impl Outputs<'_> {
     fn run<S: Simd, const KIND: u8>(mut self, simd: S) {
         let from = self.grid.first_pixel(self.block.first);
         let [out_height, out_width] = self.grid.out_size;
-        let whole = self.channels / S::F32_LANES * S::F32_LANES;
-        let mut values: Tile<S> = [simd.splat_f32s(0.0); PLANES];
+        let (planes, _) = S::as_simd_f32s(self.source.values);
+        let (row, step) = (tile_row(self.channels) / S::F32_LANES, self.source.step / S::F32_LANES);
+        let whole = self.channels / S::F32_LANES;
+        let mut half: Tile<S> = [simd.splat_f32s(0.0); PLANES];
         for tile in 0..self.block.rows * self.grid.tiles[1] {
             let [image, down, across] = self.grid.tile(self.block, tile);
             let sides = [SIDE.min(out_height - down * SIDE), SIDE.min(out_width - across * SIDE)];
             let corner = (image * out_height + down * SIDE) * out_width + across * SIDE - from;
-            let sums = &self.source.values[(self.source.first + tile) * self.channels..];
+            let sums = &planes[(self.source.first + tile) * row..];
             let mut place = Place { piece: &mut self.piece, corner, width: out_width, sides };
-            for first in (0..whole).step_by(S::F32_LANES) {
-                output::<S, true, KIND>(simd, sums, self.source.step, first, S::F32_LANES, &mut values, &mut place);
+            for at in 0..whole {
+                let sums = Sums::<S> { values: &sums[at..], step };
+                output::<S, KIND>(simd, sums, at * S::F32_LANES, S::F32_LANES, &mut half, &mut place);
             }
-            if whole < self.channels {
-                output::<S, false, KIND>(
-                    simd,
-                    sums,
-                    self.source.step,
-                    whole,
-                    self.channels - whole,
-                    &mut values,
-                    &mut place,
-                );
+            let first = whole * S::F32_LANES;
+            if first < self.channels {
+                let sums = Sums::<S> { values: &sums[whole..], step };
+                output::<S, KIND>(simd, sums, first, self.channels - first, &mut half, &mut place);
             }
         }
     }
@@ -278,45 +260,44 @@ struct Place<'a, 'b> {
 }
 
 #[inline(always)]
-fn output<S: Simd, const FULL: bool, const KIND: u8>(
+fn output<S: Simd, const KIND: u8>(
     simd: S,
-    sums: &[f32],
-    step: usize,
+    sums: Sums<'_, S>,
     first: usize,
     lanes: usize,
     half: &mut Tile<S>,
     place: &mut Place<'_, '_>,
 ) {
-    let lanes = if FULL { S::F32_LANES } else { lanes };
-    let sums = Sums { values: &sums[first..], step, lanes };
-    transform_output(simd, half, &sums, &mut Finishing::<'_, '_, '_, KIND> { place, first, lanes });
+    let bias = place.piece.bias(simd, first, lanes);
+    transform_output(simd, half, &sums, &mut Finishing::<'_, '_, '_, S, KIND> { place, first, lanes, bias });
 }
 
-struct Sums<'a> {
-    values: &'a [f32],
+struct Sums<'a, S: Simd> {
+    values: &'a [S::f32s],
     step: usize,
-    lanes: usize,
 }
 
-impl<S: Simd> Read<S> for Sums<'_> {
+impl<S: Simd> Read<S> for Sums<'_, S> {
     #[inline(always)]
-    fn read(&self, simd: S, row: usize, column: usize) -> S::f32s {
-        load(simd, &self.values[(6 * row + column) * self.step..], self.lanes)
+    fn read(&self, _: S, row: usize, column: usize) -> S::f32s {
+        self.values[(6 * row + column) * self.step]
     }
 }
 
-struct Finishing<'a, 'b, 'c, const KIND: u8> {
+struct Finishing<'a, 'b, 'c, S: Simd, const KIND: u8> {
     place: &'a mut Place<'b, 'c>,
     first: usize,
     lanes: usize,
+    bias: S::f32s,
 }
 
-impl<S: Simd, const KIND: u8> Write<S> for Finishing<'_, '_, '_, KIND> {
+impl<S: Simd, const KIND: u8> Write<S> for Finishing<'_, '_, '_, S, KIND> {
     #[inline(always)]
     fn write(&mut self, simd: S, row: usize, column: usize, value: S::f32s) {
         let Place { corner, width, sides, .. } = *self.place;
         if row < sides[0] && column < sides[1] {
-            self.place.piece.put::<S, KIND>(simd, corner + row * width + column, self.first, self.lanes, value);
+            let pixel = corner + row * width + column;
+            self.place.piece.put::<S, KIND>(simd, pixel, self.first, self.lanes, value, self.bias);
         }
     }
 }

@@ -1,22 +1,45 @@
 //! A register of the processor: loading and storing a part of it, and a bit for each of its numbers.
 
 use pulp::{Simd, bytemuck};
+use std::any::Any;
 
-/// The first `lanes` numbers of `from`, zeros after them.
+/// The first `lanes` numbers of `from`; after them comes whatever lies there, for nobody to use.
 #[inline(always)]
 pub(super) fn load<S: Simd>(simd: S, from: &[f32], lanes: usize) -> S::f32s {
+    // Loading a part of a register is a call; only at the end of a buffer is there no other way.
     match S::as_simd_f32s(from).0.first() {
-        Some(all) if lanes == S::F32_LANES => *all,
-        _ => simd.partial_load_f32s(&from[..lanes]),
+        Some(all) => *all,
+        None => simd.partial_load_f32s(&from[..lanes]),
     }
 }
 
 /// Writes the first `lanes` numbers.
 #[inline(always)]
 pub(super) fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s, lanes: usize) {
-    match S::as_mut_simd_f32s(to).0.first_mut() {
-        Some(all) if lanes == S::F32_LANES => *all = value,
-        _ => simd.partial_store_f32s(&mut to[..lanes], value),
+    if lanes == S::F32_LANES {
+        match S::as_mut_simd_f32s(to).0.first_mut() {
+            Some(all) => *all = value,
+            None => simd.partial_store_f32s(&mut to[..lanes], value),
+        }
+        return;
+    }
+    if S::F32_LANES > 8 {
+        // AVX-512 stores by a mask.
+        return simd.partial_store_f32s(&mut to[..lanes], value);
+    }
+    // Elsewhere that takes longer than one store for each power of two.
+    let (to, values) = (&mut to[..lanes], &bytemuck::cast_slice::<S::f32s, f32>(std::slice::from_ref(&value))[..lanes]);
+    let mut at = 0;
+    if lanes & 4 != 0 {
+        to[..4].copy_from_slice(&values[..4]);
+        at = 4;
+    }
+    if lanes & 2 != 0 {
+        to[at..at + 2].copy_from_slice(&values[at..at + 2]);
+        at += 2;
+    }
+    if lanes & 1 != 0 {
+        to[at] = values[at];
     }
 }
 
@@ -25,7 +48,7 @@ pub(super) fn store<S: Simd>(simd: S, to: &mut [f32], value: S::f32s, lanes: usi
 pub(super) fn relu<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, u16) {
     let zero = simd.splat_f32s(0.0);
     let stopped = simd.less_than_or_equal_f32s(x, zero);
-    (simd.select_f32s(stopped, zero, x), !bits::<S>(stopped))
+    (simd.select_f32s(stopped, zero, x), !bits(simd, stopped))
 }
 
 /// The numbers whose bit is set, zeros for the others.
@@ -33,14 +56,20 @@ pub(super) fn relu<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, u16) {
 pub(super) fn pass<S: Simd>(simd: S, x: S::f32s, bits: u16) -> S::f32s {
     const WEIGHTS: [u32; 16] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768];
     let weights = S::as_simd_u32s(&WEIGHTS).0[0];
-    let is_set = simd.greater_than_u32s(simd.and_u32s(simd.splat_u32s(u32::from(bits)), weights), simd.splat_u32s(0));
+    let is_set = simd.equal_u32s(simd.and_u32s(simd.splat_u32s(u32::from(bits)), weights), weights);
     simd.select_f32s(is_set, x, simd.splat_f32s(0.0))
 }
 
 /// A bit for each lane of a mask.
 #[inline(always)]
-fn bits<S: Simd>(mask: S::m32s) -> u16 {
+fn bits<S: Simd>(simd: S, mask: S::m32s) -> u16 {
     let bytes = bytemuck::bytes_of(&mask);
+    // What `simd` is, is known when compiling.
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(v3), 32) = ((&simd as &dyn Any).downcast_ref::<pulp::x86::V3>(), bytes.len()) {
+        let lanes: pulp::f32x8 = bytemuck::pod_read_unaligned(bytes);
+        return v3.avx._mm256_movemask_ps(pulp::cast(lanes)) as u16;
+    }
     if let (16, &[low, high]) = (S::F32_LANES, bytes) {
         // AVX-512 keeps masks as bits.
         return u16::from_le_bytes([low, high]);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::convolution::Shape;
 use super::memory::Memory;
 use super::product::{PANEL, PanelRow};
-use super::tiles::{Block, Grid, transform_gradient_tiles, transform_tiles};
+use super::tiles::{Block, Grid, plane, tile_row, transform_gradient_tiles, transform_tiles};
 use super::transform::{PLANES, transform_weight_gradient};
 use super::winograd::Winograd;
 use crate::numeric::kernel::{Matrix, Onto, product, with_scratch};
@@ -41,8 +41,7 @@ fn by_tiles(memory: &Arc<Memory>, shape: &Shape, x: &[f32], gradient: &[f32]) ->
         .step_by(rows_per_block)
         .map(|first| Block { first, rows: rows_per_block.min(batch * down - first) })
         .collect();
-    // Planes a power of two apart would share one place in the cache.
-    let steps = [inputs, outputs].map(|channels| rows_per_block * across * channels + PANEL);
+    let steps = [inputs, outputs].map(|channels| plane(rows_per_block * across, channels));
     let of_block = PLANES * (steps[0] + steps[1]);
     let together = (TOGETHER / (4 * of_block)).max(1);
     let mut sums = memory.take(PLANES * inputs * outputs);
@@ -56,9 +55,9 @@ fn by_tiles(memory: &Arc<Memory>, shape: &Shape, x: &[f32], gradient: &[f32]) ->
         sums.par_chunks_mut(inputs * outputs).enumerate().for_each(|(plane, sums)| {
             for (at, (block, transformed)) in blocks.iter().zip(transformed.chunks(of_block)).enumerate() {
                 let tiles = block.rows * across;
-                let of_x = Matrix::new(&transformed[plane * steps[0]..], [tiles, inputs], inputs);
+                let of_x = Matrix::new(&transformed[plane * steps[0]..], [tiles, inputs], tile_row(inputs));
                 let of_gradient = &transformed[PLANES * steps[0] + plane * steps[1]..];
-                let of_gradient = Matrix::new(of_gradient, [tiles, outputs], outputs);
+                let of_gradient = Matrix::new(of_gradient, [tiles, outputs], tile_row(outputs));
                 let onto = if part + at == 0 { Onto::Nothing } else { Onto::Present };
                 product(sums, onto, of_x.transposed(), of_gradient);
             }

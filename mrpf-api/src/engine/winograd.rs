@@ -12,12 +12,9 @@ use std::sync::Arc;
 use super::finish::{Finish, Piece};
 use super::memory::Memory;
 use super::product::{PANEL, Panels, Rows, Run, Target};
-use super::tiles::{Block, Grid, Outputs, Products, transform_tiles};
+use super::tiles::{Block, Grid, Outputs, Products, plane, tile_row, transform_tiles};
 use super::transform::{PLANES, SIDE, transform_filter};
 use crate::numeric::kernel::with_scratch;
-
-/// Numbers between two planes beyond what they hold: planes a power of two apart would share one place in the cache.
-const GAP: usize = PANEL;
 
 /// Filters of more bytes than this are read once for all tiles; smaller ones with each block of tiles.
 const LARGE_FILTERS: usize = 3 << 20;
@@ -60,11 +57,16 @@ impl Winograd {
         Self { inputs, outputs, padding, filters }
     }
 
+    /// Size of the transformed filters.
+    pub fn bytes(&self) -> usize {
+        self.filters.bytes()
+    }
+
     /// Convolves `x` `[batch, height, width, inputs]` into `out` `[batch, height', width', outputs]`.
     pub fn run(&self, x: &[f32], size: [usize; 2], out: &mut [f32], finish: Finish<'_>) {
         let grid = Grid::new(size, [0, 1].map(|axis| size[axis] + 2 * self.padding[axis] - 2), self.padding);
         let batch = x.len() / (size[0] * size[1] * self.inputs);
-        let blocks = grid.blocks(batch, PLANES * (self.inputs + self.outputs) * 4);
+        let blocks = grid.blocks(batch, PLANES * (tile_row(self.inputs) + tile_row(self.outputs)) * 4);
         let starts: Vec<usize> = blocks.iter().map(|block| grid.first_pixel(block.first)).collect();
         let pieces = finish.pieces(out, self.outputs, &starts);
         if PLANES * self.inputs * self.outputs * 4 > LARGE_FILTERS {
@@ -78,7 +80,7 @@ impl Winograd {
     /// Everything for one block of tiles.
     fn by_block(&self, x: &[f32], grid: Grid, block: Block, piece: Piece<'_>) {
         let tiles = block.rows * grid.tiles[1];
-        let steps = [tiles * self.inputs + GAP, tiles * self.outputs + GAP];
+        let steps = [plane(tiles, self.inputs), plane(tiles, self.outputs)];
         with_scratch(PLANES * (steps[0] + steps[1]), |scratch| {
             let (transformed, products) = scratch.split_at_mut(PLANES * steps[0]);
             transform_tiles(x, self.inputs, grid, block, transformed, steps[0]);
@@ -96,7 +98,7 @@ impl Winograd {
         let across = grid.tiles[1];
         let total: usize = blocks.iter().map(|block| block.rows * across).sum();
         let largest = blocks[0].rows * across;
-        let (step, chunk) = (total * self.outputs + GAP, PLANES * (largest * self.inputs + GAP));
+        let (step, chunk) = (plane(total, self.outputs), PLANES * plane(largest, self.inputs));
         with_scratch(blocks.len() * chunk + PLANES * step, |scratch| {
             let (transformed, products) = scratch.split_at_mut(blocks.len() * chunk);
             transformed.par_chunks_mut(chunk).zip(blocks).for_each(|(transformed, block)| {
@@ -105,7 +107,7 @@ impl Winograd {
             products.par_chunks_mut(step).enumerate().for_each(|(plane, products)| {
                 for (transformed, block) in transformed.chunks(chunk).zip(blocks) {
                     let starts = [self.inputs, self.outputs].map(|channels| starts(block.rows * across, channels));
-                    let products = &mut products[block.first * across * self.outputs..];
+                    let products = &mut products[block.first * across * tile_row(self.outputs)..];
                     self.multiply(plane, &transformed[plane * chunk / PLANES..], products, &starts);
                 }
             });
@@ -121,10 +123,11 @@ impl Winograd {
     fn multiply(&self, plane: usize, transformed: &[f32], products: &mut [f32], starts: &[Vec<usize>; 2]) {
         let runs = [Run { offset: 0, length: self.inputs }];
         let rows = Rows { values: transformed, starts: &starts[0], runs: &runs };
-        self.filters.multiply(plane, rows, Target { values: products, starts: &starts[1], accumulate: false });
+        let target = Target { values: products, starts: &starts[1], accumulate: false, has_whole_panels: true };
+        self.filters.multiply(plane, rows, target);
     }
 }
 
 fn starts(tiles: usize, channels: usize) -> Vec<usize> {
-    (0..tiles).map(|tile| tile * channels).collect()
+    (0..tiles).map(|tile| tile * tile_row(channels)).collect()
 }

@@ -86,12 +86,12 @@ impl Suffix {
         }
         match &self.work {
             SuffixWork::Engine(suffix) => {
-                let (logits, traces) = read(weight, |weight| Ok(suffix.forward(weight, rows)))?;
+                let (logits, trace) = read(weight, |weight| Ok(suffix.forward(weight, rows)))?;
                 let shape = Shape::from((rows.len(), self.classes));
                 if !weight.track_op() {
                     return Ok(Tensor::from_vec(logits, shape, &Device::Cpu)?);
                 }
-                Ok(weight.apply_op1(OfWeight { suffix: suffix.clone(), logits, traces, shape })?)
+                Ok(weight.apply_op1(OfWeight { suffix: suffix.clone(), logits, trace, shape })?)
             }
             SuffixWork::Operations { network, weights, mode, name, factor, images } => {
                 let mut weights = weights.clone();
@@ -111,7 +111,7 @@ impl Suffix {
 struct OfWeight {
     suffix: Arc<SuffixEngine>,
     logits: Vec<f32>,
-    traces: Vec<SuffixTrace>,
+    trace: SuffixTrace,
     shape: Shape,
 }
 
@@ -125,7 +125,7 @@ impl CustomOp1 for OfWeight {
     }
 
     fn bwd(&self, weight: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
-        let by_weight = read(gradient, |gradient| Ok(self.suffix.backward(&self.traces, gradient)))?;
+        let by_weight = read(gradient, |gradient| Ok(self.suffix.backward(&self.trace, gradient)))?;
         Ok(Some(Tensor::from_vec(by_weight, weight.shape(), &Device::Cpu)?))
     }
 }

@@ -130,7 +130,8 @@ impl WithSimd for Combine<'_> {
                 let (x, gradient) = (load(simd, &self.x[place..], lanes), load(simd, &self.gradient[place..], lanes));
                 let sum = simd.mul_add_e_f32s(load(simd, &b[first..], lanes), x, load(simd, &c[first..], lanes));
                 let sum = simd.mul_add_e_f32s(load(simd, &a[first..], lanes), gradient, sum);
-                self.piece.put::<S, { ANYTHING }>(simd, pixel, first, lanes, sum);
+                let bias = self.piece.bias(simd, first, lanes);
+                self.piece.put::<S, { ANYTHING }>(simd, pixel, first, lanes, sum, bias);
             }
         }
     }

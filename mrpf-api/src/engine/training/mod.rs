@@ -189,7 +189,8 @@ impl TrainingPass {
     pub(super) fn backward(&self, gradient: &[f32], wanted: &BTreeSet<String>, by_images: bool) -> Result<Found> {
         let mut found = Found::default();
         let is_needed = self.needed(wanted, by_images);
-        let mut gradients = Gradients::new(&self.plan, &self.memory, &self.traces, gradient, &is_needed);
+        let ends = [IMAGES, self.plan.output()];
+        let mut gradients = Gradients::new(&self.plan, &self.memory, &self.traces, ends, gradient, &is_needed);
         for (at, step) in self.plan.steps.iter().enumerate().rev() {
             if !is_needed[at + 1] {
                 continue;
