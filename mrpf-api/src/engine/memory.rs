@@ -1,7 +1,7 @@
 //! Memory that is used again: its pages are there already, which for large buffers takes as long as filling them.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Buffers that wait to be used again.
 #[derive(Debug, Default)]
@@ -16,6 +16,12 @@ pub(super) struct Buffer {
 }
 
 impl Memory {
+    /// Buffers of operations that belong to no network. As much is kept as was in use at one time.
+    pub(super) fn of_operations() -> Arc<Self> {
+        static OF_OPERATIONS: LazyLock<Arc<Memory>> = LazyLock::new(Arc::default);
+        OF_OPERATIONS.clone()
+    }
+
     /// A buffer of so many numbers: the smallest that waits and is large enough without wasting more than half, or a new one.
     pub(super) fn take(self: &Arc<Self>, length: usize) -> Buffer {
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);

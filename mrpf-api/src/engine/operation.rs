@@ -25,7 +25,7 @@ pub(crate) fn conv2d(
     };
     let (size, out_size) = ([height, width], [out(0, height), out(1, width)]);
     let shape = Shape { inputs, outputs, geometry: *geometry, size, out_size };
-    let operation = Maps { shape, batch, memory: Arc::default() };
+    let operation = Maps { shape, batch, memory: Memory::of_operations() };
     match bias {
         None => images.apply_op2(weight, operation),
         Some(bias) => images.apply_op3(weight, bias, operation),
