@@ -43,8 +43,8 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
 trait Rectifier: Send + Sync {
     const NAME: &'static str;
     fn value<T: Float>(x: T) -> T;
-    /// Whether the gradient passes, told by the output, so that the input need not be kept.
-    fn passes<T: Float>(out: T) -> bool;
+    /// Whether the gradient stops, told by the output, so that the input need not be kept. What is not a number lets it pass.
+    fn stops<T: Float>(out: T) -> bool;
 }
 
 struct Relu;
@@ -56,9 +56,8 @@ impl Rectifier for Relu {
         if x <= T::zero() { T::zero() } else { x }
     }
 
-    // Written so that what is not a number passes.
-    fn passes<T: Float>(out: T) -> bool {
-        !(out <= T::zero())
+    fn stops<T: Float>(out: T) -> bool {
+        out <= T::zero()
     }
 }
 
@@ -78,8 +77,8 @@ impl Rectifier for Relu6 {
         }
     }
 
-    fn passes<T: Float>(out: T) -> bool {
-        !(out <= T::zero() || out >= T::from_f64(6.0))
+    fn stops<T: Float>(out: T) -> bool {
+        out <= T::zero() || out >= T::from_f64(6.0)
     }
 }
 
@@ -108,7 +107,7 @@ impl<T: Float, R: Rectifier> CustomOp1 for Rectify<T, R> {
                     for ((by_x, out), gradient) in by_x.iter_mut().zip(out).zip(gradient) {
                         // Loaded in any case, so that this becomes a selection without a branch.
                         let (out, gradient) = (*out, *gradient);
-                        *by_x = if R::passes(out) { gradient } else { T::zero() };
+                        *by_x = if R::stops(out) { T::zero() } else { gradient };
                     }
                 });
                 Ok(by_x)
