@@ -64,6 +64,14 @@ pub enum Command {
     ///   mrpf bench --what attack --arch resnet18 --batch 64 --steps 5
     #[command(verbatim_doc_comment)]
     Bench(BenchArgs),
+    /// Show the layers of a network, their shapes and costs, and which channels can only be removed together.
+    ///
+    /// Examples:
+    ///   mrpf summary --arch wide-resnet-34-10
+    ///   mrpf summary --arch resnet18 --set form=imagenet --input 3x224x224 --classes 1000
+    ///   mrpf summary --model runs/digits-1/networks/dense.safetensors --json
+    #[command(verbatim_doc_comment)]
+    Summary(SummaryArgs),
     /// Explain what happened to a layer in a run: its group, its sensitivity, its scores, the ratio asked and got.
     Explain(ExplainArgs),
 }
@@ -228,7 +236,7 @@ pub struct BenchArgs {
     /// The work.
     #[arg(long, value_enum, default_value = "train_step")]
     pub what: What,
-    /// The network: an architecture with its depth behind it.
+    /// The network: an architecture, with its first whole-number settings behind it: resnet18, wide-resnet-28-10.
     #[arg(long, value_name = "NAME", default_value = "resnet18")]
     pub arch: String,
     /// The trainer of train_step.
@@ -266,13 +274,36 @@ pub struct BenchArgs {
     pub against: Option<PathBuf>,
 }
 
+/// What to summarise.
+#[derive(Debug, Args)]
+pub struct SummaryArgs {
+    /// An architecture, with its first whole-number settings behind it if you like: resnet, resnet18, wide-resnet-34-10.
+    #[arg(long, value_name = "NAME", conflicts_with = "model", required_unless_present = "model")]
+    pub arch: Option<String>,
+    /// A saved network, a .safetensors file of mrpf.
+    #[arg(long, value_name = "FILE")]
+    pub model: Option<PathBuf>,
+    /// Change a setting of the architecture, for example shortcut=padding; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE", conflicts_with = "model")]
+    pub set: Vec<String>,
+    /// Channels, height and width of the images.
+    #[arg(long, value_name = "CxHxW", default_value = "3x32x32", conflicts_with = "model")]
+    pub input: String,
+    /// Number of classes.
+    #[arg(long, value_name = "N", default_value_t = 10, conflicts_with = "model")]
+    pub classes: usize,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// What to explain.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
     /// The run directory.
     pub run: PathBuf,
-    /// A layer, for example layer2.0.conv1.
-    pub layer: String,
+    /// A layer, for example layer2.0.conv1; every channel group when not given.
+    pub layer: Option<String>,
     /// Only this row of the comparison; all rows when not given.
     #[arg(long)]
     pub row: Option<String>,

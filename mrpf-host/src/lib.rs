@@ -20,5 +20,6 @@ pub mod plugin_sdk;
 pub mod pruning;
 pub mod results;
 pub mod run_dir;
+pub mod summary;
 pub mod threads;
 pub mod training;

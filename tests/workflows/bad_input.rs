@@ -55,6 +55,28 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
         let arguments = [&["run"], *arguments].concat();
         ground.mrpf(&arguments).fails(*code, texts);
     }
+    let summaries: &[(&[&str], i32, &[&str])] = &[
+        (&["--arch", "resnest18"], 2, &["unknown architecture `resnest`", "did you mean `resnet`?"]),
+        (&["--arch", "resnet-18-4"], 2, &["found 2 numbers behind `resnet`, expected depth"]),
+        (&["--arch", "resnet19"], 2, &["architecture `resnet`: depth 19, expected one of 8, 14"]),
+        (&["--arch", "resnet", "--set", "widht=4"], 2, &["unknown setting `widht`", "did you mean `width`?"]),
+        (&["--arch", "vgg", "--input", "3x32"], 2, &["--input 3x32, expected channels, height and width"]),
+        (&["--arch", "vgg", "--input", "3x0x32"], 2, &["--input 3x0x32, expected"]),
+        (&["--arch", "vgg", "--classes", "0"], 2, &["--classes 0, expected at least 1"]),
+        (
+            &["--arch", "densenet", "--input", "3x2x2"],
+            1,
+            &["architecture `densenet`: layer `block3", "`trans2.pool`: kernel 2 with stride 2 on a side of 1"],
+        ),
+        (&["--model", "nowhere.safetensors"], 4, &["reading the network nowhere.safetensors: cannot be read"]),
+        (&["--arch", "vgg", "--model", "a"], 2, &["cannot be used with"]),
+        (&[], 2, &["--arch <NAME>"]),
+    ];
+    for (arguments, code, texts) in summaries {
+        ground.mrpf(&[&["summary"], *arguments].concat()).fails(*code, texts);
+    }
+    let run = ["run", "--set", "network.architecture=resnest18"];
+    ground.mrpf(&run).fails(2, &["setting `network.architecture`: unknown architecture `resnest`"]);
     ground.mrpf(&["plugins", "show", "trade"]).fails(2, &["unknown plugin `trade`", "did you mean `trades`?"]);
     ground.mrpf(&["plugins", "list", "--kind", "trainr"]).fails(2, &["unknown kind of plugin `trainr`", "`trainer`"]);
 }

@@ -5,11 +5,13 @@
 //! - `pruning`: masked equals cut, for every architecture, criterion and ratio.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
+//! - `originals`: architectures give what their originals give in PyTorch.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
 mod bad_input;
 mod cifar10;
 mod determinism;
+mod originals;
 mod program;
 mod pruning;
 mod repository;

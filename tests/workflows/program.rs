@@ -58,6 +58,14 @@ fn a_run_leaves_a_complete_comparison() {
     for text in ["group `conv1`: 4 channels", "filter of `layer1.0.conv2`", "sensitivity", "scores", "asked to go"] {
         assert!(explained.contains(text), "`{text}` is not in\n{explained}");
     }
+    let everything = ground.mrpf(&["explain", "out", "--row", "mrs-l1-norm"]).ok().stdout;
+    assert_eq!(everything.matches("  group `").count(), 7, "one for each stage, block and the classes\n{everything}");
+
+    let model = "out/networks/mrs-l1-norm.safetensors";
+    let told: Value =
+        serde_json::from_str(&ground.mrpf(&["summary", "--model", model, "--json"]).ok().stdout).expect("JSON");
+    let pruned = row(&results, "mrs-l1-norm");
+    assert_eq!((&told["params"], &told["macs"]), (&pruned["params"], &pruned["macs"]));
 }
 
 #[test]
@@ -157,6 +165,51 @@ fn help_and_listings() {
             .expect("JSON");
     let names: Vec<_> = listed.as_array().expect("a list").iter().map(|plugin| plugin["name"].as_str()).collect();
     assert_eq!(names, ["pgd-at", "standard", "trades"].map(Some));
+}
+
+#[test]
+fn every_architecture_goes_through_a_whole_run() {
+    let ground = Playground::new();
+    for (name, settings, known) in [
+        ("resnet-14", "width = 4", "layer3.1.conv2"),
+        ("resnet-50", "width = 2, form = \"imagenet\"", "layer1.0.conv3"),
+        ("preact-resnet-18", "width = 4", "layer2.0.shortcut.0"),
+        ("wide-resnet-10-2", "width = 3", "block1.layer.0.convShortcut"),
+        ("vgg-11", "width = 4, head = \"three-layer\"", "classifier.2"),
+        ("mobilenet-v2", "width = 0.1, divisor = 1", "features.2.conv.1.0"),
+        ("densenet-16-4", "compression = 0.5", "trans1.conv1"),
+    ] {
+        let choice = format!("network.architecture={{ name = \"{name}\", {settings} }}");
+        let only = ["--set", "compare=[]", "--set", "standard_baseline=false", "--set", choice.as_str(), "--out", name];
+        let arguments: Vec<&str> = quick(&["run"]).into_iter().chain(only).collect();
+        ground.mrpf(&arguments).ok();
+        let results = ground.json(&format!("{name}/results.json"));
+        let said = row(&results, "mrs-l1-norm")["ratio_achieved"].as_f64().expect("a ratio");
+        assert!((said - 0.5).abs() < 0.05, "{name}: {said}");
+        let explained = ground.mrpf(&["explain", name, known]).ok().stdout;
+        assert!(explained.contains(&format!("`{known}`")), "{explained}");
+    }
+}
+
+#[test]
+fn a_network_is_summarised() {
+    let ground = Playground::new();
+    let small = ["summary", "--arch", "resnet8", "--set", "width=4", "--input", "1x8x8"];
+    insta::assert_snapshot!("summary_resnet8", ground.mrpf(&small).ok().stdout);
+    for (name, params) in [
+        ("resnet20", 272_474),
+        ("resnet-56", 855_770),
+        ("resnet18", 11_173_962),
+        ("preact-resnet-18", 11_172_170),
+        ("wide-resnet-34-10", 46_160_474),
+        ("densenet-100-12", 769_162),
+        ("mobilenet-v2", 2_236_682),
+    ] {
+        let told = ground.mrpf(&["summary", "--arch", name, "--json"]).ok().stdout;
+        let told: Value = serde_json::from_str(&told).expect("JSON");
+        assert_eq!(told["params"].as_u64(), Some(params), "{name}");
+        assert!(told["macs"].is_u64() && told["layers"].is_array() && told["groups"].is_array(), "{name}");
+    }
 }
 
 #[test]

@@ -78,6 +78,7 @@ impl Trace {
                 x.clone()
             }
             LayerKind::Relu
+            | LayerKind::Relu6
             | LayerKind::Silu
             | LayerKind::Gelu
             | LayerKind::MaxPool(_)
@@ -169,46 +170,49 @@ impl Trace {
         roots: &[usize],
         group_of: &BTreeMap<usize, usize>,
     ) -> Vec<ChannelGroup> {
-        let reasons: BTreeMap<usize, &str> =
-            self.frozen.iter().rev().map(|(atom, reason)| (roots[*atom], reason.as_str())).collect();
-        let mut seen = BTreeSet::new();
-        let mut groups = Vec::new();
-        for (at, made) in &self.produced {
-            let Some(&group) = group_of.get(&roots[made[0]]) else { continue };
-            if !seen.insert(group) {
-                continue;
+        let mut groups: Vec<ChannelGroup> = Vec::new();
+        // For each channel (by its root), its group's place and its number there. Channels come in the order in which the first
+        // producer makes them, then those that only later producers make.
+        let mut number: Vec<Option<(usize, usize)>> = vec![None; roots.len()];
+        let mut at_of_group: BTreeMap<usize, usize> = BTreeMap::new();
+        for (layer, made) in &self.produced {
+            for root in made.iter().map(|&atom| roots[atom]) {
+                let Some(group) = group_of.get(&root) else { continue };
+                let at = *at_of_group.entry(*group).or_insert_with(|| {
+                    let name = declaration.layers[*layer].name.clone();
+                    groups.push(ChannelGroup { name, channels: 0, members: Vec::new(), frozen: None });
+                    groups.len() - 1
+                });
+                number[root].get_or_insert_with(|| {
+                    groups[at].channels += 1;
+                    (at, groups[at].channels - 1)
+                });
             }
-            // Channels in the order in which the first producer makes them, then those that only later producers make.
-            let mut number: BTreeMap<usize, usize> = BTreeMap::new();
-            let in_group = |root: &usize| group_of.get(root) == Some(&group);
-            for (_, made) in &self.produced {
-                for root in made.iter().map(|&atom| roots[atom]).filter(in_group) {
-                    let next = number.len();
-                    number.entry(root).or_insert(next);
+        }
+        for axis in &self.axes {
+            let mut positions: BTreeMap<usize, Vec<Vec<usize>>> = BTreeMap::new();
+            for (position, &atom) in axis.atoms.iter().enumerate() {
+                if let Some((at, channel)) = number[roots[atom]] {
+                    positions.entry(at).or_insert_with(|| vec![Vec::new(); groups[at].channels])[channel]
+                        .push(position);
                 }
             }
-            let members = self.axes.iter().filter_map(|axis| {
-                let mut positions = vec![Vec::new(); number.len()];
-                for (position, &atom) in axis.atoms.iter().enumerate() {
-                    if let Some(&channel) = number.get(&roots[atom]) {
-                        positions[channel].push(position);
-                    }
-                }
-                let touches = positions.iter().any(|places| !places.is_empty());
-                touches.then(|| Member {
+            for (at, positions) in positions {
+                groups[at].members.push(Member {
                     layer: declaration.layers[axis.layer].name.clone(),
                     tensor: axis.tensor.clone(),
                     role: axis.role,
                     axis: axis.axis,
                     positions,
-                })
-            });
-            groups.push(ChannelGroup {
-                name: declaration.layers[*at].name.clone(),
-                channels: number.len(),
-                members: members.collect(),
-                frozen: number.keys().find_map(|root| reasons.get(root)).map(|reason| (*reason).to_owned()),
-            });
+                });
+            }
+        }
+        let reasons: BTreeMap<usize, &str> =
+            self.frozen.iter().rev().map(|(atom, reason)| (roots[*atom], reason.as_str())).collect();
+        for (root, reason) in reasons {
+            if let Some((at, _)) = number[root] {
+                groups[at].frozen.get_or_insert_with(|| reason.to_owned());
+            }
         }
         groups
     }

@@ -97,6 +97,41 @@ pub(crate) fn tricky() -> Result<Vec<Tricky>> {
     let groups = vec![("a", 4, vec!["a"], 1, true), ("split", 3, vec!["split"], 2, true), out.clone()];
     all.push(Tricky { name: "grouped", declaration: finish(&mut net)?, groups });
 
+    let mut net = start("pre-activation");
+    net.conv("stem", 5, same, false).batch_norm("n1").relu("r1").conv("inner", 7, same.stride(2), false);
+    net.batch_norm("n2").relu("r2").conv("outer", 8, same, false);
+    net.from("r1").conv("projection", 8, point.stride(2), false).add("sum", "outer").batch_norm("n3").relu("r3");
+    net.conv("last", 8, same, true).add("sum2", "sum").batch_norm("n4").relu6("r4");
+    // The projection reads what is active, the identity what is not.
+    let stream = ("outer", 8, vec!["outer", "projection", "last"], 1, true);
+    let groups = vec![("stem", 5, vec!["stem"], 1, true), ("inner", 7, vec!["inner"], 1, true), stream, out.clone()];
+    all.push(Tricky { name: "pre-activation", declaration: finish(&mut net)?, groups });
+
+    let mut net = start("inverted residual");
+    net.conv("stem", 4, same, false).batch_norm("stem.bn").relu6("stem.relu");
+    let before = net.current();
+    net.conv("wide", 8, point, false).batch_norm("wide.bn").relu6("wide.relu");
+    net.conv("deep", 8, same.groups(8), false).batch_norm("deep.bn").relu6("deep.relu");
+    net.conv("narrow", 4, point, false).batch_norm("narrow.bn").add("sum", &before);
+    net.conv("strided", 4, same.stride(2).groups(4), false).batch_norm("strided.bn").relu6("strided.relu");
+    let stream = ("stem", 4, vec!["stem", "narrow", "strided"], 1, true);
+    let groups = vec![stream, ("wide", 8, vec!["wide", "deep"], 1, true), out.clone()];
+    all.push(Tricky { name: "inverted residual", declaration: finish(&mut net)?, groups });
+
+    let mut net = start("dense block");
+    net.conv("stem", 4, same, false);
+    for name in ["d1", "d2"] {
+        let before = net.current();
+        net.batch_norm(&format!("{name}.bn")).relu(&format!("{name}.relu")).conv(name, 3, same, false);
+        net.concat(&format!("{name}.concat"), &[&before]);
+    }
+    net.batch_norm("bn").relu("relu").conv("transition", 5, point, false).avg_pool("half", PoolGeometry::square(2));
+    let declaration = net.flatten("flat").linear("hidden", 6).relu("hidden.relu").linear("out", 4).finish()?;
+    let alone = |name, channels| (name, channels, vec![name], 1, true);
+    let transition = ("transition", 5, vec!["transition"], 9, true);
+    let groups = vec![alone("stem", 4), alone("d1", 3), alone("d2", 3), transition, alone("hidden", 6), out.clone()];
+    all.push(Tricky { name: "dense block", declaration, groups });
+
     let mut net = start("padding shortcut");
     net.conv("stem", 5, same, false)
         .relu("stem.relu")
@@ -196,6 +231,7 @@ fn narrow_groups_keep_what_their_structure_needs() -> Result<()> {
         ("depthwise with a multiplier", vec![2, 1, 4]),
         ("grouped", vec![2, 1, 4]),
         ("depthwise on a concatenation", vec![2, 1, 4]),
+        ("inverted residual", vec![2, 2, 4]),
         ("tied to the input", vec![3, 1, 4]),
     ];
     for case in tricky()? {

@@ -1,5 +1,7 @@
 //! Declares a network layer by layer; what architecture plugins write with.
 
+use std::collections::BTreeMap;
+
 use super::declaration::{BatchNorm, Conv2d, Declaration, INPUT, Layer, LayerKind, Linear, Shape};
 use crate::data::ImageShape;
 use crate::numeric::{ConvGeometry, PoolGeometry};
@@ -12,6 +14,8 @@ use crate::{Error, ErrorKind, Result};
 #[derive(Debug, Clone)]
 pub struct Builder {
     declaration: Declaration,
+    /// Of every layer so far whose inputs are known.
+    shapes: BTreeMap<String, Shape>,
     current: String,
     mistake: Option<String>,
 }
@@ -20,7 +24,8 @@ impl Builder {
     /// Starts a network for images of the given shape.
     pub fn new(architecture: &str, input: ImageShape, classes: usize) -> Self {
         let declaration = Declaration { architecture: architecture.into(), input, classes, layers: Vec::new() };
-        Self { declaration, current: INPUT.into(), mistake: None }
+        let shapes = BTreeMap::from([(INPUT.into(), Shape::Map(input))]);
+        Self { declaration, shapes, current: INPUT.into(), mistake: None }
     }
 
     /// The name of the most recent layer.
@@ -36,11 +41,15 @@ impl Builder {
 
     /// Shape of the most recent layer's output.
     pub fn shape(&self) -> Option<Shape> {
-        self.shape_of(&self.current)
+        self.shapes.get(&self.current).copied()
     }
 
     /// Appends a layer of any kind that reads `inputs`.
     pub fn layer(&mut self, name: &str, kind: LayerKind, inputs: &[&str]) -> &mut Self {
+        let read: Option<Vec<Shape>> = inputs.iter().map(|&input| self.shapes.get(input).copied()).collect();
+        if let Some(shape) = read.and_then(|read| kind.output_shape(&read).ok()) {
+            self.shapes.insert(name.into(), shape);
+        }
         let inputs = inputs.iter().map(|&input| input.into()).collect();
         self.declaration.layers.push(Layer { name: name.into(), kind, inputs });
         self.current = name.into();
@@ -75,6 +84,11 @@ impl Builder {
         self.unary(name, LayerKind::Relu)
     }
 
+    /// A rectified linear unit that ends at 6.
+    pub fn relu6(&mut self, name: &str) -> &mut Self {
+        self.unary(name, LayerKind::Relu6)
+    }
+
     /// Maximum over windows.
     pub fn max_pool(&mut self, name: &str, geometry: PoolGeometry) -> &mut Self {
         self.unary(name, LayerKind::MaxPool(geometry))
@@ -101,6 +115,13 @@ impl Builder {
         self.layer(name, LayerKind::Add, &[&current, other])
     }
 
+    /// Channels of the most recent layer after those of earlier ones.
+    pub fn concat(&mut self, name: &str, earlier: &[&str]) -> &mut Self {
+        let current = self.current();
+        let inputs: Vec<&str> = earlier.iter().copied().chain([current.as_str()]).collect();
+        self.layer(name, LayerKind::Concat, &inputs)
+    }
+
     /// The finished, checked declaration.
     ///
     /// # Errors
@@ -116,16 +137,6 @@ impl Builder {
     fn unary(&mut self, name: &str, kind: LayerKind) -> &mut Self {
         let input = self.current();
         self.layer(name, kind, &[&input])
-    }
-
-    fn shape_of(&self, name: &str) -> Option<Shape> {
-        if name == INPUT {
-            return Some(Shape::Map(self.declaration.input));
-        }
-        let at = self.declaration.layers.iter().position(|layer| layer.name == name)?;
-        // The declaration is unfinished, so only the shapes of the layers so far are asked for.
-        let upto = Declaration { layers: self.declaration.layers[..=at].to_vec(), ..self.declaration.clone() };
-        upto.shapes().ok()?.last().copied()
     }
 
     fn channels(&mut self, name: &str) -> usize {

@@ -55,6 +55,8 @@ pub enum LayerKind {
     Linear(Linear),
     /// `max(x, 0)`, with derivative 0 at 0.
     Relu,
+    /// `min(max(x, 0), 6)`, with derivative 0 at 0 and at 6.
+    Relu6,
     /// `x * sigmoid(x)`.
     Silu,
     /// `x * Phi(x)` with the exact Gaussian distribution function.
@@ -249,6 +251,7 @@ impl LayerKind {
             Self::BatchNorm(_) => "batch-norm",
             Self::Linear(_) => "linear",
             Self::Relu => "relu",
+            Self::Relu6 => "relu6",
             Self::Silu => "silu",
             Self::Gelu => "gelu",
             Self::MaxPool(_) => "max-pool",
@@ -262,7 +265,7 @@ impl LayerKind {
     }
 
     /// Shape of the output for inputs of the given shapes.
-    fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
+    pub(super) fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
         let wrong = |why: String| Err(Error::new(ErrorKind::Declaration, why));
         let several = matches!(self, Self::Add | Self::Concat);
         if inputs.is_empty() || (inputs.len() > 1 && !several) {
@@ -293,7 +296,7 @@ impl LayerKind {
             (Self::Linear(linear), Shape::Vector(_)) => {
                 channels_fit(linear.in_features).map(|()| Shape::Vector(linear.out_features))
             }
-            (Self::Relu | Self::Silu | Self::Gelu, _) => Ok(first),
+            (Self::Relu | Self::Relu6 | Self::Silu | Self::Gelu, _) => Ok(first),
             (Self::MaxPool(pool) | Self::AvgPool(pool), Shape::Map(map)) => {
                 let (height, width) = pool.output_size(map.height, map.width)?;
                 Ok(Shape::Map(ImageShape { height, width, ..map }))

@@ -46,4 +46,4 @@ pub use geometry::{ConvGeometry, PoolGeometry};
 pub use linear::linear;
 pub use normalize::normalize;
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, pad_shortcut};
-pub use relu::{gelu, relu, silu};
+pub use relu::{gelu, relu, relu6, silu};

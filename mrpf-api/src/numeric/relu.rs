@@ -15,7 +15,18 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
     if !is_native(x) {
         return Ok(x.le(0.0)?.where_cond(&x.zeros_like()?, x)?);
     }
-    for_dtype!(x, T => Ok(x.contiguous()?.apply_op1(Relu::<T>(PhantomData))?))
+    for_dtype!(x, T => Ok(x.contiguous()?.apply_op1(Rectify::<T, Relu>(PhantomData))?))
+}
+
+/// `min(max(x, 0), 6)`, with derivative 0 at 0 and at 6, as PyTorch's `hardtanh` has it.
+///
+/// What is not a number stays so.
+pub fn relu6(x: &Tensor) -> Result<Tensor> {
+    if !is_native(x) {
+        let below = relu(x)?;
+        return Ok(below.ge(6.0)?.where_cond(&(below.zeros_like()? + 6.0)?, &below)?);
+    }
+    for_dtype!(x, T => Ok(x.contiguous()?.apply_op1(Rectify::<T, Relu6>(PhantomData))?))
 }
 
 /// `x * sigmoid(x)`.
@@ -28,18 +39,61 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     Ok(x.gelu_erf()?)
 }
 
-struct Relu<T>(PhantomData<T>);
+/// A function that is a constant, then the identity, and perhaps a constant again.
+trait Rectifier: Send + Sync {
+    const NAME: &'static str;
+    fn value<T: Float>(x: T) -> T;
+    /// Whether the gradient stops, told by the output, so that the input need not be kept. What is not a number lets it pass.
+    fn stops<T: Float>(out: T) -> bool;
+}
 
-impl<T: Float> CustomOp1 for Relu<T> {
+struct Relu;
+
+impl Rectifier for Relu {
+    const NAME: &'static str = "relu";
+
+    fn value<T: Float>(x: T) -> T {
+        if x <= T::zero() { T::zero() } else { x }
+    }
+
+    fn stops<T: Float>(out: T) -> bool {
+        out <= T::zero()
+    }
+}
+
+struct Relu6;
+
+impl Rectifier for Relu6 {
+    const NAME: &'static str = "relu6";
+
+    fn value<T: Float>(x: T) -> T {
+        let six = T::from_f64(6.0);
+        if x <= T::zero() {
+            T::zero()
+        } else if x >= six {
+            six
+        } else {
+            x
+        }
+    }
+
+    fn stops<T: Float>(out: T) -> bool {
+        out <= T::zero() || out >= T::from_f64(6.0)
+    }
+}
+
+struct Rectify<T, R>(PhantomData<(T, R)>);
+
+impl<T: Float, R: Rectifier> CustomOp1 for Rectify<T, R> {
     fn name(&self) -> &'static str {
-        "relu"
+        R::NAME
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> candle_core::Result<(CpuStorage, Shape)> {
         let x = values::<T>(x, layout)?;
         let mut out = vec![T::zero(); x.len()];
         out.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(out, x)| {
-            out.iter_mut().zip(x).for_each(|(out, x)| *out = if *x <= T::zero() { T::zero() } else { *x });
+            out.iter_mut().zip(x).for_each(|(out, x)| *out = R::value(*x));
         });
         Ok((T::to_cpu_storage_owned(out), layout.shape().clone()))
     }
@@ -53,7 +107,7 @@ impl<T: Float> CustomOp1 for Relu<T> {
                     for ((by_x, out), gradient) in by_x.iter_mut().zip(out).zip(gradient) {
                         // Loaded in any case, so that this becomes a selection without a branch.
                         let (out, gradient) = (*out, *gradient);
-                        *by_x = if out <= T::zero() { T::zero() } else { gradient };
+                        *by_x = if R::stops(out) { T::zero() } else { gradient };
                     }
                 });
                 Ok(by_x)

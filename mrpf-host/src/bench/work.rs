@@ -14,11 +14,11 @@ use mrpf_api::registry::{Kind, find, make};
 use mrpf_api::sensitivity::SensitivityMetric;
 use mrpf_api::trainer::{AdversarialTrainer, TrainingStep};
 use mrpf_api::{Context, Error, ErrorKind, Result};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use std::time::Instant;
 
 use super::Measurement;
-use crate::experiment::{Combine, PluginChoice, PruneSettings};
+use crate::experiment::{Combine, PluginChoice, PruneSettings, architecture};
 use crate::pruning::{PruneStep, prune_step};
 use crate::training::{Sgd, TrainingSettings};
 
@@ -55,7 +55,7 @@ impl What {
 pub struct Settings {
     /// The work.
     pub what: What,
-    /// The network: an architecture with its depth behind it, such as `resnet18`.
+    /// The network, such as `resnet18`; see [`architecture`].
     pub arch: String,
     /// The trainer of a training step.
     pub trainer: String,
@@ -162,17 +162,12 @@ fn rounded(seconds: f64) -> f64 {
     (seconds * 1e5).round() / 1e5
 }
 
-/// An architecture with its depth behind its name, as `resnet18`, or with its defaults, as `resnet`.
+/// An architecture with fresh weights.
 fn network(arch: &str) -> Result<Network> {
-    let name = arch.trim_end_matches(|c: char| c.is_ascii_digit());
-    let mut settings = Map::new();
-    if let Ok(depth) = arch[name.len()..].parse::<usize>() {
-        settings.insert("depth".into(), depth.into());
-    }
-    let name = name.trim_end_matches('-');
+    let choice = architecture(&PluginChoice::named(arch))?;
     let request = ArchitectureRequest { input: SHAPE, classes: CLASSES, mean: vec![0.5; 3], std: vec![0.25; 3] };
-    let declaration = make::<dyn Architecture>(name, Value::Object(settings))?.declare(&request);
-    let declaration = declaration.context(|| format!("architecture `{name}`"))?;
+    let declaration = choice.make::<dyn Architecture>()?.declare(&request);
+    let declaration = declaration.context(|| format!("architecture `{}`", choice.name))?;
     Network::initialise(declaration, &Streams::new(0).child("initialise"), DType::F32, &Device::Cpu)
 }
 

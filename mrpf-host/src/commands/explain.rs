@@ -9,7 +9,7 @@ use crate::pipeline::PrunedRow;
 use crate::pruning::{GroupRecord, PruneRecord};
 use crate::run_dir::RunDir;
 
-/// Prints the groups that a layer takes part in, and what each row of the comparison did with them.
+/// Prints the groups that a layer takes part in, or all groups, and what each row of the comparison did with them.
 pub fn explain(args: &ExplainArgs, console: &Console<'_>) -> Result<()> {
     let dir = RunDir::inspect(&args.run)?;
     let mut rows = dir.read_plans()?;
@@ -25,21 +25,21 @@ pub fn explain(args: &ExplainArgs, console: &Console<'_>) -> Result<()> {
     }
     let mut text = String::new();
     for row in &rows {
-        text.push_str(&explain_row(row, &args.layer)?);
+        text.push_str(&explain_row(row, args.layer.as_deref())?);
     }
     (console.print)(text.trim_end());
     Ok(())
 }
 
-fn explain_row(row: &PrunedRow, layer: &str) -> Result<String> {
+fn explain_row(row: &PrunedRow, layer: Option<&str>) -> Result<String> {
     let mut text = format!("row `{}`\n", row.row);
     for (at, record) in row.rounds.iter().enumerate() {
         let touching: Vec<&GroupRecord> = record
             .groups
             .iter()
-            .filter(|entry| entry.group.members.iter().any(|member| member.layer == layer))
+            .filter(|entry| layer.is_none_or(|layer| entry.group.members.iter().any(|member| member.layer == layer)))
             .collect();
-        if touching.is_empty() {
+        if let (true, Some(layer)) = (touching.is_empty(), layer) {
             let names = record.groups.iter().flat_map(|entry| &entry.group.members).map(|member| member.layer.as_str());
             let mut known: Vec<&str> = names.collect();
             known.sort_unstable();

@@ -9,6 +9,7 @@ mod plugins;
 mod prune;
 mod run;
 mod sensitivity;
+mod summary;
 mod train;
 
 use mrpf_api::context::Watcher;
@@ -48,6 +49,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Evaluate(args) => evaluate::evaluate(args, console),
         Command::Plugins(command) => plugins::plugins(command, console),
         Command::Bench(args) => bench::bench(args, console),
+        Command::Summary(args) => summary::summary(args, console),
         Command::Explain(args) => explain::explain(args, console),
     }
 }
@@ -56,6 +58,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
 pub fn needs_plugins(command: &Command) -> bool {
     match command {
         Command::Explain(_) => false,
+        Command::Summary(args) => args.model.is_none(),
         Command::Plugins(command) => {
             !matches!(command, PluginsCommand::New { .. } | PluginsCommand::Build(_) | PluginsCommand::Test(_))
         }
@@ -78,6 +81,6 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Sensitivity(args) | Command::Finetune(args) => Some(&args.shared),
         Command::Prune(args) => Some(&args.model.shared),
         Command::Evaluate(args) => Some(&args.model.shared),
-        Command::Plugins(_) | Command::Bench(_) | Command::Explain(_) => None,
+        Command::Plugins(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
     }
 }

@@ -11,6 +11,7 @@ use mrpf_api::{Context, Error, ErrorKind, Result, allocation::Allocation};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
+use super::architecture::architecture;
 use super::choice::PluginChoice;
 use super::merge::{assignment, merge};
 use super::settings::Experiment;
@@ -71,6 +72,8 @@ impl Experiment {
         experiment.seed = sources.seed.unwrap_or(experiment.seed);
         experiment.plugins.extend_from_slice(sources.plugins);
         experiment.open_plugins()?;
+        experiment.network.architecture =
+            architecture(&experiment.network.architecture).context(|| "setting `network.architecture`".into())?;
         experiment.check()?;
         Ok(experiment)
     }

@@ -1,5 +1,6 @@
 //! Experiments: settings as written in TOML and on the command line, checked and resolved.
 
+mod architecture;
 mod choice;
 mod defaults;
 mod load;
@@ -7,6 +8,7 @@ mod merge;
 mod settings;
 mod variant;
 
+pub use architecture::architecture;
 pub use choice::PluginChoice;
 pub use load::{BUILT_IN, Sources};
 pub(crate) use merge::assignment;

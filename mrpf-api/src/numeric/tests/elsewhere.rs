@@ -7,7 +7,7 @@ use crate::Result;
 use crate::numeric::gradient_check::normal;
 use crate::numeric::{
     ConvGeometry, PoolGeometry, avg_pool2d, batch_norm_eval, batch_norm_train, conv2d, linear, max_pool2d, normalize,
-    relu,
+    relu, relu6,
 };
 
 /// Checks that an operation and its gradients in half precision are those in f64, up to a share of `tolerance` of the
@@ -50,6 +50,7 @@ fn other_element_types_give_the_same_functions() -> Result<()> {
     })?;
     check_half(std::slice::from_ref(&x), |x| normalize(&x[0], &[0.1, 0.2, 0.3, 0.4], &[0.5, 1.0, 2.0, 0.25]))?;
     check_half(std::slice::from_ref(&x), |x| relu(&x[0]))?;
+    check_half(&[(&x * 6.0)?], |x| relu6(&x[0]))?;
     check_half(&[normal("rows", &[3, 5])?, normal("matrix", &[4, 5])?], |x| linear(&x[0], &x[1], None))?;
     let pool = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0] };
     check_half(&[distinct("x", &[1, 2, 7, 6])?], |x| max_pool2d(&x[0], &pool))?;

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{distance, off_zero, values};
 use crate::Result;
 use crate::numeric::gradient_check::{check, check_passed, normal};
-use crate::numeric::{gelu, linear, relu, silu};
+use crate::numeric::{gelu, linear, relu, relu6, silu};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
@@ -33,7 +33,7 @@ proptest! {
     #[test]
     fn activation_gradients_agree_with_finite_differences(length in 1..=40_usize) {
         let x = off_zero("x", &[2, length])?;
-        for activation in [relu, silu, gelu] {
+        for activation in [relu, relu6, silu, gelu] {
             check_passed(check(std::slice::from_ref(&x), |x| activation(&x[0])))?;
             // Of a view, which the operations must read in its own order.
             check_passed(check(std::slice::from_ref(&x), |x| activation(&x[0].t()?)))?;
@@ -62,6 +62,18 @@ fn relu_has_derivative_zero_at_zero() -> Result<()> {
     assert_eq!(values(&y)?[..3], [0.0; 3]);
     let gradients = y.sum_all()?.backward()?;
     assert_eq!(gradients.get(&x).map(values).transpose()?, Some(vec![0.0, 0.0, 0.0, 1.0, 1.0]));
+    Ok(())
+}
+
+#[test]
+fn relu6_is_flat_from_its_corners_on() -> Result<()> {
+    let x = Var::new(&[-1.0_f32, 0.0, 1e-30, 3.0, 5.999, 6.0, 7.0, f32::INFINITY], &Device::Cpu)?;
+    let y = relu6(&x)?;
+    assert_eq!(values(&y)?[3..], [3.0, f64::from(5.999_f32), 6.0, 6.0, 6.0]);
+    let gradients = y.sum_all()?.backward()?;
+    let expected = vec![0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0];
+    assert_eq!(gradients.get(&x).map(values).transpose()?, Some(expected));
+    assert!(values(&relu6(&Tensor::new(&[f32::NAN], &Device::Cpu)?)?)?[0].is_nan());
     Ok(())
 }
 
