@@ -7,7 +7,6 @@ use mrpf_api::candle_core::{DType, Device};
 use mrpf_api::data::{DataSource, ImageSet, ImageShape};
 use mrpf_api::random::Streams;
 use mrpf_api::registry;
-use mrpf_host::built_in as _;
 use mrpf_host::training::{Augment, augment};
 use serde_json::json;
 use std::hint::black_box;
