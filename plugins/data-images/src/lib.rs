@@ -1,7 +1,7 @@
 //! Data sets that are folders of image files: `tiny-imagenet` and `image-folder`.
 //!
-//! Both list their files ([`listing`]), decode them in parallel ([`decode`]), and keep what was decoded in a file beside them
-//! ([`cache`]), so that the next run does not decode them again.
+//! Both list their files (`listing`), decode them in parallel (`decode`), and keep what was decoded in a file beside them
+//! (`cache`), so that the next run does not decode them again.
 
 mod cache;
 mod decode;
