@@ -1,9 +1,14 @@
 //! Labelled images: what a data set holds, how a batch is taken from it, and the trait of data-set plugins.
 
+mod download;
+
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+pub use download::{ArchiveFormat, Checksum, Download, Unpack};
+
+use crate::context::Watcher;
 use crate::random::Streams;
 use crate::{Error, ErrorKind, Result};
 
@@ -143,6 +148,11 @@ impl ImageSet {
         &self.pixels[index * self.shape.len()..(index + 1) * self.shape.len()]
     }
 
+    /// The bytes of all images, one after the other.
+    pub fn all_pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
     /// The byte that stands for 1.0.
     pub fn full_scale(&self) -> u8 {
         self.full_scale
@@ -246,6 +256,21 @@ pub trait DataSource: Send {
     /// # Errors
     /// [`ErrorKind::Data`] with the file, what was found and what was expected.
     fn load(&self, directory: Option<&Path>) -> Result<LoadedData>;
+
+    /// The same for somebody who waits: a data set that takes more than a second tells `watcher` how far it is, stops when it is
+    /// asked to, and implements [`DataSource::load`] by this.
+    ///
+    /// # Errors
+    /// As [`DataSource::load`], and [`ErrorKind::Interrupted`].
+    fn load_watched(&self, directory: Option<&Path>, watcher: &dyn Watcher) -> Result<LoadedData> {
+        let _ = watcher;
+        self.load(directory)
+    }
+
+    /// The official files, for `mrpf data fetch`; none where they are built in or belong to the user.
+    fn downloads(&self) -> Vec<Download> {
+        Vec::new()
+    }
 }
 
 #[cfg(test)]

@@ -40,10 +40,10 @@ pub mod prelude {
     pub use crate::architecture::{Architecture, ArchitectureRequest};
     pub use crate::attack::{Ascent, Attack, AttackOutcome, Norm, Start, ThreatModel, ascend, ascend_watched};
     pub use crate::budget::{BudgetKind, BudgetProblem, Solution};
-    pub use crate::context::CallContext;
+    pub use crate::context::{CallContext, Unwatched, Watcher};
     pub use crate::coupling::{ChannelGroup, Member, Role};
     pub use crate::criterion::Criterion;
-    pub use crate::data::{Batch, DataSource, ImageSet, ImageShape, LoadedData};
+    pub use crate::data::{ArchiveFormat, Batch, DataSource, Download, ImageSet, ImageShape, LoadedData};
     pub use crate::fraction::Fraction;
     pub use crate::network::{
         Builder, Classifier, Declaration, FrozenNetwork, InputGradient, Mode, Network, Suffix, Weights,

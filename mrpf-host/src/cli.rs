@@ -58,6 +58,9 @@ pub enum Command {
     /// Show which plugins there are and what can be set; write, compile and check new ones.
     #[command(subcommand)]
     Plugins(PluginsCommand),
+    /// Look at a data set, or download its official files.
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Measure how fast this machine does the work that a run is made of.
     ///
     /// Example:
@@ -217,6 +220,64 @@ pub enum PluginsCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// About images.
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Show what a data set holds: counts of each class, pixel statistics, equal images within and across its parts.
+    ///
+    /// Examples:
+    ///   mrpf data check --data digits --out digits.png
+    ///   mrpf data check --data cifar100 --set labels=coarse --data-dir ~/data/cifar100
+    #[command(verbatim_doc_comment)]
+    Check(DataCheckArgs),
+    /// Download the official files of a data set, check and unpack them; goes on where an earlier call was stopped.
+    ///
+    /// Examples:
+    ///   mrpf data fetch cifar10 --data-dir ~/data/cifar10
+    ///   mrpf data fetch svhn --set extra=true --data-dir ~/data/svhn
+    #[command(verbatim_doc_comment)]
+    Fetch(DataFetchArgs),
+}
+
+/// Images to look at.
+#[derive(Debug, Args)]
+pub struct DataCheckArgs {
+    /// The data set; `mrpf plugins list --kind dataset` shows them.
+    #[arg(long, value_name = "NAME")]
+    pub data: String,
+    /// The folder that holds the data.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Change a setting of the data set, for example labels=coarse; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Draw a contact sheet into this PNG file: a row for each class, training images on the left, test images on the right.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Files to download.
+#[derive(Debug, Args)]
+pub struct DataFetchArgs {
+    /// The data set.
+    pub name: String,
+    /// The folder for its files; made if it is not there.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// Change a setting of the data set, for example extra=true; may be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Take the files from this address in place of the official ones; their checksums must be the same.
+    #[arg(long, value_name = "URL")]
+    pub from: Option<String>,
+    /// Print events as JSON objects, one a line.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A plugin crate to compile.

@@ -91,6 +91,24 @@ pub enum Event {
         /// Images a second, where images are counted.
         images_per_s: Option<f64>,
     },
+    /// How far a download is; shown live, not kept.
+    Downloading {
+        /// The file.
+        file: String,
+        /// Bytes received.
+        bytes: u64,
+        /// Bytes in all.
+        total: u64,
+    },
+    /// A file of a data set is in place, whole and with the right checksum.
+    Fetched {
+        /// The file that was downloaded.
+        file: String,
+        /// Where it is, or the folder that it was unpacked to.
+        path: PathBuf,
+        /// Whether it was there already.
+        there: bool,
+    },
     /// A training epoch has ended.
     Epoch {
         /// The stage.
@@ -180,6 +198,13 @@ pub enum Event {
         /// The comparison as text lines, as in the report.
         table: String,
     },
+}
+
+impl Event {
+    /// Whether it only says how far something is: such events are shown live, now and then, and not kept.
+    pub fn is_progress(&self) -> bool {
+        matches!(self, Self::Progress { .. } | Self::Downloading { .. })
+    }
 }
 
 /// Takes events. Implementations must not fail a run: what cannot be shown is dropped.

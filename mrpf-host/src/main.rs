@@ -7,7 +7,7 @@ use mrpf_dylib as _;
 use clap::Parser;
 use mrpf_api::registry;
 use mrpf_host::cli::Cli;
-use mrpf_host::commands::{Console, dispatch, needs_plugins, shared, threads};
+use mrpf_host::commands::{Console, dispatch, events_as_json, needs_plugins, quiet, shared, threads};
 use mrpf_host::event::Event;
 use mrpf_host::failure;
 use mrpf_host::interrupt::Interrupt;
@@ -20,9 +20,9 @@ fn main() -> ExitCode {
     registry::tell_plugin_panics_as_errors();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let cli = Cli::parse();
-    let style = match shared(&cli.command) {
-        Some(shared) if shared.json => Style::JsonLines,
-        Some(shared) if shared.quiet => Style::Quiet,
+    let style = match &cli.command {
+        command if events_as_json(command) => Style::JsonLines,
+        command if quiet(command) => Style::Quiet,
         _ => Style::detect(),
     };
     let sink = output::console(style);

@@ -6,10 +6,12 @@
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
+//! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
 mod bad_input;
 mod cifar10;
+mod data;
 mod determinism;
 mod originals;
 mod program;

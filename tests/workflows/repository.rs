@@ -25,7 +25,10 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
 }
 
 fn everywhere() -> Vec<PathBuf> {
-    ["mrpf-api", "mrpf-host", "plugins", "examples", "tests"].iter().flat_map(|folder| rust_files(folder)).collect()
+    ["mrpf-api", "mrpf-data-files", "mrpf-host", "plugins", "examples", "tests"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
+        .collect()
 }
 
 /// The text of a file before its unit tests.

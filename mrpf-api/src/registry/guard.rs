@@ -16,10 +16,10 @@ use crate::allocation::{Allocation, AllocationRequest};
 use crate::architecture::{Architecture, ArchitectureRequest};
 use crate::attack::{Attack, AttackOutcome, ThreatModel};
 use crate::budget::Solution;
-use crate::context::CallContext;
+use crate::context::{CallContext, Watcher};
 use crate::coupling::ChannelGroup;
 use crate::criterion::Criterion;
-use crate::data::{Batch, DataSource, LoadedData};
+use crate::data::{Batch, DataSource, Download, LoadedData};
 use crate::network::{Classifier, Declaration, Network, Weights};
 use crate::schedule::PruningSchedule;
 use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
@@ -100,6 +100,14 @@ pub(super) struct Guarded<T: ?Sized> {
 impl DataSource for Guarded<dyn DataSource> {
     fn load(&self, directory: Option<&Path>) -> Result<LoadedData> {
         guarded(self.registration, || self.plugin.load(directory))
+    }
+
+    fn load_watched(&self, directory: Option<&Path>, watcher: &dyn Watcher) -> Result<LoadedData> {
+        guarded(self.registration, || self.plugin.load_watched(directory, watcher))
+    }
+
+    fn downloads(&self) -> Vec<Download> {
+        unwinding(self.registration, || self.plugin.downloads())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The commands: one short function each, put together from the pipeline's stages.
 
 mod bench;
+mod data;
 mod evaluate;
 mod explain;
 mod finetune;
@@ -16,7 +17,7 @@ use mrpf_api::context::Watcher;
 use mrpf_api::{Error, Result};
 use std::path::PathBuf;
 
-use crate::cli::{Cli, Command, PluginsCommand, Shared};
+use crate::cli::{Cli, Command, DataCommand, PluginsCommand, Shared};
 use crate::event::EventSink;
 
 /// What a command is given beside its arguments.
@@ -48,6 +49,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Finetune(args) => finetune::finetune(args, console),
         Command::Evaluate(args) => evaluate::evaluate(args, console),
         Command::Plugins(command) => plugins::plugins(command, console),
+        Command::Data(command) => data::data(command, console),
         Command::Bench(args) => bench::bench(args, console),
         Command::Summary(args) => summary::summary(args, console),
         Command::Explain(args) => explain::explain(args, console),
@@ -74,6 +76,22 @@ pub fn threads(command: &Command) -> Option<usize> {
     }
 }
 
+/// Whether the user asked for events as JSON Lines.
+pub fn events_as_json(command: &Command) -> bool {
+    match command {
+        Command::Data(DataCommand::Fetch(args)) => args.json,
+        other => shared(other).is_some_and(|shared| shared.json),
+    }
+}
+
+/// Whether the user asked for silence but for errors. A listing in JSON must stand alone, so no event goes with it.
+pub fn quiet(command: &Command) -> bool {
+    match command {
+        Command::Data(DataCommand::Check(args)) => args.json,
+        other => shared(other).is_some_and(|shared| shared.quiet),
+    }
+}
+
 /// The options shared by all commands that compute, if the command is one.
 pub fn shared(command: &Command) -> Option<&Shared> {
     match command {
@@ -81,6 +99,6 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Sensitivity(args) | Command::Finetune(args) => Some(&args.shared),
         Command::Prune(args) => Some(&args.model.shared),
         Command::Evaluate(args) => Some(&args.model.shared),
-        Command::Plugins(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
+        Command::Plugins(_) | Command::Data(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
     }
 }

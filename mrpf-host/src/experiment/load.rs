@@ -25,10 +25,10 @@ pub const BUILT_IN: &str = include_str!("digits.toml");
 pub struct Sources<'a> {
     /// An experiment file; the built-in experiment when not given.
     pub file: Option<&'a Path>,
-    /// `key=value` texts.
-    pub set: &'a [String],
     /// `--data`.
     pub data: Option<&'a str>,
+    /// `key=value` texts.
+    pub set: &'a [String],
     /// `--data-dir`.
     pub data_dir: Option<&'a Path>,
     /// `--seed`.
@@ -59,11 +59,12 @@ impl Experiment {
                 *plugin = plugin.as_str().map(|path| folder.join(path).display().to_string()).into();
             }
         }
-        for text in sources.set {
-            merge(&mut value, assignment(text)?, "").context(|| format!("--set {text}"))?;
-        }
+        // Before `--set`, which may change settings of this data set.
         if let Some(data) = sources.data {
             merge(&mut value, assignment(&format!("data.name={data}"))?, "")?;
+        }
+        for text in sources.set {
+            merge(&mut value, assignment(text)?, "").context(|| format!("--set {text}"))?;
         }
         let mut experiment = Self::from_value(value)?;
         if let Some(dir) = sources.data_dir {

@@ -18,9 +18,14 @@ pub(super) struct JsonLines {
 
 impl EventSink for JsonLines {
     fn send(&self, event: Event) {
-        if let Event::Progress { done, total, .. } = &event {
+        if event.is_progress() {
+            let complete = match &event {
+                Event::Progress { done, total, .. } => done >= total,
+                Event::Downloading { bytes, total, .. } => bytes >= total,
+                _ => true,
+            };
             let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if done < total && last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
+            if !complete && last.is_some_and(|last| last.elapsed() < PROGRESS_EVERY) {
                 return;
             }
             *last = Some(Instant::now());

@@ -46,7 +46,7 @@ fn ends_in_mid_line(file: &mut File) -> io::Result<bool> {
 
 impl EventSink for MetricsFile {
     fn send(&self, event: Event) {
-        if matches!(event, Event::Progress { .. }) {
+        if event.is_progress() {
             return;
         }
         let Ok(serde_json::Value::Object(mut fields)) = serde_json::to_value(&event) else { return };

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::ConsoleSink;
 use super::print::print_text;
-use super::sentence::sentence;
+use super::sentence::{megabytes, sentence};
 use crate::event::{Event, EventSink};
 
 /// Long stretches without a line look like a hang; progress is told this often at most.
@@ -25,10 +25,17 @@ impl Default for Plain {
 impl EventSink for Plain {
     fn send(&self, event: Event) {
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Event::Progress { what, done, total, .. } = &event {
+        let progress = match &event {
+            Event::Progress { what, done, total, .. } => Some(format!("  {what}: {done} of {total}")),
+            Event::Downloading { file, bytes, total } => {
+                Some(format!("  {file}: {} of {}", megabytes(*bytes), megabytes(*total)))
+            }
+            _ => None,
+        };
+        if let Some(line) = progress {
             if last.elapsed() >= PROGRESS_EVERY {
                 *last = Instant::now();
-                print_text(&format!("  {what}: {done} of {total}"));
+                print_text(&line);
             }
             return;
         }

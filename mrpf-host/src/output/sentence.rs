@@ -22,7 +22,9 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::StageStarted { stage, number, of } => format!("[{number}/{of}] {stage}"),
         Event::StageFinished { reused: true, .. } => "  done before, taken from the run directory".into(),
         Event::StageFinished { seconds, .. } => format!("  done in {}", duration(*seconds)),
-        Event::Progress { .. } => return None,
+        Event::Progress { .. } | Event::Downloading { .. } => return None,
+        Event::Fetched { file, path, there: true } => format!("{file}: there already, {}", path.display()),
+        Event::Fetched { file, path, there: false } => format!("{file}: fetched, {}", path.display()),
         Event::Epoch {
             epoch,
             epochs,
@@ -97,6 +99,11 @@ pub(crate) fn count(value: u64) -> String {
     }
 }
 
+/// `12.3 MB`.
+pub(crate) fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
 /// `41.2 %` of a share.
 pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", 100.0 * share)
@@ -121,7 +128,7 @@ mod tests {
     fn numbers_are_short_and_have_units() {
         assert_eq!([count(9_999), count(77_850), count(40_813_184)], ["9999", "77.8 k", "40.81 M"]);
         assert_eq!([duration(4.21), duration(185.0), duration(7800.0)], ["4.2 s", "3 min 5 s", "2 h 10 min"]);
-        assert_eq!(percent(0.41239), "41.2 %");
+        assert_eq!([percent(0.41239), megabytes(12_345_678)], ["41.2 %", "12.3 MB"]);
     }
 
     #[test]

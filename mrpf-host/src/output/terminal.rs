@@ -9,6 +9,11 @@ use super::print::print_text;
 use super::sentence::{percent, sentence};
 use crate::event::{Event, EventSink};
 
+/// What a bar shows that counts steps.
+const STEPS: &str = "  {prefix}  {bar:28} {pos}/{len}  {msg}  {eta} left";
+/// What a bar shows that counts bytes.
+const BYTES: &str = "  {prefix}  {bar:28} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left";
+
 /// A bar for what is in progress, and lines above it for what has happened.
 pub(super) struct Terminal {
     bar: Mutex<Option<(String, ProgressBar)>>,
@@ -24,26 +29,24 @@ impl Default for Terminal {
 }
 
 impl Terminal {
-    fn progress(&self, what: &str, done: usize, total: usize, message: String) {
+    fn progress(&self, what: &str, done: u64, total: u64, shape: &str, message: String) {
         let mut slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         // A new task gets a new bar, so that its time left is its own; modules of one measurement share theirs.
         let task = what.split_whitespace().next().unwrap_or_default();
-        let same = slot
-            .as_ref()
-            .is_some_and(|(of, bar)| of == task && bar.length() == Some(total as u64) && bar.position() <= done as u64);
+        let same =
+            slot.as_ref().is_some_and(|(of, bar)| of == task && bar.length() == Some(total) && bar.position() <= done);
         if !same {
             if let Some((_, old)) = slot.take() {
                 old.finish_and_clear();
             }
-            let bar = ProgressBar::new(total as u64);
-            let shape = "  {prefix}  {bar:28} {pos}/{len}  {msg}  {eta} left";
+            let bar = ProgressBar::new(total);
             bar.set_style(ProgressStyle::with_template(shape).unwrap_or_else(|_| ProgressStyle::default_bar()));
             *slot = Some((task.to_owned(), bar));
         }
         if let Some((_, bar)) = slot.as_ref() {
             bar.set_prefix(what.to_owned());
             bar.set_message(message);
-            bar.set_position(done as u64);
+            bar.set_position(done);
             if done >= total {
                 bar.finish_and_clear();
             }
@@ -60,7 +63,11 @@ impl EventSink for Terminal {
                 images_per_s.map(|rate| format!("{rate:.0} images/s")),
             ];
             let message = parts.into_iter().flatten().collect::<Vec<_>>().join("  ");
-            self.progress(what, *done, *total, message);
+            self.progress(what, *done as u64, *total as u64, STEPS, message);
+            return;
+        }
+        if let Event::Downloading { file, bytes, total } = &event {
+            self.progress(file, *bytes, *total, BYTES, String::new());
             return;
         }
         let Some(line) = sentence(&event) else { return };

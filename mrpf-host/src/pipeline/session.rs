@@ -82,8 +82,8 @@ impl<'a> Session<'a> {
         }
         let set = &experiment.data.name.name;
         let about = || format!("data set `{set}`");
-        let data =
-            experiment.data.name.make::<dyn DataSource>()?.load(experiment.data.dir.as_deref()).context(about)?;
+        let source = experiment.data.name.make::<dyn DataSource>()?;
+        let data = source.load_watched(experiment.data.dir.as_deref(), watcher).context(about)?;
         let streams = Streams::new(experiment.seed);
         let split =
             Split::new(&data, experiment.data.holdout, experiment.data.train_images, &streams.child("holdout"))?;

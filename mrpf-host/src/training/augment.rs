@@ -1,48 +1,110 @@
-//! Random crops and mirror images.
+//! Random crops, mirror images and blanked squares.
 
 use mrpf_api::Result;
-use mrpf_api::candle_core::Tensor;
+use mrpf_api::candle_core::{DType, Tensor, WithDType};
 use mrpf_api::data::Batch;
-use mrpf_api::random::Streams;
+use mrpf_api::random::{Stream, Streams};
+use mrpf_api::rayon::prelude::*;
 
 use super::settings::{Augment, Flip, Padding};
 
 /// Varies each image of a batch by numbers from `streams` that are addressed by the image's index.
-pub fn augment(batch: &Batch, settings: &Augment, mirror_keeps_class: bool, streams: &Streams) -> Result<Batch> {
+///
+/// `mean` is the mean of each channel, in [0, 1]: what a blanked square is filled with.
+pub fn augment(
+    batch: &Batch,
+    settings: &Augment,
+    mirror_keeps_class: bool,
+    mean: &[f64],
+    streams: &Streams,
+) -> Result<Batch> {
     let mirrors = match settings.flip {
         Flip::Auto => mirror_keeps_class,
         Flip::On => true,
         Flip::Off => false,
     };
-    if settings.crop == 0 && !mirrors {
+    if settings.crop == 0 && settings.cutout == 0 && !mirrors {
         return Ok(batch.clone());
     }
-    let (_, channels, height, width) = batch.images.dims4()?;
-    let dtype = batch.images.dtype();
-    let values = batch.images.to_dtype(mrpf_api::candle_core::DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    let mut varied = Vec::with_capacity(values.len());
-    for (row, &index) in batch.indices.iter().enumerate() {
-        let mut stream = streams.child(index).stream();
+    let (_, _, height, width) = batch.images.dims4()?;
+    let changes: Vec<Change> = batch
+        .indices
+        .iter()
+        .map(|index| Change::draw(settings, mirrors, [height, width], &mut streams.child(index).stream()))
+        .collect();
+    let images = match batch.images.dtype() {
+        DType::F64 => varied::<f64>(&batch.images, &changes, mean)?,
+        // Narrower numbers than f32 are exact in it.
+        dtype => varied::<f32>(&batch.images.to_dtype(DType::F32)?, &changes, mean)?.to_dtype(dtype)?,
+    };
+    Ok(batch.with_images(images))
+}
+
+/// What happens to one image.
+struct Change {
+    /// Where each row comes from, `None` where it is black.
+    rows: Vec<Option<usize>>,
+    /// Where each column comes from.
+    columns: Vec<Option<usize>>,
+    /// The blanked rows and columns.
+    blank: [std::ops::Range<usize>; 2],
+}
+
+impl Change {
+    fn draw(settings: &Augment, mirrors: bool, [height, width]: [usize; 2], stream: &mut Stream) -> Self {
         let down = stream.below(2 * settings.crop + 1) as isize - settings.crop as isize;
         let right = stream.below(2 * settings.crop + 1) as isize - settings.crop as isize;
         let mirror = mirrors && stream.below(2) == 1;
-        let image = &values[row * channels * height * width..];
-        for channel in 0..channels {
-            for y in 0..height {
-                for x in 0..width {
-                    let across = if mirror { width - 1 - x } else { x };
-                    let from = source(y as isize + down, height, settings.padding).zip(source(
-                        across as isize + right,
-                        width,
-                        settings.padding,
-                    ));
-                    varied.push(from.map_or(0.0, |(y, x)| image[(channel * height + y) * width + x]));
+        let row = |y: usize| source(y as isize + down, height, settings.padding);
+        let column = |x: usize| {
+            let across = if mirror { width - 1 - x } else { x };
+            source(across as isize + right, width, settings.padding)
+        };
+        // The middle of the square is in the image, the square itself may stand over its edge.
+        let mut side = |size: usize| match settings.cutout {
+            0 => 0..0,
+            cutout => {
+                let start = stream.below(size) as isize - (cutout / 2) as isize;
+                let end = start + cutout as isize;
+                start.max(0) as usize..(end.max(0) as usize).min(size)
+            }
+        };
+        let blank = [side(height), side(width)];
+        Self { rows: (0..height).map(row).collect(), columns: (0..width).map(column).collect(), blank }
+    }
+
+    /// Writes the changed image, `[channel, height, width]`.
+    fn apply<T: WithDType>(&self, image: &[T], mean: &[f64], out: &mut [T]) {
+        let (height, width) = (self.rows.len(), self.columns.len());
+        let planes = image.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
+        for (channel, (plane, out)) in planes.enumerate() {
+            for (row, out) in self.rows.iter().zip(out.chunks_exact_mut(width)) {
+                let Some(row) = row else {
+                    out.fill(T::from_f64(0.0));
+                    continue;
+                };
+                let from = &plane[row * width..(row + 1) * width];
+                for (out, column) in out.iter_mut().zip(&self.columns) {
+                    *out = column.map_or(T::from_f64(0.0), |column| from[column]);
                 }
+            }
+            let [rows, columns] = &self.blank;
+            let fill = T::from_f64(mean.get(channel).copied().unwrap_or(0.0));
+            for row in rows.clone() {
+                out[row * width..(row + 1) * width][columns.clone()].fill(fill);
             }
         }
     }
-    let images = Tensor::from_vec(varied, batch.images.shape(), batch.images.device())?.to_dtype(dtype)?;
-    Ok(batch.with_images(images))
+}
+
+/// All images with their changes, in parallel.
+fn varied<T: WithDType>(images: &Tensor, changes: &[Change], mean: &[f64]) -> Result<Tensor> {
+    let values = images.flatten_all()?.to_vec1::<T>()?;
+    let mut out = values.clone();
+    let each = values.len().checked_div(changes.len()).unwrap_or(0).max(1);
+    let pairs = out.par_chunks_exact_mut(each).zip(values.par_chunks_exact(each));
+    pairs.zip(changes).for_each(|((out, image), change)| change.apply(image, mean, out));
+    Ok(Tensor::from_vec(out, images.shape(), images.device())?)
 }
 
 /// Where a pixel comes from along one side; `None` outside the image when padding is black.
@@ -74,9 +136,9 @@ mod tests {
 
     #[test]
     fn nothing_asked_changes_nothing() -> Result<()> {
-        let none = Augment { crop: 0, padding: Padding::Zero, flip: Flip::Auto };
+        let none = Augment { crop: 0, padding: Padding::Zero, flip: Flip::Auto, cutout: 0 };
         let (before, streams) = (batch(&[0, 1])?, Streams::new(0));
-        let after = augment(&before, &none, false, &streams)?;
+        let after = augment(&before, &none, false, &[], &streams)?;
         assert_eq!(after.images.flatten_all()?.to_vec1::<f32>()?, before.images.flatten_all()?.to_vec1::<f32>()?);
         Ok(())
     }
@@ -87,6 +149,36 @@ mod tests {
         assert_eq!(from, [3, 2, 1, 0, 1, 2, 3, 2, 1, 0].map(Some));
     }
 
+    #[test]
+    fn a_square_is_blanked_with_the_mean_and_clipped_at_the_edge() -> Result<()> {
+        let settings = Augment { crop: 0, padding: Padding::Zero, flip: Flip::Off, cutout: 2 };
+        let (before, mut sizes) = (batch(&(0..64).collect::<Vec<_>>())?, std::collections::BTreeSet::new());
+        let images = augment(&before, &settings, true, &[0.5, 0.25], &Streams::new(3))?.images;
+        let (old, new) = (before.images.flatten_from(2)?.to_vec3::<f32>()?, images.flatten_from(2)?.to_vec3::<f32>()?);
+        for (old, new) in old.iter().zip(&new) {
+            for (channel, fill) in [0.5, 0.25].into_iter().enumerate() {
+                let changed: Vec<usize> = (0..20).filter(|&at| old[channel][at] != new[channel][at]).collect();
+                assert!(changed.iter().all(|&at| new[channel][at] == fill));
+                sizes.insert(changed.len());
+            }
+        }
+        // Whole, clipped at one edge, and clipped at a corner.
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [1, 2, 4]);
+        Ok(())
+    }
+
+    #[test]
+    fn wider_numbers_are_varied_alike() -> Result<()> {
+        let settings = Augment { crop: 2, padding: Padding::Reflect, flip: Flip::On, cutout: 2 };
+        let narrow = batch(&[0, 5, 9])?;
+        let wide = narrow.with_images(narrow.images.to_dtype(DType::F64)?);
+        let [narrow, wide] =
+            [narrow, wide].map(|batch| augment(&batch, &settings, false, &[0.5, 0.25], &Streams::new(1)));
+        let difference = (narrow?.images.to_dtype(DType::F64)? - wide?.images)?.abs()?.max_all()?;
+        assert_eq!(difference.to_scalar::<f64>()?, 0.0);
+        Ok(())
+    }
+
     proptest! {
         #[test]
         fn every_pixel_comes_from_its_image_and_the_batch_does_not_matter(
@@ -95,10 +187,11 @@ mod tests {
             flip in prop::sample::select(vec![Flip::On, Flip::Off]),
             seed in any::<u64>(),
         ) {
-            let settings = Augment { crop, padding: if reflect { Padding::Reflect } else { Padding::Zero }, flip };
+            let padding = if reflect { Padding::Reflect } else { Padding::Zero };
+            let settings = Augment { crop, padding, flip, cutout: 0 };
             let streams = Streams::new(seed);
-            let whole = augment(&batch(&[0, 1, 2])?, &settings, false, &streams)?.images;
-            let alone = augment(&batch(&[2])?, &settings, false, &streams)?.images;
+            let whole = augment(&batch(&[0, 1, 2])?, &settings, false, &[0.5, 0.25], &streams)?.images;
+            let alone = augment(&batch(&[2])?, &settings, false, &[0.5, 0.25], &streams)?.images;
             let rows = whole.flatten_from(1).and_then(|rows| rows.to_vec2::<f32>()).map_err(mrpf_api::Error::from)?;
             let alone = alone.flatten_all().and_then(|row| row.to_vec1::<f32>()).map_err(mrpf_api::Error::from)?;
             prop_assert_eq!(&rows[2], &alone);

@@ -41,12 +41,16 @@ pub(super) fn train_epoch(
     let total: usize = batches.iter().map(Vec::len).sum();
     let (mut done, mut loss_sum, mut right, mut learning_rate) = (0, 0.0, 0, 0.0);
     let start = Instant::now();
+    let augmented = |indices: &[usize]| {
+        let batch = job.data.train.batch(indices, network.dtype(), network.device())?;
+        let (mirror, mean) = (job.data.mirror_keeps_class, &job.data.mean);
+        augment(&batch, &settings.augment, mirror, mean, &streams.child("augment"))
+    };
     for (at, indices) in batches.iter().enumerate() {
         if job.watcher.interrupted() {
             return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
         }
-        let batch = job.data.train.batch(indices, network.dtype(), network.device())?;
-        let batch = augment(&batch, &settings.augment, job.data.mirror_keeps_class, &streams.child("augment"))?;
+        let batch = augmented(indices)?;
         learning_rate = settings.learning_rate.at(epoch * batches.len() + at, steps);
         for replay in 0..trainer.replays().max(1) {
             let streams = streams.child("step").child(at).child(replay);

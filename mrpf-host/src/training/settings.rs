@@ -78,6 +78,9 @@ pub struct Augment {
     pub padding: Padding,
     /// Random mirroring; `auto` mirrors where the data set says that it keeps the class.
     pub flip: Flip,
+    /// Side in pixels of a square at a random place that is filled with the data set's mean (DeVries and Taylor 2017, arXiv
+    /// 1708.04552: 16 for CIFAR-10); 0 for none.
+    pub cutout: usize,
 }
 
 /// What pixels outside the image are.
@@ -158,7 +161,7 @@ impl Default for LearningRate {
 
 impl Default for Augment {
     fn default() -> Self {
-        Self { crop: 4, padding: Padding::Zero, flip: Flip::Auto }
+        Self { crop: 4, padding: Padding::Zero, flip: Flip::Auto, cutout: 0 }
     }
 }
 

@@ -72,6 +72,12 @@ impl DataSource for Cifar10 {
             mirror_keeps_class: true,
         })
     }
+
+    fn downloads(&self) -> Vec<Download> {
+        let url = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz";
+        let archive = Download::with_md5([url], 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530");
+        vec![archive.unpacked(ArchiveFormat::TarGz, "cifar-10-batches-bin", 200 << 20)]
+    }
 }
 
 struct Cifar100(Labels);
@@ -93,6 +99,12 @@ impl DataSource for Cifar100 {
             std: vec![0.2673, 0.2564, 0.2762],
             mirror_keeps_class: true,
         })
+    }
+
+    fn downloads(&self) -> Vec<Download> {
+        let url = "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz";
+        let archive = Download::with_md5([url], 168_513_733, "03b5dce01913d631647c71ecec9e9cb8");
+        vec![archive.unpacked(ArchiveFormat::TarGz, "cifar-100-binary", 200 << 20)]
     }
 }
 

@@ -1,6 +1,7 @@
 //! The binary record files: label bytes and then 3,072 bytes of pixels, planes R, G, B, row after row.
 
 use mrpf_api::prelude::*;
+use mrpf_data_files::contents;
 use std::path::{Path, PathBuf};
 
 const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
@@ -43,7 +44,10 @@ impl<'a> Records<'a> {
             Err(error) => format!("{} cannot be read: {error}", directory.display()),
             Ok(inside) => format!("{} holds {inside}, expected `{expected}` in it", directory.display()),
         };
-        let hint = format!("unpack the binary version of the data set so that {} exists", below.display());
+        let hint = format!(
+            "unpack the binary version of the data set so that {} exists, or let `mrpf data fetch {name}` do it",
+            below.display()
+        );
         Err(Error::new(ErrorKind::Data, found).hint(hint))
     }
 
@@ -72,16 +76,6 @@ impl<'a> Records<'a> {
             text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
         (names.len() == classes).then_some(names)
     }
-}
-
-/// The first names in a folder, sorted, for an error message.
-fn contents(folder: &Path) -> std::io::Result<String> {
-    let entries = std::fs::read_dir(folder)?;
-    let mut names: Vec<String> =
-        entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    names.truncate(10);
-    Ok(if names.is_empty() { "nothing".into() } else { names.join(", ") })
 }
 
 /// Splits a file into pixels and labels; the number of records follows from its length.
