@@ -5,6 +5,9 @@ use sha2::{Digest, Sha256};
 use std::io::Write;
 use std::path::Path;
 
+/// How the names of files begin that are being written.
+const UNFINISHED: &str = ".mrpf-unfinished-";
+
 /// Writes a whole file.
 ///
 /// # Errors
@@ -13,7 +16,7 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let write = || -> std::io::Result<()> {
         std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
         file.write_all(contents)?;
         file.as_file().sync_all()?;
         // Temporary files are private to their owner; results are as open as any other file.
@@ -26,6 +29,29 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
         Ok(())
     };
     write().map_err(|error| failed("write", path, &error))
+}
+
+/// Removes what a process left that was killed while it wrote into `folder` or a folder in it; for those who know that nobody writes there.
+///
+/// # Errors
+/// [`ErrorKind::Io`] with the path and the system's reason.
+pub fn remove_unfinished(folder: &Path) -> Result<()> {
+    let list = |folder: &Path| -> Result<Vec<std::fs::DirEntry>> {
+        std::fs::read_dir(folder).and_then(Iterator::collect).map_err(|error| failed("read", folder, &error))
+    };
+    let mut entries = list(folder)?;
+    for entry in list(folder)? {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            entries.extend(list(&entry.path())?);
+        }
+    }
+    for entry in entries {
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if is_file && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            std::fs::remove_file(entry.path()).map_err(|error| failed("remove", &entry.path(), &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads a whole file; `None` if there is none.
@@ -74,6 +100,21 @@ mod tests {
         // A file where a folder is needed.
         let error = write_atomically(&path.join("below"), b"x").expect_err("a file is no folder");
         assert!(error.to_string().contains("below"), "{error}");
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let kept =
+            [".hidden", "a.txt", "sub/b.txt", "sub/deeper/.mrpf-unfinished-c"].map(|name| folder.path().join(name));
+        let left = [".mrpf-unfinished-a", "sub/.mrpf-unfinished-b"].map(|name| folder.path().join(name));
+        for path in kept.iter().chain(&left) {
+            write_atomically(path, b"x")?;
+        }
+        remove_unfinished(folder.path())?;
+        assert!(kept.iter().all(|path| path.exists()));
+        assert!(!left.iter().any(|path| path.exists()));
         Ok(())
     }
 

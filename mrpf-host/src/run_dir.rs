@@ -91,7 +91,10 @@ impl RunDir {
     /// [`ErrorKind::Io`] if it is no run directory, or another process works in it.
     pub fn open(path: &Path) -> Result<Self> {
         let run = Self::inspect(path)?;
-        Ok(Self { _lock: Some(lock(path)?), ..run })
+        let run = Self { _lock: Some(lock(path)?), ..run };
+        // With the lock held nobody else is writing there.
+        crate::files::remove_unfinished(path)?;
+        Ok(run)
     }
 
     /// Opens a run to read from it.
