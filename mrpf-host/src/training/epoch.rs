@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::augment::augment;
 use super::job::TrainingJob;
+use super::prefetch::prefetch;
 use super::sgd::Sgd;
 use crate::event::Event;
 
@@ -41,52 +42,57 @@ pub(super) fn train_epoch(
     let total: usize = batches.iter().map(Vec::len).sum();
     let (mut done, mut loss_sum, mut right, mut learning_rate) = (0, 0.0, 0, 0.0);
     let start = Instant::now();
-    let augmented = |indices: &[usize]| {
-        let batch = job.data.train.batch(indices, network.dtype(), network.device())?;
-        let (mirror, mean) = (job.data.mirror_keeps_class, &job.data.mean);
-        augment(&batch, &settings.augment, mirror, mean, &streams.child("augment"))
+    let (data, dtype, device) = (job.data, network.dtype(), network.device());
+    let for_images = streams.child("augment");
+    let made = |at: usize| {
+        let batch = data.train.batch(&batches[at], dtype, device)?;
+        augment(&batch, &settings.augment, data.mirror_keeps_class, &data.mean, &for_images)
     };
-    for (at, indices) in batches.iter().enumerate() {
-        if job.watcher.interrupted() {
-            return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
-        }
-        let batch = augmented(indices)?;
-        learning_rate = settings.learning_rate.at(epoch * batches.len() + at, steps);
-        for replay in 0..trainer.replays().max(1) {
-            let streams = streams.child("step").child(at).child(replay);
-            let cx = CallContext { streams, watcher: job.watcher };
-            let step = TrainingStep { cx, epoch, epochs: settings.epochs, label_smoothing: settings.label_smoothing };
-            let about = || format!("trainer `{}`, epoch {} step {}", settings.trainer.name, epoch + 1, at + 1);
-
-            let perturbation = trainer.perturb_weights(&step, network, &batch).context(about)?;
-            shift(network, perturbation.as_ref(), 1.0)?;
-            let result = trainer.loss(&step, network, &batch).context(about)?;
-            let value = result.loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-            if !value.is_finite() {
-                let message = format!("the loss is {value}");
-                let hint = "the training has diverged: lower learning_rate.peak, or set clip";
-                return Err(Error::new(ErrorKind::Numeric, message).hint(hint).context(about()));
+    prefetch(batches.len(), made, |images| -> Result<()> {
+        for (at, batch) in images.into_iter().enumerate() {
+            if job.watcher.interrupted() {
+                return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
             }
-            let gradients = result.loss.backward()?;
-            trainer.after_backward(&step, &gradients).context(about)?;
-            shift(network, perturbation.as_ref(), -1.0)?;
-            sgd.step(network, &gradients, learning_rate).context(about)?;
+            let batch = batch?;
+            learning_rate = settings.learning_rate.at(epoch * batches.len() + at, steps);
+            for replay in 0..trainer.replays().max(1) {
+                let streams = streams.child("step").child(at).child(replay);
+                let cx = CallContext { streams, watcher: job.watcher };
+                let step =
+                    TrainingStep { cx, epoch, epochs: settings.epochs, label_smoothing: settings.label_smoothing };
+                let about = || format!("trainer `{}`, epoch {} step {}", settings.trainer.name, epoch + 1, at + 1);
 
-            if replay == 0 {
-                loss_sum += value * batch.len() as f64;
-                right += loss::correct(&result.logits, &batch.labels)?.iter().filter(|&&right| right).count();
+                let perturbation = trainer.perturb_weights(&step, network, &batch).context(about)?;
+                shift(network, perturbation.as_ref(), 1.0)?;
+                let result = trainer.loss(&step, network, &batch).context(about)?;
+                let value = result.loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+                if !value.is_finite() {
+                    let message = format!("the loss is {value}");
+                    let hint = "the training has diverged: lower learning_rate.peak, or set clip";
+                    return Err(Error::new(ErrorKind::Numeric, message).hint(hint).context(about()));
+                }
+                let gradients = result.loss.backward()?;
+                trainer.after_backward(&step, &gradients).context(about)?;
+                shift(network, perturbation.as_ref(), -1.0)?;
+                sgd.step(network, &gradients, learning_rate).context(about)?;
+
+                if replay == 0 {
+                    loss_sum += value * batch.len() as f64;
+                    right += loss::correct(&result.logits, &batch.labels)?.iter().filter(|&&right| right).count();
+                }
             }
+            done += batch.len();
+            job.events.send(Event::Progress {
+                what: format!("epoch {}/{}", epoch + 1, settings.epochs),
+                done,
+                total,
+                loss: Some(loss_sum / done as f64),
+                accuracy: Some(right as f64 / done as f64),
+                images_per_s: Some(done as f64 / start.elapsed().as_secs_f64().max(1e-9)),
+            });
         }
-        done += batch.len();
-        job.events.send(Event::Progress {
-            what: format!("epoch {}/{}", epoch + 1, settings.epochs),
-            done,
-            total,
-            loss: Some(loss_sum / done as f64),
-            accuracy: Some(right as f64 / done as f64),
-            images_per_s: Some(done as f64 / start.elapsed().as_secs_f64().max(1e-9)),
-        });
-    }
+        Ok(())
+    })?;
     let seen = done.max(1) as f64;
     let images_per_s = seen / start.elapsed().as_secs_f64().max(1e-9);
     Ok(EpochFigures { loss: loss_sum / seen, accuracy: right as f64 / seen, learning_rate, images_per_s })
