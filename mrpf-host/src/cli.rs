@@ -43,6 +43,7 @@ pub enum Command {
     ///   mrpf run
     ///   mrpf run --set prune.ratio=0.7 --set finetune.trainer=pgd-at
     ///   mrpf run examples/cifar10.toml --data-dir ~/data/cifar10 --out runs/mine
+    ///   mrpf run examples/paper/svhn-vgg16.toml examples/paper/quick.toml --data-dir ~/data/svhn
     #[command(verbatim_doc_comment)]
     Run(RunArgs),
     /// Train the dense network of an experiment with its `pretrain` settings.
@@ -111,8 +112,9 @@ pub struct Shared {
 /// An experiment to run.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The experiment file; the built-in experiment when not given.
-    pub experiment: Option<PathBuf>,
+    /// Experiment files, each laid over the ones before it; the built-in experiment when none is given.
+    #[arg(value_name = "EXPERIMENT")]
+    pub experiment: Vec<PathBuf>,
     /// Go on with a run that was stopped, with the settings it was started with.
     #[arg(long, value_name = "DIR", conflicts_with_all = ["experiment", "out", "set", "data", "seed"])]
     pub resume: Option<PathBuf>,
@@ -126,9 +128,10 @@ pub struct RunArgs {
 pub struct ModelArgs {
     /// The saved network, a .safetensors file of mrpf.
     pub model: PathBuf,
-    /// The experiment file whose settings are used; those of the built-in experiment when not given.
+    /// The experiment file whose settings are used, those of the built-in experiment when not given; one given later is laid over
+    /// the ones before it.
     #[arg(long, value_name = "FILE")]
-    pub experiment: Option<PathBuf>,
+    pub experiment: Vec<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs)]
     pub shared: Shared,

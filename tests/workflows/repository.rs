@@ -1,5 +1,6 @@
 //! Invariants of the source tree that no compiler checks.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::support::repository;
@@ -139,14 +140,33 @@ fn every_plugin_crate_is_built_in_and_listed_in_the_readme() {
 
 #[test]
 fn example_experiments_are_valid() {
-    for entry in std::fs::read_dir(repository("examples")).expect("examples") {
-        let path = entry.expect("an entry").path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
-            let sources = mrpf_host::experiment::Sources { file: Some(&path), ..Default::default() };
-            let experiment = mrpf_host::experiment::Experiment::load(&sources)
-                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let again = mrpf_host::experiment::Experiment::from_toml(&experiment.to_toml().expect("TOML"));
-            assert_eq!(again.expect("it reads what it writes"), experiment);
-        }
-    }
+    let load = |files: &[PathBuf]| {
+        let sources = mrpf_host::experiment::Sources { files, ..Default::default() };
+        let experiment = mrpf_host::experiment::Experiment::load(&sources)
+            .unwrap_or_else(|error| panic!("{files:?}: {error}, {:?}", error.hint_text()));
+        let again = mrpf_host::experiment::Experiment::from_toml(&experiment.to_toml().expect("TOML"));
+        assert_eq!(again.expect("it reads what it writes"), experiment);
+        experiment
+    };
+    experiments("examples").into_iter().for_each(|path| drop(load(&[path])));
+    let [quick, recipe] = ["quick", "recipe"].map(|name| repository(&format!("examples/paper/{name}.toml")));
+    let cells: Vec<_> =
+        experiments("examples/paper").into_iter().filter(|path| *path != quick && *path != recipe).collect();
+    let names: BTreeSet<(String, String)> = cells
+        .iter()
+        .map(|path| {
+            let (full, quick) = (load(std::slice::from_ref(path)), load(&[path.clone(), quick.clone()]));
+            assert!(quick.pretrain.epochs < full.pretrain.epochs, "{}", path.display());
+            assert_eq!((&full.data.name, &full.network), (&quick.data.name, &quick.network), "{}", path.display());
+            (full.data.name.name, full.network.architecture.name)
+        })
+        .collect();
+    // Every data set with every architecture.
+    assert_eq!(names.len(), 8, "{names:?}");
+}
+
+/// The experiment files of a folder.
+fn experiments(folder: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(repository(folder)).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
 }

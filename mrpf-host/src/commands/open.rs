@@ -3,7 +3,7 @@
 use mrpf_api::candle_core::Device;
 use mrpf_api::network::Network;
 use mrpf_api::{Context, Error, ErrorKind, Result};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Console;
 use crate::cli::{ModelArgs, RunArgs, Shared};
@@ -14,7 +14,7 @@ use crate::run_dir::RunDir;
 /// Settings and a fresh run directory, or those of the run to go on with.
 pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &Console<'_>) -> Result<Opened> {
     let Some(resume) = &args.resume else {
-        let experiment = load(args.experiment.as_deref(), &args.shared, console)?;
+        let experiment = load(&args.experiment, &args.shared, console)?;
         let name = name(&experiment);
         return fresh(experiment, &args.shared, name, console);
     };
@@ -34,7 +34,7 @@ pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &
 /// Settings, a fresh run directory and the saved network.
 pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Opened, Network)> {
     let network = read_model(&args.model)?;
-    let experiment = load(args.experiment.as_deref(), &args.shared, console)?;
+    let experiment = load(&args.experiment, &args.shared, console)?;
     let name = format!("{}-{command}", experiment.name);
     Ok((fresh(experiment, &args.shared, name, console)?, network))
 }
@@ -54,9 +54,9 @@ pub fn read_model(path: &Path) -> Result<Network> {
     Network::from_bytes(&bytes, &Device::Cpu).context(about)
 }
 
-fn load(file: Option<&Path>, shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
+fn load(files: &[PathBuf], shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
     Experiment::load(&Sources {
-        file,
+        files,
         set: &shared.set,
         data: shared.data.as_deref(),
         data_dir: shared.data_dir.as_deref(),

@@ -8,11 +8,12 @@ use mrpf_api::schedule::PruningSchedule;
 use mrpf_api::sensitivity::SensitivityMetric;
 use mrpf_api::trainer::AdversarialTrainer;
 use mrpf_api::{Context, Error, ErrorKind, Result, allocation::Allocation};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 use super::architecture::architecture;
 use super::choice::PluginChoice;
+use super::files::{lay_files, parse};
 use super::merge::{assignment, merge};
 use super::settings::Experiment;
 use crate::plugin_library;
@@ -23,8 +24,8 @@ pub const BUILT_IN: &str = include_str!("digits.toml");
 /// Where settings come from, the later over the earlier.
 #[derive(Debug, Clone, Default)]
 pub struct Sources<'a> {
-    /// An experiment file; the built-in experiment when not given.
-    pub file: Option<&'a Path>,
+    /// Experiment files, the later over the earlier; the built-in experiment when there is none.
+    pub files: &'a [PathBuf],
     /// `--data`.
     pub data: Option<&'a str>,
     /// `key=value` texts.
@@ -45,19 +46,11 @@ impl Experiment {
     /// naming file and setting.
     pub fn load(sources: &Sources<'_>) -> Result<Self> {
         let mut value = to_value(&Self::default())?;
-        let (name, text) = match sources.file {
-            None => ("the built-in experiment".to_owned(), BUILT_IN.to_owned()),
-            Some(path) => (path.display().to_string(), read(path)?),
-        };
-        let table: Map<String, Value> = toml::from_str(&text).map_err(|error| {
-            Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")).context(format!("reading {name}"))
-        })?;
-        merge(&mut value, Value::Object(table), "").context(|| format!("reading {name}"))?;
-        if let Some(folder) = sources.file.and_then(Path::parent) {
-            // Libraries are named as they lie beside the file, wherever it is read from.
-            for plugin in value["plugins"].as_array_mut().into_iter().flatten() {
-                *plugin = plugin.as_str().map(|path| folder.join(path).display().to_string()).into();
+        match sources.files {
+            [] => {
+                merge(&mut value, Value::Object(parse(BUILT_IN)?), "").context(|| "the built-in experiment".into())?
             }
+            files => lay_files(&mut value, files)?,
         }
         // Before `--set`, which may change settings of this data set.
         if let Some(data) = sources.data {
@@ -82,9 +75,7 @@ impl Experiment {
     /// Reads resolved settings, as a run directory keeps them.
     pub fn from_toml(text: &str) -> Result<Self> {
         let mut value = to_value(&Self::default())?;
-        let table: Map<String, Value> = toml::from_str(text)
-            .map_err(|error| Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")))?;
-        merge(&mut value, Value::Object(table), "")?;
+        merge(&mut value, Value::Object(parse(text)?), "")?;
         Self::from_value(value)
     }
 
@@ -197,13 +188,6 @@ fn check_row_name(name: &str) -> Result<()> {
 
 fn made<T: mrpf_api::registry::PluginKind + ?Sized>(setting: &str, choice: &PluginChoice) -> Result<()> {
     choice.make::<T>().map(drop).context(|| format!("setting `{setting}`"))
-}
-
-fn read(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|error| {
-        Error::new(ErrorKind::Io, format!("cannot read the experiment file {}: {error}", path.display()))
-            .hint("the built-in experiment runs when no file is given; examples/ holds others")
-    })
 }
 
 fn to_value(experiment: &Experiment) -> Result<Value> {

@@ -3,6 +3,7 @@
 mod architecture;
 mod choice;
 mod defaults;
+mod files;
 mod load;
 mod merge;
 mod settings;

@@ -1,0 +1,121 @@
+//! Experiment files, and those that they extend, laid over one another.
+
+use mrpf_api::{Context, Error, ErrorKind, Result};
+use serde_json::{Map, Value};
+use std::path::{Path, PathBuf};
+
+use super::merge::merge;
+
+/// The key by which a file names the files that it is laid over, the first lowest.
+const EXTENDS: &str = "extends";
+
+/// Lays `files` over `settings` in their order, each after those that it extends.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::Settings`] or [`ErrorKind::UnknownName`] for what does not fit, and for
+/// a file that extends itself by others; each names its file.
+pub(super) fn lay_files(settings: &mut Value, files: &[PathBuf]) -> Result<()> {
+    files.iter().try_for_each(|file| lay(settings, file, &mut Vec::new()))
+}
+
+fn lay(settings: &mut Value, file: &Path, open: &mut Vec<PathBuf>) -> Result<()> {
+    let about = || format!("reading {}", file.display());
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Error::new(ErrorKind::Io, format!("cannot read the experiment file {}: {error}", file.display()))
+            .hint("the built-in experiment runs when no file is given; examples/ holds others")
+    })?;
+    let place = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    if open.contains(&place) {
+        let message = format!("`{EXTENDS}` leads back to {}", file.display());
+        return Err(Error::new(ErrorKind::Settings, message).hint(format!("take one `{EXTENDS}` out of the circle")));
+    }
+    let mut table = parse(&text).context(about)?;
+    let folder = file.parent().unwrap_or(Path::new(""));
+    open.push(place);
+    for below in extended(table.remove(EXTENDS)).context(about)? {
+        lay(settings, &folder.join(below), open).context(about)?;
+    }
+    open.pop();
+    // Libraries are named as they lie beside the file, wherever it is read from.
+    for plugin in table.get_mut("plugins").and_then(Value::as_array_mut).into_iter().flatten() {
+        *plugin = plugin.as_str().map(|path| folder.join(path).display().to_string()).into();
+    }
+    merge(settings, Value::Object(table), "").context(about)
+}
+
+/// TOML as a tree.
+pub(super) fn parse(text: &str) -> Result<Map<String, Value>> {
+    toml::from_str(text).map_err(|error| Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")))
+}
+
+fn extended(given: Option<Value>) -> Result<Vec<String>> {
+    let wrong = |found: &Value| {
+        let message = format!("setting `{EXTENDS}`: found {found}, expected a file or a list of files");
+        Error::new(ErrorKind::Settings, message)
+    };
+    match given {
+        None => Ok(Vec::new()),
+        Some(Value::String(file)) => Ok(vec![file]),
+        Some(Value::Array(files)) => {
+            files.iter().map(|file| file.as_str().map(str::to_owned).ok_or_else(|| wrong(file))).collect()
+        }
+        Some(other) => Err(wrong(&other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn laid(files: &[(&str, &str)], which: &[&str]) -> Result<Value> {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in files {
+            std::fs::write(folder.path().join(name), text).expect("a file");
+        }
+        let mut settings = json!({"seed": 0, "prune": {"ratio": 0.5, "rounds": 1}, "plugins": []});
+        let which: Vec<PathBuf> = which.iter().map(|name| folder.path().join(name)).collect();
+        lay_files(&mut settings, &which)?;
+        for plugin in settings["plugins"].as_array_mut().into_iter().flatten() {
+            let shown = plugin.as_str().unwrap_or_default().replace(&format!("{}/", folder.path().display()), "");
+            *plugin = shown.into();
+        }
+        Ok(settings)
+    }
+
+    #[test]
+    fn the_later_lies_over_the_earlier() -> Result<()> {
+        let files = [
+            ("recipe.toml", "seed = 1\nplugins = [\"a.so\"]\n[prune]\nratio = 0.1\nrounds = 7"),
+            ("cell.toml", "extends = \"recipe.toml\"\n[prune]\nratio = 0.2"),
+            ("quick.toml", "[prune]\nrounds = 2"),
+            ("both.toml", "extends = [\"cell.toml\", \"quick.toml\"]\nseed = 3"),
+        ];
+        let plugins = json!(["a.so"]);
+        assert_eq!(
+            laid(&files, &["cell.toml"])?,
+            json!({"seed": 1, "prune": {"ratio": 0.2, "rounds": 7}, "plugins": plugins})
+        );
+        let both = json!({"seed": 1, "prune": {"ratio": 0.2, "rounds": 2}, "plugins": plugins});
+        assert_eq!(laid(&files, &["cell.toml", "quick.toml"])?, both);
+        assert_eq!(laid(&files, &["both.toml"])?["seed"], 3);
+        Ok(())
+    }
+
+    #[test]
+    fn circles_and_wrong_lists_are_answered() {
+        let files =
+            [("a.toml", "extends = \"b.toml\""), ("b.toml", "extends = [\"a.toml\"]"), ("c.toml", "extends = 3")];
+        let told = |name: &str| laid(&files, &[name]).expect_err(name).to_string();
+        assert!(told("a.toml").contains("leads back to"), "{}", told("a.toml"));
+        assert!(told("c.toml").contains("found 3, expected a file or a list of files"), "{}", told("c.toml"));
+        assert!(told("d.toml").contains("cannot read the experiment file"));
+    }
+
+    #[test]
+    fn a_file_extended_twice_is_no_circle() -> Result<()> {
+        let files = [("a.toml", "seed = 1"), ("b.toml", "extends = [\"a.toml\", \"a.toml\"]")];
+        assert_eq!(laid(&files, &["b.toml"])?["seed"], 1);
+        Ok(())
+    }
+}
