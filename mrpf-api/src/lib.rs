@@ -38,7 +38,9 @@ pub use {candle_core, candle_nn, inventory, rayon, schemars, serde, serde_json};
 pub mod prelude {
     pub use crate::allocation::{Allocation, AllocationRequest};
     pub use crate::architecture::{Architecture, ArchitectureRequest};
-    pub use crate::attack::{Ascent, Attack, AttackOutcome, Norm, Start, ThreatModel, ascend, ascend_watched};
+    pub use crate::attack::{
+        Ascent, Attack, AttackMeans, AttackOutcome, AttackPart, Norm, Start, ThreatModel, ascend, ascend_watched,
+    };
     pub use crate::budget::{BudgetKind, BudgetProblem, Solution};
     pub use crate::context::{CallContext, Unwatched, Watcher};
     pub use crate::coupling::{ChannelGroup, Member, Role};

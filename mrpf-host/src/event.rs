@@ -168,14 +168,16 @@ pub enum Event {
         row: String,
         /// When: `pruned` before fine-tuning, `final` at the end.
         when: String,
-        /// The attack.
-        attack: String,
+        /// Each attack by itself.
+        attacks: Vec<AttackShare>,
         /// Images.
         images: usize,
         /// Share classified rightly without attack.
         clean_accuracy: f64,
-        /// Share classified rightly under attack.
+        /// Share that survives every attack.
         robust_accuracy: f64,
+        /// Images attacked in a second, over all attacks; none where the outcome was known already.
+        images_per_s: Option<f64>,
     },
     /// Something that the reader should know, for example a sign of false robustness.
     Warning {
@@ -205,6 +207,18 @@ impl Event {
     pub fn is_progress(&self) -> bool {
         matches!(self, Self::Progress { .. } | Self::Downloading { .. })
     }
+}
+
+/// What an attack left.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct AttackShare {
+    /// The attack, or a part of one.
+    pub name: String,
+    /// Share that survives it, or it and all parts before it.
+    pub robust_accuracy: f64,
+    /// The parts of an attack that has some.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<AttackShare>,
 }
 
 /// Takes events. Implementations must not fail a run: what cannot be shown is dropped.

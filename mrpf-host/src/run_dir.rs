@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! experiment.toml        the resolved settings
+//! task.json              of `mrpf evaluate`: the network and the radii
 //! run.json               version, seed, device, threads, start, arguments, plugins
 //! metrics.jsonl          every event
 //! results.json           the rows of the comparison
@@ -11,7 +12,7 @@
 //! checkpoints/STAGE      the state of a training in progress
 //! sensitivity/METRIC.json
 //! plans/ROW.json         what was cut and why
-//! evaluation/ROW.json    counts, and ROW.csv with the outcome of every image
+//! evaluation/ROW.json    counts, and ROW.parquet with the outcome of every image
 //! latency/ROW.json       time of a pass on this machine
 //! ```
 //!
@@ -138,6 +139,11 @@ impl RunDir {
     /// Where measured sensitivities lie.
     pub fn sensitivity(&self, label: &str) -> PathBuf {
         self.json("sensitivity", label)
+    }
+
+    /// Where an evaluation in progress keeps what it has done.
+    pub fn journal(&self, label: &str) -> PathBuf {
+        self.json("evaluation", label).with_extension("journal")
     }
 
     /// Where the results lie.

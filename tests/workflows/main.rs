@@ -4,6 +4,7 @@
 //! - `bad_input`: what the program answers to everything that can be wrong.
 //! - `pruning`: masked equals cut, for every architecture, criterion and ratio.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
+//! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
@@ -13,6 +14,7 @@ mod bad_input;
 mod cifar10;
 mod data;
 mod determinism;
+mod evaluation;
 mod originals;
 mod program;
 mod pruning;

@@ -36,12 +36,18 @@ fn a_run_leaves_a_complete_comparison() {
         assert!(row["robust_accuracy"].as_f64() <= row["clean_accuracy"].as_f64(), "{row}");
         assert!(ground.path("out").join(row["model"].as_str().expect("a file")).is_file(), "{row}");
     }
-    for file in
-        ["report.md", "metrics.jsonl", "run.json", "experiment.toml", "evaluation/dense.csv", "plans/mrs-l1-norm.json"]
-    {
+    for file in [
+        "report.md",
+        "metrics.jsonl",
+        "run.json",
+        "experiment.toml",
+        "evaluation/dense.parquet",
+        "plans/mrs-l1-norm.json",
+    ] {
         assert!(ground.path("out").join(file).is_file(), "{file}");
     }
-    assert_eq!(ground.read("out/evaluation/dense.csv").lines().count(), 61, "a heading and an outcome for each image");
+    let outcomes = ground.json("out/evaluation/dense.json")["outcomes"].as_array().map(Vec::len);
+    assert_eq!(outcomes, Some(60), "an outcome for each image");
     let events = ground.read("out/metrics.jsonl");
     let kinds: Vec<String> = events
         .lines()

@@ -7,6 +7,7 @@ pub use ascent::{Ascent, Start, ascend, ascend_watched};
 pub use threat::{Norm, ThreatModel};
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use crate::context::CallContext;
 use crate::data::Batch;
@@ -70,6 +71,22 @@ impl AttackOutcome {
     }
 }
 
+/// How an attack comes by its images: what its success or failure says about others depends on it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AttackMeans {
+    /// It follows gradients (white box).
+    #[default]
+    Gradients,
+    /// It asks for outputs only (black box); where it breaks what gradients did not, the gradients mislead.
+    Queries,
+    /// It asks for nothing (control); no attack may be weaker.
+    Noise,
+}
+
+/// An attack that another one consists of, with its name.
+pub type AttackPart = (String, Box<dyn Attack>);
+
 /// An attack: images in, images within the threat model out.
 pub trait Attack: Send {
     /// Attacks a batch whose images are in [0, 1].
@@ -86,6 +103,22 @@ pub trait Attack: Send {
         threat: &ThreatModel,
         batch: &Batch,
     ) -> Result<AttackOutcome>;
+
+    /// How it comes by its images.
+    fn means(&self) -> AttackMeans {
+        AttackMeans::default()
+    }
+
+    /// The attacks that this one consists of, each for the images that the ones before it did not break; none for most attacks.
+    ///
+    /// Running them so with the streams `cx.child(name)` must give what [`Attack::attack`] gives: the host does, so that it can say
+    /// what each broke and can go on in the middle.
+    ///
+    /// # Errors
+    /// As making the parts.
+    fn parts(&self) -> Result<Vec<AttackPart>> {
+        Ok(Vec::new())
+    }
 }
 
 /// Fails with a clear message if an attack left its ball or its range by more than rounding.

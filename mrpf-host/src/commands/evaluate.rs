@@ -1,41 +1,92 @@
 //! `mrpf evaluate`: attacks a saved network.
 
-use mrpf_api::Result;
 use mrpf_api::fraction::Fraction;
+use mrpf_api::network::Network;
+use mrpf_api::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::Console;
-use super::open::open_model;
+use super::open::{open_fresh, read_model, reopen};
 use crate::cli::EvaluateArgs;
-use crate::experiment::PluginChoice;
-use crate::pipeline::Session;
+use crate::experiment::{Experiment, PluginChoice};
+use crate::files::sha256;
+use crate::pipeline::{Opened, Session};
+
+/// What is evaluated, as the run directory keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct EvaluationTask {
+    /// The saved network.
+    model: PathBuf,
+    /// SHA-256 of its weights and declaration.
+    sha256: String,
+    /// The radii.
+    epsilons: Vec<Fraction>,
+}
 
 /// Attacks with each radius and writes a row of results for it.
 pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
-    let radii: Vec<Fraction> = args.epsilons.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-    let (mut opened, network) = open_model(&args.model, "evaluate", console)?;
-    let settings = &mut opened.experiment.evaluate;
-    settings.images = args.images.or(settings.images);
-    if !args.attacks.is_empty() {
-        // An attack that the experiment has already keeps its settings.
-        let known = settings.attacks.clone();
-        let choose = |name: &String| {
-            known.iter().find(|choice| choice.name == *name).cloned().unwrap_or(PluginChoice::named(name))
-        };
-        settings.attacks = args.attacks.iter().map(choose).collect();
-    }
-    opened.experiment.check()?;
-    opened.dir.write_experiment(&opened.experiment)?;
-    let radii = if radii.is_empty() { vec![opened.experiment.evaluate.threat.epsilon.clone()] } else { radii };
-    let session = Session::open(opened, radii.len(), console.events, console.watcher)?;
+    let (opened, network, task) = match (&args.resume, &args.model) {
+        (Some(dir), _) => resume(dir, args, console)?,
+        (None, Some(model)) => begin(model, args, console)?,
+        (None, None) => return Err(Error::new(ErrorKind::Settings, "no network to attack, expected a file")),
+    };
+    let session = Session::open(opened, task.epsilons.len(), console.events, console.watcher)?;
     session.check_fits(&network)?;
-    let mut rows = Vec::new();
-    for epsilon in radii {
+    let (mut rows, mut evaluations) = (Vec::new(), Vec::new());
+    for epsilon in task.epsilons {
         let mut settings = session.experiment.evaluate.clone();
         let name = format!("epsilon {epsilon}");
-        settings.threat.epsilon = epsilon;
-        rows.push(session.evaluated_row(&name, &args.model.model, &network, &settings)?);
+        settings.threat.epsilon = epsilon.clone();
+        let (row, evaluation) = session.evaluated_row(&name, &task.model, &network, &settings)?;
+        rows.push(row);
+        evaluations.push((epsilon, evaluation));
     }
-    session.finish(&rows, start.elapsed().as_secs_f64())
+    session.finish_evaluation(&rows, &evaluations, &network, start.elapsed().as_secs_f64())
+}
+
+fn begin(model: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Opened, Network, EvaluationTask)> {
+    let epsilons: Vec<Fraction> = args.epsilons.iter().map(|text| text.parse()).collect::<Result<_>>()?;
+    if let Some(wrong) = epsilons.iter().find(|epsilon| epsilon.value() < 0.0) {
+        let message = format!("--epsilons: found {wrong}, expected radii of at least 0");
+        return Err(Error::new(ErrorKind::Settings, message));
+    }
+    let network = read_model(model)?;
+    let change = |experiment: &mut Experiment| {
+        let settings = &mut experiment.evaluate;
+        settings.images = args.images.or(settings.images);
+        settings.curves = Some(args.curves);
+        if !args.attacks.is_empty() {
+            // An attack that the experiment has already keeps its settings.
+            let known = settings.attacks.clone();
+            let choose = |name: &String| {
+                known.iter().find(|choice| choice.name == *name).cloned().unwrap_or(PluginChoice::named(name))
+            };
+            settings.attacks = args.attacks.iter().map(choose).collect();
+        }
+    };
+    let opened = open_fresh(&args.experiment, &args.shared, "evaluate", change, console)?;
+    let epsilons = if epsilons.is_empty() { vec![opened.experiment.evaluate.threat.epsilon.clone()] } else { epsilons };
+    let model = std::path::absolute(model).unwrap_or_else(|_| model.to_owned());
+    let task = EvaluationTask { model, sha256: sha256(&network.to_bytes()?), epsilons };
+    opened.dir.write_task(&task)?;
+    Ok((opened, network, task))
+}
+
+fn resume(dir: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Opened, Network, EvaluationTask)> {
+    let opened = reopen(dir, &args.shared, "evaluate", console)?;
+    let Some(task) = opened.dir.read_task::<EvaluationTask>()? else {
+        let message = format!("{} holds no evaluation", dir.display());
+        return Err(Error::new(ErrorKind::Settings, message)
+            .hint("`mrpf run --resume` goes on with a run; name a directory that `mrpf evaluate` made"));
+    };
+    let network = read_model(&task.model)?;
+    if sha256(&network.to_bytes()?) != task.sha256 {
+        let message = format!("{} is not the network that the evaluation was started with", task.model.display());
+        return Err(Error::new(ErrorKind::Checkpoint, message)
+            .hint("put the old file back, or evaluate the new one into another directory"));
+    }
+    Ok((opened, network, task))
 }

@@ -98,7 +98,7 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Run(args) | Command::Train(args) => Some(&args.shared),
         Command::Sensitivity(args) | Command::Finetune(args) => Some(&args.shared),
         Command::Prune(args) => Some(&args.model.shared),
-        Command::Evaluate(args) => Some(&args.model.shared),
+        Command::Evaluate(args) => Some(&args.shared),
         Command::Plugins(_) | Command::Data(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
     }
 }

@@ -13,22 +13,49 @@ use crate::run_dir::RunDir;
 
 /// Settings and a fresh run directory, or those of the run to go on with.
 pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &Console<'_>) -> Result<Opened> {
-    let Some(resume) = &args.resume else {
-        let experiment = load(&args.experiment, &args.shared, console)?;
-        let name = name(&experiment);
-        return fresh(experiment, &args.shared, name, console);
-    };
-    let dir = RunDir::open(resume)?;
-    let mut experiment = dir.read_experiment().context(|| format!("resuming {}", resume.display()))?;
-    if let Some(data_dir) = &args.shared.data_dir {
+    match &args.resume {
+        Some(dir) => {
+            let mut opened = reopen(dir, &args.shared, "", console)?;
+            opened.name = name(&opened.experiment);
+            Ok(opened)
+        }
+        None => {
+            let experiment = load(&args.experiment, &args.shared, console)?;
+            let name = name(&experiment);
+            fresh(experiment, &args.shared, name, console)
+        }
+    }
+}
+
+/// The run to go on with, named after its experiment and `command`.
+pub fn reopen(dir: &Path, shared: &Shared, command: &str, console: &Console<'_>) -> Result<Opened> {
+    let about = || format!("resuming {}", dir.display());
+    let dir = RunDir::open(dir)?;
+    let mut experiment = dir.read_experiment().context(about)?;
+    if let Some(data_dir) = &shared.data_dir {
         experiment.data.dir = Some(data_dir.clone());
     }
     experiment.plugins.extend_from_slice(console.plugin_files);
     experiment.open_plugins()?;
     experiment.check()?;
     dir.add_session(console.arguments, console.events)?;
-    let name = name(&experiment);
+    let name = format!("{}-{command}", experiment.name);
     Ok(Opened { experiment, dir, name, resumed: true })
+}
+
+/// Settings, changed as the command's own arguments say, and a fresh run directory.
+pub fn open_fresh(
+    files: &[PathBuf],
+    shared: &Shared,
+    command: &str,
+    change: impl FnOnce(&mut Experiment),
+    console: &Console<'_>,
+) -> Result<Opened> {
+    let mut experiment = load(files, shared, console)?;
+    change(&mut experiment);
+    experiment.check()?;
+    let name = format!("{}-{command}", experiment.name);
+    fresh(experiment, shared, name, console)
 }
 
 /// Settings, a fresh run directory and the saved network.

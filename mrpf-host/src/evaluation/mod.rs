@@ -1,9 +1,23 @@
-//! Evaluation: clean and robust accuracy, image by image, with signs of false robustness and latency.
+//! Evaluation: clean and robust accuracy, image by image, with signs of false robustness, curves and latency.
 
+mod cascade;
+mod curves;
+mod journal;
 mod latency;
+mod outcome;
+mod outcome_table;
+mod progress;
 mod robustness;
 mod signs;
 
+pub use curves::{Curves, EpsilonPoint, StepsPoint};
+pub use journal::{AttackedBatch, Journal};
 pub use latency::{Latency, measure_latency};
-pub use robustness::{AttackRecord, Evaluation, ImageOutcome, evaluate};
-pub use signs::warning_signs;
+pub use outcome::{AttackRecord, AttackedImage, ClassRecord, Evaluation, ImageOutcome, PartRecord};
+pub use outcome_table::outcome_table;
+pub use robustness::evaluate;
+pub use signs::Sign;
+pub(crate) use signs::robust_overfitting;
+
+#[cfg(test)]
+mod tests;

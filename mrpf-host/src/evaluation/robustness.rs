@@ -1,143 +1,111 @@
 //! Attacks a network on the test images and keeps the outcome of every image.
 
-use mrpf_api::attack::{Attack, check_inside};
+use mrpf_api::attack::Attack;
 use mrpf_api::context::CallContext;
 use mrpf_api::data::ImageSet;
-use mrpf_api::network::{Classifier, Network};
+use mrpf_api::network::Network;
 use mrpf_api::numeric::loss;
-use mrpf_api::{Context, Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
+use mrpf_api::{Error, ErrorKind, Result};
 
-use super::signs::{IMAGES, warning_signs};
-use crate::experiment::EvaluateSettings;
-
-/// What became of one image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ImageOutcome {
-    /// Where the image stands in the test set.
-    pub index: usize,
-    /// Its label.
-    pub label: u32,
-    /// The class that the network gives the clean image.
-    pub predicted: u32,
-    /// For each attack, whether the image is still classified rightly after it and all before it; false for images that are wrong
-    /// without any attack.
-    pub survives: Vec<bool>,
-}
-
-impl ImageOutcome {
-    /// Whether the clean image is classified rightly.
-    pub fn is_right(&self) -> bool {
-        self.predicted == self.label
-    }
-}
-
-/// What is left after an attack.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AttackRecord {
-    /// The attack's name; numbered if an attack is used twice.
-    pub name: String,
-    /// Images that survive this attack and all before it.
-    pub survivors: usize,
-}
-
-/// Everything known about a network under attack.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// Number of images.
-    pub images: usize,
-    /// Images classified rightly without attack.
-    pub clean: usize,
-    /// Images that survive every attack.
-    pub robust: usize,
-    /// The attacks in their order; each sees only what the ones before it left.
-    pub attacks: Vec<AttackRecord>,
-    /// Each image.
-    pub outcomes: Vec<ImageOutcome>,
-    /// Signs of false robustness that showed, as sentences.
-    pub warnings: Vec<String>,
-}
-
-impl Evaluation {
-    /// Share classified rightly without attack.
-    pub fn clean_accuracy(&self) -> f64 {
-        self.clean as f64 / self.images.max(1) as f64
-    }
-
-    /// Share that survives every attack.
-    pub fn robust_accuracy(&self) -> f64 {
-        self.robust as f64 / self.images.max(1) as f64
-    }
-}
+use super::cascade::{NamedAttack, Target, attack_images};
+use super::curves::curves;
+use super::journal::Journal;
+use super::outcome::{Evaluation, ImageOutcome};
+use super::signs::{self, warning_signs};
+use crate::experiment::{EvaluateSettings, PluginChoice};
 
 /// Attacks a network with every attack of the settings on the first images of the test set.
 ///
-/// Only images that are classified rightly are attacked, and no longer than until an attack has broken them.
+/// Each attack by itself gets all images that are classified rightly; what survives all of them counts as robust. Batches that
+/// `journal` knows are not attacked again.
 ///
 /// # Errors
-/// [`ErrorKind::Plugin`] if an attack leaves its ball, [`ErrorKind::Numeric`] if a logit is not a number.
+/// [`ErrorKind::Plugin`] if an attack leaves its ball, [`ErrorKind::Numeric`] if a logit is not a number, [`ErrorKind::Data`] if there
+/// are no test images.
 pub fn evaluate(
     cx: &CallContext<'_>,
     network: &Network,
     test: &ImageSet,
     settings: &EvaluateSettings,
+    journal: &mut Journal,
 ) -> Result<Evaluation> {
-    let images = settings.images.unwrap_or(usize::MAX).min(test.len());
     let frozen = network.freeze()?;
-    let mut attacks = Vec::new();
-    for choice in &settings.attacks {
-        let used =
-            attacks.iter().filter(|(name, _): &&(String, Box<dyn Attack>)| name.starts_with(&choice.name)).count();
-        let name = if used == 0 { choice.name.clone() } else { format!("{}-{}", choice.name, used + 1) };
-        attacks.push((name, choice.make::<dyn Attack>()?));
+    let (dtype, device) = (network.dtype(), network.device());
+    let attacks = named_attacks(&settings.attacks)?;
+    evaluate_classifier(cx, &Target { classifier: &frozen, test, settings, dtype, device }, &attacks, journal)
+}
+
+/// The same for any classifier and attacks that are made already.
+pub(super) fn evaluate_classifier(
+    cx: &CallContext<'_>,
+    target: &Target<'_>,
+    attacks: &[NamedAttack],
+    journal: &mut Journal,
+) -> Result<Evaluation> {
+    let settings = target.settings;
+    let images = settings.images.unwrap_or(usize::MAX).min(target.test.len());
+    if images == 0 {
+        return Err(Error::new(ErrorKind::Data, "there are no test images to attack, expected at least one"));
     }
     let indices: Vec<usize> = (0..images).collect();
-    let mut outcomes = Vec::with_capacity(images);
-    for chunk in indices.chunks(settings.batch) {
-        cx.step("clean images", chunk[0], images)?;
-        let batch = test.batch(chunk, network.dtype(), network.device())?;
-        let predicted = loss::predictions(&frozen.logits(&batch.images)?)?;
+    let mut outcomes = clean_outcomes(cx, target, &indices)?;
+    let right: Vec<usize> = indices.iter().copied().filter(|&at| outcomes[at].is_right()).collect();
+    let mut records = Vec::with_capacity(attacks.len());
+    for named in attacks {
+        let (record, mut attacked) = attack_images(cx, target, named, &right, journal)?;
+        outcomes.iter_mut().for_each(|outcome| outcome.attacks.push(attacked.remove(&outcome.index)));
+        records.push(record);
+    }
+    let mut evaluation = Evaluation {
+        images,
+        clean: right.len(),
+        robust: outcomes.iter().filter(|outcome| outcome.survives_all()).count(),
+        attacks: records,
+        outcomes,
+        signs: Vec::new(),
+        curves: None,
+    };
+    if let Some(count) = settings.curves.filter(|&count| count > 0) {
+        let batch = target.batch(&indices[..count.min(images)])?;
+        let step = |done, total| cx.step("steps of the curves", done, total);
+        evaluation.curves = curves(cx, target.classifier, &batch, &settings.threat, step)?;
+    }
+    let first = target.batch(&indices[..images.min(signs::IMAGES)])?;
+    evaluation.signs = warning_signs(cx, target, &first, attacks, &evaluation)?;
+    Ok(evaluation)
+}
+
+/// Makes the attacks; one that is used twice gets a number behind its name.
+fn named_attacks(choices: &[PluginChoice]) -> Result<Vec<NamedAttack>> {
+    let mut attacks = Vec::with_capacity(choices.len());
+    for (at, choice) in choices.iter().enumerate() {
+        let before = choices[..at].iter().filter(|other| other.name == choice.name).count();
+        let name = if before == 0 { choice.name.clone() } else { format!("{}-{}", choice.name, before + 1) };
+        attacks.push(NamedAttack { name, attack: choice.make::<dyn Attack>()? });
+    }
+    Ok(attacks)
+}
+
+/// The network's own answer for each image.
+fn clean_outcomes(cx: &CallContext<'_>, target: &Target<'_>, indices: &[usize]) -> Result<Vec<ImageOutcome>> {
+    let mut outcomes = Vec::with_capacity(indices.len());
+    for chunk in indices.chunks(target.settings.batch) {
+        cx.step("clean images", chunk[0], indices.len())?;
+        let batch = target.batch(chunk)?;
+        let predicted = loss::predictions(&target.classifier.logits(&batch.images)?)?;
         if let Some(row) = predicted.iter().position(|&class| class == u32::MAX) {
             let message = format!("the logits of test image {} are not numbers", chunk[row]);
             return Err(Error::new(ErrorKind::Numeric, message)
                 .hint("the network has diverged; train with a lower learning rate"));
         }
         let rows = chunk.iter().zip(batch.labels.to_vec1::<u32>()?).zip(predicted);
-        outcomes.extend(rows.map(|((&index, label), predicted)| {
-            let survives = vec![label == predicted; attacks.len()];
-            ImageOutcome { index, label, predicted, survives }
+        outcomes.extend(rows.map(|((&index, label), predicted)| ImageOutcome {
+            index,
+            label,
+            predicted,
+            attacks: Vec::new(),
         }));
     }
-    let mut left: Vec<usize> = indices.iter().copied().filter(|&at| outcomes[at].is_right()).collect();
-    for (at, (name, attack)) in attacks.iter().enumerate() {
-        let about = || format!("attack `{name}`");
-        // Each batch is as full as it can be: of images that nothing has broken yet.
-        for chunk in left.chunks(settings.batch) {
-            cx.step(&format!("images attacked by {name}"), chunk[0], images)?;
-            let target = test.batch(chunk, network.dtype(), network.device())?;
-            let cx = cx.child("attack").child(name);
-            let outcome = attack.attack(&cx, &frozen, &settings.threat, &target).context(about)?;
-            check_inside(&settings.threat, &target.images, &outcome.images).context(about)?;
-            for (&index, _) in chunk.iter().zip(&outcome.broken).filter(|(_, broken)| **broken) {
-                outcomes[index].survives[at..].fill(false);
-            }
-        }
-        left.retain(|&index| outcomes[index].survives[at]);
-        cx.step(&format!("images attacked by {name}"), images, images)?;
-    }
-    let records = attacks.iter().enumerate().map(|(at, (name, _))| AttackRecord {
-        name: name.clone(),
-        survivors: outcomes.iter().filter(|outcome| outcome.survives[at]).count(),
-    });
-    let mut evaluation = Evaluation {
-        images,
-        clean: outcomes.iter().filter(|outcome| outcome.is_right()).count(),
-        robust: outcomes.iter().filter(|outcome| outcome.survives.iter().all(|&survives| survives)).count(),
-        attacks: records.collect(),
-        outcomes,
-        warnings: Vec::new(),
-    };
-    let first = test.batch(&indices[..images.min(IMAGES)], network.dtype(), network.device())?;
-    evaluation.warnings = warning_signs(cx, &frozen, &first, settings, &evaluation)?;
-    Ok(evaluation)
+    cx.step("clean images", indices.len(), indices.len())?;
+    Ok(outcomes)
 }

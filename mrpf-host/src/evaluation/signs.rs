@@ -1,71 +1,235 @@
-//! Signs that a robustness figure is not what it seems.
+//! Signs that a robustness figure is not what it seems; SIGNS.md explains each.
 
 use mrpf_api::Result;
-use mrpf_api::attack::{Ascent, Attack, Start, ThreatModel};
-use mrpf_api::candle_core::DType;
+use mrpf_api::attack::{Ascent, AttackMeans, Start, ThreatModel};
+use mrpf_api::candle_core::{DType, Tensor};
 use mrpf_api::context::CallContext;
 use mrpf_api::data::Batch;
 use mrpf_api::fraction::Fraction;
-use mrpf_api::network::{Classifier, FrozenNetwork};
 use mrpf_api::numeric::loss;
+use serde::{Deserialize, Serialize};
 
-use super::robustness::Evaluation;
-use crate::experiment::EvaluateSettings;
+use super::cascade::{NamedAttack, Target};
+use super::curves::Curves;
+use super::outcome::Evaluation;
 
 /// How many images the signs are looked for on.
 pub(super) const IMAGES: usize = 128;
+/// How many images every attack is tried on at epsilon 0.
+const IMAGES_AT_ZERO: usize = 16;
 
-/// Looks for signs of false robustness on the first images, `batch`; each sign that shows is one sentence.
-///
-/// Looked for: images whose input gradient vanishes, epsilon 0 that differs from clean, and random noise that breaks as much as
-/// the attacks.
-pub fn warning_signs(
-    cx: &CallContext<'_>,
-    frozen: &FrozenNetwork,
-    batch: &Batch,
-    settings: &EvaluateSettings,
-    evaluation: &Evaluation,
-) -> Result<Vec<String>> {
-    let mut signs = Vec::new();
+/// A sign of false robustness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sign {
+    /// Its name, a heading of SIGNS.md.
+    pub name: String,
+    /// What was seen, as a sentence.
+    pub message: String,
+}
 
-    let labels = batch.labels.clone();
-    let gradient =
-        frozen.input_gradient(&batch.images, &|logits| loss::cross_entropy_per_image(logits, &labels))?.gradient;
-    let largest = gradient.abs()?.flatten_from(1)?.max(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let vanished = largest.iter().filter(|&&value| value == 0.0).count();
-    if vanished > 0 {
-        let share = 100.0 * vanished as f64 / batch.len() as f64;
-        signs.push(format!(
-            "the input gradient is exactly zero for {share:.0} % of the images: attacks that follow it see nothing"
-        ));
+impl Sign {
+    fn new(name: &str, message: String) -> Option<Self> {
+        Some(Self { name: name.into(), message })
     }
+}
 
-    let clean = loss::correct(&frozen.logits(&batch.images)?, &labels)?;
-    let nowhere = ThreatModel { epsilon: Fraction::from(0.0), ..settings.threat.clone() };
-    for choice in &settings.attacks {
-        let attack = choice.make::<dyn Attack>()?;
-        let outcome = attack.attack(&cx.child("epsilon-0"), frozen, &nowhere, batch)?;
-        let differs = outcome.broken.iter().zip(&clean).filter(|(broken, clean)| *broken == *clean).count();
-        if differs > 0 {
-            signs.push(format!(
-                "attack `{}` at epsilon 0 changes the outcome of {differs} images, expected none",
-                choice.name
-            ));
+/// Looks for signs of false robustness: on the first images, `batch`, and in what the attacks and curves have found.
+pub(super) fn warning_signs(
+    cx: &CallContext<'_>,
+    target: &Target<'_>,
+    batch: &Batch,
+    attacks: &[NamedAttack],
+    evaluation: &Evaluation,
+) -> Result<Vec<Sign>> {
+    let logits = target.classifier.logits(&batch.images)?;
+    let mut signs = vec![
+        zero_gradients(target, batch)?,
+        probabilities(&logits)?,
+        random_forward(target, batch, &logits)?,
+        epsilon_zero(cx, target, batch, attacks)?,
+        noise_as_strong(cx, target, batch, evaluation)?,
+        black_box_wins(evaluation),
+    ];
+    if let Some(curves) = &evaluation.curves {
+        signs.extend([more_is_weaker(curves), survives_everything(curves)]);
+    }
+    Ok(signs.into_iter().flatten().collect())
+}
+
+/// The network of the last epoch is much weaker than that of the best: training has gone on for too long.
+pub(crate) fn robust_overfitting(best: f64, last: f64) -> Option<Sign> {
+    /// Rice et al. 2020 report gaps of 5 to 10 points on CIFAR-10; held-out sets of a few hundred images vary by two or three.
+    const GAP: f64 = 0.05;
+    if best - last <= GAP {
+        return None;
+    }
+    let (best, last) = (100.0 * best, 100.0 * last);
+    let message = format!(
+        "robust accuracy on held-out images fell from {best:.1} % at the chosen epoch to {last:.1} % at the last one: the figures \
+         are the chosen epoch's"
+    );
+    Sign::new("robust-overfitting", message)
+}
+
+fn zero_gradients(target: &Target<'_>, batch: &Batch) -> Result<Option<Sign>> {
+    let labels = batch.labels.clone();
+    let found = target
+        .classifier
+        .input_gradient(&batch.images, &|logits| loss::cross_entropy_per_image(logits, &labels))?
+        .gradient;
+    let largest = found.abs()?.flatten_from(1)?.max(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let vanished = largest.iter().filter(|&&value| value == 0.0).count();
+    if vanished == 0 {
+        return Ok(None);
+    }
+    let share = 100.0 * vanished as f64 / batch.len() as f64;
+    let message = format!(
+        "the input gradient is exactly zero for {share:.0} % of {} images: attacks that follow it see nothing",
+        batch.len()
+    );
+    Ok(Sign::new("zero-gradients", message))
+}
+
+fn probabilities(logits: &Tensor) -> Result<Option<Sign>> {
+    // As the check of AutoAttack's reference code.
+    const SLACK: f64 = 1e-5;
+    let logits = logits.to_dtype(DType::F64)?;
+    let all = logits.flatten_all()?.to_vec1::<f64>()?;
+    let sums = logits.sum(1)?.to_vec1::<f64>()?;
+    let is_share = |value: f64| value > -SLACK && value < 1.0 + SLACK;
+    if all.iter().all(|&value| is_share(value)) && sums.iter().all(|&sum| (sum - 1.0).abs() < SLACK) {
+        let message = "the outputs are in [0, 1] and sum to 1, so they are probabilities, where attacks expect logits: their \
+                       gradients vanish for confident images";
+        return Ok(Sign::new("probabilities", message.into()));
+    }
+    Ok(None)
+}
+
+fn random_forward(target: &Target<'_>, batch: &Batch, logits: &Tensor) -> Result<Option<Sign>> {
+    let first = logits.to_dtype(DType::F64)?;
+    for _ in 0..2 {
+        let again = target.classifier.logits(&batch.images)?.to_dtype(DType::F64)?;
+        let difference = (&first - again)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        if difference > 0.0 {
+            let message = format!(
+                "the same images give other outputs the second time (by {difference:.2e}): attack the expectation over several \
+                 passes (autoattack's version `rand`)"
+            );
+            return Ok(Sign::new("random-forward", message));
         }
     }
+    Ok(None)
+}
 
-    let ascent = Ascent { threat: settings.threat.clone(), step_size: 0.0, steps: 0, start: Start::Uniform };
-    let noisy = ascent.starting_images(&cx.child("noise"), batch)?;
-    let survives_noise = loss::correct(&frozen.logits(&noisy)?, &labels)?.iter().filter(|&&right| right).count();
-    let survives_attacks =
-        evaluation.outcomes[..batch.len()].iter().filter(|outcome| outcome.survives.iter().all(|&yes| yes)).count();
-    let right = clean.iter().filter(|&&right| right).count();
-    if survives_noise <= survives_attacks && survives_attacks < right {
-        signs.push(format!(
-            "random noise breaks as much as the attacks ({} against {} of {right} images): the attacks are too weak here",
-            right - survives_noise.min(right),
-            right - survives_attacks
-        ));
+fn epsilon_zero(
+    cx: &CallContext<'_>,
+    target: &Target<'_>,
+    batch: &Batch,
+    attacks: &[NamedAttack],
+) -> Result<Option<Sign>> {
+    let rows: Vec<usize> = (0..batch.len().min(IMAGES_AT_ZERO)).collect();
+    let few = batch.select(&rows)?;
+    let clean = loss::correct(&target.classifier.logits(&few.images)?, &few.labels)?;
+    let nowhere = ThreatModel { epsilon: Fraction::from(0.0), ..target.settings.threat.clone() };
+    for NamedAttack { name, attack } in attacks {
+        let outcome = attack.attack(&cx.child("epsilon-0"), target.classifier, &nowhere, &few)?;
+        let differs = outcome.broken.iter().zip(&clean).filter(|(broken, clean)| *broken == *clean).count();
+        if differs > 0 {
+            let message = format!(
+                "attack `{name}` at epsilon 0 changes the outcome of {differs} of {} images, expected none",
+                few.len()
+            );
+            return Ok(Sign::new("epsilon-zero-differs", message));
+        }
     }
-    Ok(signs)
+    Ok(None)
+}
+
+fn noise_as_strong(
+    cx: &CallContext<'_>,
+    target: &Target<'_>,
+    batch: &Batch,
+    evaluation: &Evaluation,
+) -> Result<Option<Sign>> {
+    let threat = target.settings.threat.clone();
+    let ascent = Ascent { threat, step_size: 0.0, steps: 0, start: Start::Uniform };
+    let noisy = ascent.starting_images(&cx.child("noise"), batch)?;
+    let count = |correct: Vec<bool>| correct.into_iter().filter(|&correct| correct).count();
+    let right = count(loss::correct(&target.classifier.logits(&batch.images)?, &batch.labels)?);
+    let survives_noise = count(loss::correct(&target.classifier.logits(&noisy)?, &batch.labels)?);
+    let survives_attacks =
+        evaluation.outcomes.iter().take(batch.len()).filter(|outcome| outcome.survives_all()).count();
+    if survives_noise > survives_attacks || survives_noise >= right {
+        return Ok(None);
+    }
+    let message = format!(
+        "random noise breaks as much as the attacks ({} against {} of {right} images): the attacks are too weak here",
+        right - survives_noise.min(right),
+        right - survives_attacks
+    );
+    Ok(Sign::new("noise-as-strong", message))
+}
+
+/// An attack that asks for outputs only sees less than one that follows gradients, and should not find more.
+fn black_box_wins(evaluation: &Evaluation) -> Option<Sign> {
+    /// Share of the images by which the reference code of AutoAttack lets Square be better.
+    const SLACK: f64 = 0.002;
+    let mut more: Vec<(&str, usize)> = Vec::new();
+    let white = evaluation.attacks.iter().filter(|attack| attack.means == AttackMeans::Gradients);
+    let left = white.map(|attack| attack.survivors).min();
+    for attack in &evaluation.attacks {
+        if let (AttackMeans::Queries, Some(left)) = (attack.means, left) {
+            more.push((&attack.name, left.saturating_sub(attack.survivors)));
+        }
+        // Within an attack of several parts, what a black box breaks has survived the gradients before it.
+        let pairs = attack.parts.windows(2).filter(|pair| pair[1].means == AttackMeans::Queries);
+        more.extend(pairs.map(|pair| (pair[1].name.as_str(), pair[0].survivors - pair[1].survivors)));
+    }
+    let (name, more) = more.into_iter().max_by_key(|&(_, more)| more)?;
+    if more as f64 <= (SLACK * evaluation.images as f64).max(1.0) {
+        return None;
+    }
+    let message = format!(
+        "`{name}`, which sees outputs only, broke {more} of {} images more than attacks by gradients: the gradients mislead",
+        evaluation.images
+    );
+    Sign::new("black-box-wins", message)
+}
+
+/// A larger radius holds the smaller one, and more steps hold fewer.
+fn more_is_weaker(curves: &Curves) -> Option<Sign> {
+    /// What two random starts may differ by, as a share of the images.
+    const SLACK: f64 = 0.03;
+    let rises = |before: usize, after: usize| after as f64 > before as f64 + (SLACK * curves.images as f64).max(1.0);
+    let by_epsilon = curves.epsilons.windows(2).find(|pair| rises(pair[0].survivors, pair[1].survivors));
+    let by_steps = curves.steps.windows(2).find(|pair| rises(pair[0].survivors, pair[1].survivors));
+    let told = |what: [String; 2], survivors: [usize; 2]| {
+        format!(
+            "PGD with {} leaves {} of {} images, with {} it leaves {}: the more can do all that the less can, so it is stuck",
+            what[0], survivors[0], curves.images, what[1], survivors[1]
+        )
+    };
+    let message = match (by_epsilon, by_steps) {
+        (Some([a, b]), _) => {
+            told([a, b].map(|point| format!("radius {:.4}", point.epsilon)), [a.survivors, b.survivors])
+        }
+        (_, Some([a, b])) => told([a, b].map(|point| format!("{} steps", point.steps)), [a.survivors, b.survivors]),
+        _ => return None,
+    };
+    Sign::new("more-is-weaker", message)
+}
+
+/// Within the largest radius every image can become plain grey.
+fn survives_everything(curves: &Curves) -> Option<Sign> {
+    /// A share that chance alone explains.
+    const SLACK: f64 = 0.05;
+    let last = curves.epsilons.last()?;
+    if last.survivors as f64 <= SLACK * curves.images as f64 {
+        return None;
+    }
+    let message = format!(
+        "{} of {} images survive PGD with radius {:.2}, within which any image can become plain grey: the gradients lead nowhere",
+        last.survivors, curves.images, last.epsilon
+    );
+    Sign::new("survives-everything", message)
 }

@@ -40,6 +40,7 @@ impl Default for Experiment {
                 threat: ThreatModel::default(),
                 images: None,
                 batch: 128,
+                curves: None,
             },
             standard_baseline: false,
             compare: Vec::new(),

@@ -97,8 +97,7 @@ pub enum Combine {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvaluateSettings {
-    /// The attacks in their order; each sees the images that the ones before it left, and a row's robust accuracy is the share
-    /// that survives all of them.
+    /// The attacks, each by itself; a row's robust accuracy is the share of images that survives all of them.
     pub attacks: Vec<PluginChoice>,
     /// Norm and radius of the attacks.
     pub threat: ThreatModel,
@@ -106,6 +105,8 @@ pub struct EvaluateSettings {
     pub images: Option<usize>,
     /// Images attacked at once; does not change the result.
     pub batch: usize,
+    /// Draw accuracy against radius and against steps on this many images, the first ones; none when not given.
+    pub curves: Option<usize>,
 }
 
 /// A row of the comparison: what it changes of `prune` and `finetune`.

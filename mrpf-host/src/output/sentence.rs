@@ -1,6 +1,6 @@
 //! Events as sentences for people.
 
-use crate::event::Event;
+use crate::event::{AttackShare, Event};
 
 /// The line for an event; `None` for progress, which is shown otherwise.
 pub(super) fn sentence(event: &Event) -> Option<String> {
@@ -78,15 +78,33 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
                 count(*params_before)
             )
         }
-        Event::Evaluated { when, attack, images, clean_accuracy, robust_accuracy, .. } => {
+        Event::Evaluated { when, attacks, images, clean_accuracy, robust_accuracy, images_per_s, .. } => {
             let when = if when == "pruned" { "as cut" } else { "in the end" };
             let (clean, robust) = (percent(*clean_accuracy), percent(*robust_accuracy));
-            format!("  {when}: {clean} clean, {robust} under {attack} ({images} images)")
+            let names: Vec<&str> = attacks.iter().map(|attack| attack.name.as_str()).collect();
+            let rate = images_per_s.map_or(String::new(), |rate| format!(", {rate:.1} images/s"));
+            format!(
+                "  {when}: {clean} clean, {robust} under {} ({images} images{rate}){}",
+                names.join("+"),
+                each_attack(attacks)
+            )
         }
         Event::Warning { about, message } => format!("  warning: {about}: {message}"),
         Event::Written { what, path } => format!("{what}: {}", path.display()),
         Event::RunFinished { seconds, table } => format!("\n{table}\n\nfinished in {}", duration(*seconds)),
     })
+}
+
+/// A line for each of several attacks, and for each attack of several parts.
+fn each_attack(attacks: &[AttackShare]) -> String {
+    let several = attacks.len() > 1;
+    let lines = attacks.iter().filter(|attack| several || !attack.parts.is_empty()).map(|attack| {
+        let parts = attack.parts.iter().map(|part| format!("{} {}", part.name, percent(part.robust_accuracy)));
+        let parts = parts.collect::<Vec<_>>().join(", then ");
+        let after = if parts.is_empty() { parts } else { format!("  ({parts})") };
+        format!("\n    {}: {}{after}", attack.name, percent(attack.robust_accuracy))
+    });
+    lines.collect()
 }
 
 /// `12.3 M`, `456 k`, `789`.

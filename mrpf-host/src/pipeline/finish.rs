@@ -2,16 +2,17 @@
 
 use mrpf_api::Result;
 use mrpf_api::coupling::cost;
+use mrpf_api::fraction::Fraction;
 use mrpf_api::network::Network;
 use std::path::Path;
 
 use super::session::Session;
 use super::train::TrainedRecord;
 use super::variant::Finished;
-use crate::evaluation::{Evaluation, Latency, measure_latency};
+use crate::evaluation::{Evaluation, Latency, measure_latency, robust_overfitting};
 use crate::event::{Event, EventSink};
 use crate::experiment::{EvaluateSettings, Variant};
-use crate::results::{Results, Row, comparison_table, report_markdown};
+use crate::results::{AttackedNetwork, Results, Row, comparison_table, report_markdown};
 
 impl Session<'_> {
     /// Attacks a dense network and makes its row.
@@ -22,7 +23,7 @@ impl Session<'_> {
         })?;
         let mut row = self.row(name, network, &evaluation)?;
         row.trainer.clone_from(&training.trainer);
-        row.best_and_last_robust = training.best_and_last();
+        self.note_training(&mut row, training);
         Ok(row)
     }
 
@@ -47,25 +48,36 @@ impl Session<'_> {
         }
         row.clean_accuracy_pruned = Some(cut.clean_accuracy());
         row.robust_accuracy_pruned = Some(cut.robust_accuracy());
-        row.best_and_last_robust = finished.training.best_and_last();
+        self.note_training(&mut row, &finished.training);
         Ok(row)
     }
 
-    /// Attacks a network that lies in a file of its own and makes its row.
+    /// Robust accuracy at the chosen epoch and the last, and the sign of robust overfitting where they are far apart.
+    fn note_training(&self, row: &mut Row, training: &TrainedRecord) {
+        row.best_and_last_robust = training.best_and_last();
+        let sign = row.best_and_last_robust.and_then(|[best, last]| robust_overfitting(best, last));
+        if let Some(sign) = sign {
+            let message = format!("{} ({})", sign.message, sign.name);
+            self.send(Event::Warning { about: row.name.clone(), message });
+            row.signs.push(sign);
+        }
+    }
+
+    /// Attacks a network that lies in a file of its own and makes its row; gives also what it is made of.
     pub fn evaluated_row(
         &self,
         name: &str,
         model: &Path,
         network: &Network,
         settings: &EvaluateSettings,
-    ) -> Result<Row> {
+    ) -> Result<(Row, Evaluation)> {
         let evaluation = self.stage(&format!("attack {name}"), || {
             Ok((self.evaluated(name, name, "final", settings, network)?, false))
         })?;
         let mut row = self.row(name, network, &evaluation)?;
         row.model = model.display().to_string();
         row.epsilon = settings.threat.epsilon.to_string();
-        Ok(row)
+        Ok((row, evaluation))
     }
 
     fn row(&self, name: &str, network: &Network, evaluation: &Evaluation) -> Result<Row> {
@@ -91,7 +103,10 @@ impl Session<'_> {
 
     /// Writes `results.json` and `report.md` with the rows so far.
     pub fn write_results(&self, rows: &[Row]) -> Result<Results> {
-        let results = Results::new(&self.experiment, rows.to_vec());
+        self.write(Results::new(&self.experiment, rows.to_vec()))
+    }
+
+    fn write(&self, results: Results) -> Result<Results> {
         self.dir.write_results(&results)?;
         let report =
             report_markdown(&results, &self.experiment, &self.dir.read_sensitivities()?, &self.dir.read_plans()?)?;
@@ -101,10 +116,30 @@ impl Session<'_> {
 
     /// Writes the final results and says where everything is.
     pub fn finish(&self, rows: &[Row], seconds: f64) -> Result<()> {
-        let results = self.write_results(rows)?;
+        self.tell_end(&self.write_results(rows)?, seconds)
+    }
+
+    /// The same for the evaluations of one network with different radii.
+    pub fn finish_evaluation(
+        &self,
+        rows: &[Row],
+        evaluations: &[(Fraction, Evaluation)],
+        network: &Network,
+        seconds: f64,
+    ) -> Result<()> {
+        let results = Results {
+            attacked: AttackedNetwork::new(evaluations, &self.data.class_names),
+            // The network was not made by the experiment whose settings it is attacked with.
+            architecture: network.declaration().architecture.clone(),
+            ..Results::new(&self.experiment, rows.to_vec())
+        };
+        self.tell_end(&self.write(results)?, seconds)
+    }
+
+    fn tell_end(&self, results: &Results, seconds: f64) -> Result<()> {
         self.send(Event::Written { what: "results".into(), path: self.dir.results() });
         self.send(Event::Written { what: "report".into(), path: self.dir.report() });
-        self.send(Event::RunFinished { seconds, table: comparison_table(&results) });
+        self.send(Event::RunFinished { seconds, table: comparison_table(results) });
         Ok(())
     }
 }

@@ -37,6 +37,9 @@ pub fn report_markdown(
         markdown_table(results)
     );
     text.push_str(&how_to_read(results));
+    if let Some(attacked) = &results.attacked {
+        text.push_str(&attacked.markdown());
+    }
     text.push_str(&training(results));
     text.push_str(&warnings(results));
     for (label, modules) in sensitivities {
@@ -98,13 +101,18 @@ fn warnings(results: &Results) -> String {
     let told: Vec<String> = results
         .rows
         .iter()
-        .flat_map(|row| row.warnings.iter().map(|sign| format!("- {}: {sign}.\n", row.name)))
+        .flat_map(|row| row.signs.iter().map(|sign| format!("- {}: `{}`: {}.\n", row.name, sign.name, sign.message)))
         .collect();
     match told.is_empty() {
         true => text.push_str(
-            "None showed. Looked for: input gradients of zero, attacks that act at epsilon 0, random noise as strong as the attacks.\n",
+            "None showed. Looked for: input gradients of zero, outputs that are probabilities, passes that differ, attacks that act at \
+             epsilon 0, random noise as strong as the attacks, a black box that beats gradients, robust overfitting; with curves, \
+             also more that does less, and survival of any radius.\n",
         ),
-        false => text.push_str(&told.concat()),
+        false => {
+            text.push_str(&told.concat());
+            text.push_str("\nSIGNS.md in mrpf's sources says what each means and what to do.\n");
+        }
     }
     text
 }

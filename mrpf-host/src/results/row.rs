@@ -4,8 +4,9 @@ use mrpf_api::coupling::Cost;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
+use super::attacked::AttackedNetwork;
 use super::interval::wilson;
-use crate::evaluation::{Evaluation, Latency};
+use crate::evaluation::{AttackRecord, Evaluation, Latency, PartRecord, Sign};
 use crate::experiment::Experiment;
 
 /// One network of the comparison.
@@ -55,8 +56,8 @@ pub struct Row {
     pub best_and_last_robust: Option<[f64; 2]>,
     /// Why asked and achieved ratio differ by more than a percent, if they do.
     pub shortfall: Option<String>,
-    /// Signs of false robustness.
-    pub warnings: Vec<String>,
+    /// Signs of false robustness that showed.
+    pub signs: Vec<Sign>,
     /// The run seed.
     pub seed: u64,
     /// The saved network, relative to the run directory.
@@ -69,19 +70,44 @@ pub struct Row {
 /// What one attack left.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AttackResult {
-    /// Share that survives it, from 0 to 1.
+    /// Share that survives it by itself, from 0 to 1.
     pub robust_accuracy: f64,
-    /// Its 95 % interval.
+    /// Test images.
+    pub images: usize,
+    /// The share's 95 % interval.
     pub interval: [f64; 2],
+    /// For an attack of several parts, what was left after each and those before it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartResult>,
+}
+
+/// What was left after a part of an attack and those before it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PartResult {
+    /// The part's name.
+    pub name: String,
+    /// Share that survives, from 0 to 1.
+    pub robust_accuracy: f64,
+}
+
+impl AttackResult {
+    /// The shares of a record of so many images.
+    pub fn new(record: &AttackRecord, images: usize) -> Self {
+        let share = |survivors: usize| survivors as f64 / images.max(1) as f64;
+        let part = |part: &PartRecord| PartResult { name: part.name.clone(), robust_accuracy: share(part.survivors) };
+        Self {
+            robust_accuracy: share(record.survivors),
+            images,
+            interval: wilson(record.survivors, images),
+            parts: record.parts.iter().map(part).collect(),
+        }
+    }
 }
 
 impl Row {
     /// A row with what was measured of a network.
     pub fn measured(name: &str, cost: &Cost, evaluation: &Evaluation) -> Self {
         let images = evaluation.images;
-        let share = |count: usize| count as f64 / images.max(1) as f64;
-        let attack =
-            |survivors: usize| AttackResult { robust_accuracy: share(survivors), interval: wilson(survivors, images) };
         Self {
             name: name.into(),
             macs: cost.macs,
@@ -91,8 +117,12 @@ impl Row {
             clean_interval: wilson(evaluation.clean, images),
             robust_accuracy: evaluation.robust_accuracy(),
             robust_interval: wilson(evaluation.robust, images),
-            attacks: evaluation.attacks.iter().map(|record| (record.name.clone(), attack(record.survivors))).collect(),
-            warnings: evaluation.warnings.clone(),
+            attacks: evaluation
+                .attacks
+                .iter()
+                .map(|record| (record.name.clone(), AttackResult::new(record, images)))
+                .collect(),
+            signs: evaluation.signs.clone(),
             ..Self::default()
         }
     }
@@ -117,6 +147,9 @@ pub struct Results {
     pub seed: u64,
     /// The networks.
     pub rows: Vec<Row>,
+    /// Of `mrpf evaluate`: everything about the one network, beside its rows.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub attacked: Option<AttackedNetwork>,
 }
 
 impl Results {
@@ -136,6 +169,7 @@ impl Results {
             epsilon,
             seed: experiment.seed,
             rows,
+            attacked: None,
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What people read, as snapshots.
 
 use super::*;
-use crate::evaluation::{AttackRecord, Evaluation, Latency};
+use crate::evaluation::{AttackRecord, Evaluation, Latency, Sign};
 use crate::experiment::Experiment;
+use mrpf_api::attack::AttackMeans;
 use mrpf_api::coupling::{ChannelGroup, Cost, PruningPlan};
 use mrpf_api::sensitivity::ModuleSensitivity;
 
@@ -11,9 +12,15 @@ fn results() -> Results {
         images: 200,
         clean,
         robust,
-        attacks: vec![AttackRecord { name: "pgd".into(), survivors: robust }],
+        attacks: vec![AttackRecord {
+            name: "pgd".into(),
+            means: AttackMeans::Gradients,
+            survivors: robust,
+            parts: Vec::new(),
+        }],
         outcomes: Vec::new(),
-        warnings: Vec::new(),
+        signs: Vec::new(),
+        curves: None,
     };
     let latency = |median_ms| Some(Latency { batch: 64, median_ms });
     let dense = Row {
@@ -38,7 +45,8 @@ fn results() -> Results {
         latency: latency(5.5),
         ..Row::measured("mrs-l1-norm", &Cost { macs: 20_931_072, params: 9_000, channels: 0 }, &evaluation(170, 110))
     };
-    pruned.warnings.push("random noise breaks as much as the attacks".into());
+    let message = "random noise breaks as much as the attacks".into();
+    pruned.signs.push(Sign { name: "noise-as-strong".into(), message });
     let mut rows = vec![dense, pruned];
     rows.iter_mut().for_each(|row| row.epsilon = "8/255".into());
     Results::new(&Experiment { name: "demo".into(), ..Experiment::default() }, rows)

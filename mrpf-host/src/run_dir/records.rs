@@ -1,5 +1,6 @@
 //! What a run directory keeps, read and written by its type.
 
+use mrpf_api::attack::ThreatModel;
 use mrpf_api::candle_core::Device;
 use mrpf_api::network::Network;
 use mrpf_api::sensitivity::ModuleSensitivity;
@@ -10,9 +11,9 @@ use std::path::{Path, PathBuf};
 
 use super::RunDir;
 use super::file_name::name_of;
-use crate::evaluation::{Evaluation, Latency};
+use crate::evaluation::{Evaluation, Latency, outcome_table};
 use crate::experiment::Experiment;
-use crate::files::{read_if_there, write_atomically};
+use crate::files::{read_if_there, remove_if_there, write_atomically};
 use crate::pipeline::{PrunedRow, TrainedRecord};
 use crate::results::Results;
 
@@ -71,23 +72,22 @@ impl RunDir {
         read_json(&self.json("evaluation", label))
     }
 
-    /// Writes an evaluation, and the outcome of every image as a table.
-    pub fn write_evaluation(&self, label: &str, evaluation: &Evaluation) -> Result<()> {
-        let failed =
-            |error: csv::Error| Error::new(ErrorKind::Io, format!("cannot write the outcomes of {label}: {error}"));
-        let mut table = csv::Writer::from_writer(Vec::new());
-        let attacks = evaluation.attacks.iter().map(|attack| format!("survives {}", attack.name));
-        let header = ["image", "label", "predicted"].map(str::to_owned).into_iter().chain(attacks);
-        table.write_record(header).map_err(failed)?;
-        for outcome in &evaluation.outcomes {
-            let first = [outcome.index.to_string(), outcome.label.to_string(), outcome.predicted.to_string()];
-            let rest = outcome.survives.iter().map(|&survives| u8::from(survives).to_string());
-            table.write_record(first.into_iter().chain(rest)).map_err(failed)?;
-        }
-        let bytes = table.into_inner().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+    /// Writes an evaluation, and the outcome of every image as a table, and removes what it kept while it was in progress.
+    pub fn write_evaluation(&self, label: &str, evaluation: &Evaluation, threat: &ThreatModel) -> Result<()> {
         let path = self.json("evaluation", label);
-        write_atomically(&path.with_extension("csv"), &bytes)?;
-        write_json(&path, evaluation)
+        write_atomically(&path.with_extension("parquet"), &outcome_table(evaluation, threat)?)?;
+        write_json(&path, evaluation)?;
+        remove_if_there(&self.journal(label))
+    }
+
+    /// Writes what a command works on beside its experiment, for when it goes on.
+    pub fn write_task(&self, task: &impl Serialize) -> Result<()> {
+        write_json(&self.path.join("task.json"), task)
+    }
+
+    /// Reads what a command works on beside its experiment, if it needs that.
+    pub fn read_task<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        read_json(&self.path.join("task.json"))
     }
 
     /// Reads a measured time, if it has been measured.
