@@ -17,6 +17,10 @@ use crate::support::{Playground, Ran, repository};
 const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
 const STD: [f64; 3] = [0.2470, 0.2435, 0.2616];
 
+fn square(side: usize) -> ImageShape {
+    ImageShape { channels: 3, height: side, width: side }
+}
+
 /// A network of others, as `tests/fixtures/exchange.py` recorded it.
 #[derive(serde::Deserialize)]
 pub struct Row {
@@ -61,8 +65,8 @@ impl Row {
         let said = Normalisation { mean: MEAN.into(), std: STD.into(), source: "the test".into() };
         Ok(Request {
             template: Template::Architecture(architecture(&choice)?),
-            // Weights do not tell the size of the images, but 32 is what is tried first.
-            input: (self.side != 32).then_some(ImageShape { channels: 3, height: self.side, width: self.side }),
+            // Weights do not tell the size of these images, but 32 is what is tried first unless the first kernel is large.
+            input: (self.set.contains(&"form=imagenet".to_owned())).then_some(square(self.side)),
             normalisation: (!self.has_buffers()).then_some(said),
             names: None,
         })
@@ -107,7 +111,39 @@ fn imported_networks_give_the_logits_and_gradients_of_their_originals() -> Resul
     Ok(())
 }
 
-/// As `torch.save_file` would leave it.
+#[test]
+fn classes_and_images_are_read_off_the_weights_as_far_as_they_tell() -> Result<()> {
+    for (name, settings, shape, classes, found) in [
+        ("vgg", vec![("depth", 11.into()), ("width", 4.into())], [3, 64, 64], 7, [3, 64, 64]),
+        ("vgg", vec![("depth", 11.into()), ("width", 4.into())], [1, 28, 28], 10, [1, 32, 32]),
+        ("vgg", vec![("depth", 11.into()), ("width", 4.into())], [3, 224, 224], 10, [3, 224, 224]),
+        ("resnet", vec![("depth", 8.into()), ("width", 4.into())], [2, 8, 8], 100, [2, 32, 32]),
+        (
+            "resnet",
+            vec![("depth", 18.into()), ("width", 4.into()), ("form", "imagenet".into())],
+            [3, 32, 32],
+            3,
+            [3, 224, 224],
+        ),
+    ] {
+        let choice = small(name, &settings);
+        let [channels, height, width] = shape;
+        let input = ImageShape { channels, height, width };
+        let request = ArchitectureRequest { input, classes, mean: vec![0.0; channels], std: vec![1.0; channels] };
+        let declaration = choice.make::<dyn Architecture>()?.declare(&request)?;
+        let network = Network::initialise(declaration, &Streams::new(2), DType::F32, &Device::Cpu)?;
+        let tensors: HashMap<_, _> = network.weights().into_iter().chain(network.statistics()).collect();
+        let request =
+            Request { template: Template::Architecture(choice), input: None, normalisation: None, names: None };
+        let imported = import(&StateDict::from_bytes(&bytes(&tensors))?, &request)?;
+        let declaration = imported.network.declaration();
+        assert_eq!((declaration.input.dims(), declaration.classes), (found, classes), "{name} {settings:?}");
+        assert!(imported.size_assumed);
+    }
+    Ok(())
+}
+
+/// As `safetensors.torch.save_file` would leave it.
 fn write_original(row: &Row, path: &Path) -> Result<()> {
     Ok(save(&row.tensors()?, path)?)
 }

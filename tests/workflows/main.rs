@@ -6,7 +6,7 @@
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
-//! - `exchange`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
+//! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
@@ -15,6 +15,7 @@ mod cifar10;
 mod data;
 mod determinism;
 mod exchange;
+mod exchange_refusals;
 mod originals;
 mod program;
 mod pruning;

@@ -92,7 +92,7 @@ pub fn vgg_tiny() -> Result<(Network, Batch)> {
 /// A network with a layer of every kind, in the forms that differ from what PyTorch takes for granted.
 pub fn every_kind() -> Result<Declaration> {
     let mut net = Builder::new("every-kind", IMAGE, 5);
-    net.normalize("normalize", &[0.5; 3], &[0.25, 1.0, 1e-7]);
+    net.normalize("normalize", &[0.5; 3], &[0.25, 1.0, 0.125]);
     net.conv("stem.conv", 8, ConvGeometry { kernel: [3, 1], padding: [1, 0], ..ConvGeometry::square(1) }, true);
     let norm = BatchNorm { channels: 8, epsilon: 1e-3, momentum: 0.01 };
     net.layer("stem.norm", LayerKind::BatchNorm(norm), &["stem.conv"]).relu("stem.relu");

@@ -64,8 +64,8 @@ fn heading(declaration: &Declaration, name: &str, class: &str) -> Result<String>
     Ok(format!(
         "\"\"\"A network of mrpf (architecture {architecture}): {} parameters, {} multiply-accumulates an image.\n\n\
          Needs torch, and safetensors to read the weights; `mrpf export` wrote it.\n\n    \
-         import {name}\n    network = {name}.load()         # {name}.safetensors, beside this file\n    \
-         logits = network(images)        # pixels from 0 to 1: {class} normalises them itself\n\"\"\"\n\
+         import {name}\n    network = {name}.load()  # {name}.safetensors, beside this file\n    \
+         logits = network(images)  # pixels from 0 to 1: {class} normalises them itself\n\"\"\"\n\
          from pathlib import Path\n\nimport torch\nimport torch.nn.functional as F\nfrom torch import nn\n",
         cost.params, cost.macs
     ))
