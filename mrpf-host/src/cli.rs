@@ -389,9 +389,8 @@ pub struct ImportArgs {
     /// Where the network goes, a .safetensors file of mrpf.
     #[arg(long, value_name = "MODEL")]
     pub out: PathBuf,
-    /// Whose names the tensors have: mrpf, pytorch-cifar, trades, torchvision, timm, pytorch-cifar-models, pytorch-resnet-cifar10,
-    /// efficient-densenet, or a file NAME.toml with your own; recognised when not given.
-    #[arg(long, value_name = "CONVENTION")]
+    /// Whose names the tensors have; recognised when not given.
+    #[arg(long, value_name = "CONVENTION", help = names_help())]
     pub names: Option<String>,
     /// What the network subtracts from each channel of images with values from 0 to 1, before it divides by --std. When not given:
     /// what the file says, else what the data set says, else nothing is subtracted.
@@ -412,6 +411,11 @@ pub struct ImportArgs {
     /// Print what was done as JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+fn names_help() -> String {
+    let known = crate::exchange::names::listed();
+    format!("Whose names the tensors have: {known}, or a file NAME.toml with your own; recognised when not given")
 }
 
 /// A network to export.

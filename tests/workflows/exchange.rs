@@ -8,6 +8,7 @@ use mrpf_host::exchange::{Normalisation, Request, StateDict, Template, import, p
 use mrpf_host::experiment::{PluginChoice, architecture};
 use mrpf_test_support::{Fixture, every_kind, largest_difference};
 use std::collections::{BTreeMap, HashMap};
+use std::io::Write;
 use std::path::Path;
 
 use crate::pruning::{keep_counts, network, small};
@@ -93,7 +94,7 @@ fn imported_networks_give_the_logits_and_gradients_of_their_originals() -> Resul
         let expected = recorded.tensor(&format!("{name}.gradient"))?.to_vec1::<f64>()?;
         let length = expected.iter().map(|value| value * value).sum::<f64>().sqrt();
         // In f32 ReLUs whose inputs are nearly zero open or close, and a path through many layers multiplies what is rounded.
-        for (dtype, near, gradient_near) in [(DType::F64, 1e-9, 1e-9), (DType::F32, 1e-4, 2e-2)] {
+        for (dtype, near, gradient_near) in [(DType::F64, 1e-9, 1e-9), (DType::F32, 1e-4, 1e-2)] {
             let (logits, gradient) = outputs(&imported.network.to_dtype(dtype)?, &images)?;
             let scale = logits.abs()?.max_all()?.to_scalar::<f64>()?.max(1.0);
             let off = largest_difference(&logits, recorded.tensor(&format!("{name}.logits"))?)? / scale;
@@ -166,7 +167,7 @@ fn what_was_exported_is_imported_as_the_same_bytes() -> Result<()> {
             ground.mrpf(&arguments).ok().stdout
         };
         let told = arch("original.safetensors", &first);
-        assert!(told.contains(&format!("names       {}: ", row.names)), "{told}");
+        assert!(told.contains(&format!("names       {} (", row.names)), "{told}");
         ground.mrpf(&["export", &first, "--format", "pytorch", "--name", "again", "--out", &folder]).ok();
         let told = arch(&format!("{folder}/again.safetensors"), &second);
         assert!(told.contains("`normalize.mean` and `normalize.std` in the file"), "{told}");
@@ -276,7 +277,9 @@ fn exported_networks_give_in_pytorch_what_they_give_here() -> Result<()> {
         names.push(name);
     }
     let Some(python) = std::env::var_os("MRPF_PYTHON") else {
-        println!("skipped: MRPF_PYTHON names no Python with torch and safetensors");
+        // Not by `println!`, which is only shown of tests that fail.
+        let told = b"skipped: running exports in PyTorch, as MRPF_PYTHON names no Python with torch and safetensors\n";
+        std::io::stderr().write_all(told).expect("stderr");
         return Ok(());
     };
     let script = repository("tests/fixtures/exported.py");

@@ -136,23 +136,23 @@ impl Report {
                 count(self.params),
                 count(self.macs)
             ),
-            format!("names       {}: {}", self.names, self.names_about),
+            format!("names       {} ({})", self.names, self.names_about),
         ];
         if !self.wrapping.is_empty() {
             lines.push(format!("            `{}` in front of all of them was removed", self.wrapping));
         }
-        let assumed = if self.size_assumed { ", the size assumed; --input CxHxW says another" } else { "" };
+        let assumed = if self.size_assumed { " (the size is assumed; --input CxHxW says another)" } else { "" };
         lines.push(format!("images      {channels}x{height}x{width} in {} classes{assumed}", self.classes));
         let (mean, std) = (list(&self.mean), list(&self.std));
-        lines.push(format!("normalised  by mean {mean} and deviation {std}: {}", self.normalisation_source));
+        lines.push(format!("normalised  by mean {mean} and deviation {std} ({})", self.normalisation_source));
         for (kind, tensors) in &self.converted {
             lines.push(format!("converted   {tensors} tensors from {kind} to f32"));
         }
-        if self.counters_ignored + self.tensors_ignored > 0 {
-            let (counters, never) = (self.counters_ignored, self.tensors_ignored);
-            lines.push(format!(
-                "ignored     {counters} counters of batches, {never} tensors that the network never uses"
-            ));
+        let (counters, never) = (self.counters_ignored, self.tensors_ignored);
+        for (count, what) in [(counters, "counters of batches"), (never, "tensors of layers that are never run")] {
+            if count > 0 {
+                lines.push(format!("ignored     {count} {what}"));
+            }
         }
         lines.push(format!("written     {}", self.out));
         lines.join("\n")

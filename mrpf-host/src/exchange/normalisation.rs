@@ -46,8 +46,11 @@ pub(super) fn normalisation(file: &StateDict, request: &Request, channels: usize
     Ok(Normalisation { mean, std, source: found.source })
 }
 
+const NOT_SAID: &str =
+    "nothing is said; if images were normalised outside of the network, give --mean and --std, or --data";
+
 fn nothing(channels: usize) -> Normalisation {
-    Normalisation { mean: vec![0.0; channels], std: vec![1.0; channels], source: "nothing, as nothing is said".into() }
+    Normalisation { mean: vec![0.0; channels], std: vec![1.0; channels], source: NOT_SAID.into() }
 }
 
 fn of_template(declaration: &Declaration, channels: usize) -> Normalisation {
@@ -55,7 +58,7 @@ fn of_template(declaration: &Declaration, channels: usize) -> Normalisation {
         LayerKind::Normalize { mean, std } => Some((mean.clone(), std.clone())),
         _ => None,
     });
-    first.map_or(nothing(channels), |(mean, std)| Normalisation { mean, std, source: "the other network".into() })
+    first.map_or(nothing(channels), |(mean, std)| Normalisation { mean, std, source: "as the other network".into() })
 }
 
 /// Puts it into the network's first layer.

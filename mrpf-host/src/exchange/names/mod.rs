@@ -36,6 +36,11 @@ const FILES: &[(&str, &str)] = &[
 /// Last parts of the names of buffers that hold a wrapper's mean and standard deviation.
 const NORMALISATION: &str = include_str!("normalisation.toml");
 
+/// The names of all conventions, as people read them.
+pub fn listed() -> String {
+    FILES.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
+}
+
 /// How somebody calls the layers of networks.
 #[derive(Debug, Clone)]
 pub struct Convention {
