@@ -9,6 +9,7 @@ pub mod commands;
 pub mod data_check;
 pub mod evaluation;
 pub mod event;
+pub mod exchange;
 pub mod experiment;
 pub mod failure;
 pub mod fetch;

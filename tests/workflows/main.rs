@@ -7,6 +7,7 @@
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
+//! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
@@ -15,8 +16,11 @@ mod cifar10;
 mod data;
 mod determinism;
 mod evaluation;
+mod exchange;
+mod exchange_refusals;
 mod originals;
 mod program;
 mod pruning;
 mod repository;
+mod seeded;
 mod support;

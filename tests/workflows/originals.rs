@@ -7,11 +7,10 @@ use mrpf_host::experiment::PluginChoice;
 use mrpf_test_support::{Fixture, largest_difference};
 use serde_json::{Map, Value};
 
+use crate::seeded::{filled, outputs, uniform};
+
 const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
 const STD: [f64; 3] = [0.2470, 0.2435, 0.2616];
-const LABEL: u32 = 3;
-/// Every seventh number of a gradient is recorded.
-const EVERY: usize = 7;
 
 #[derive(serde::Deserialize)]
 struct Row {
@@ -37,51 +36,12 @@ fn rows() -> Vec<Row> {
     serde_json::from_str(include_str!("../fixtures/architectures.json")).expect("a list of rows")
 }
 
-/// Numbers in [0, 1): splitmix64 from the FNV-1a hash of the name, as in the recording script.
-fn uniform(name: &str, shape: &[usize]) -> Vec<f64> {
-    let seed = name
-        .bytes()
-        .fold(0xCBF2_9CE4_8422_2325_u64, |seed, byte| (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
-    let number = |at: u64| {
-        let z = seed.wrapping_add(at.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    };
-    (1..=shape.iter().product::<usize>() as u64).map(number).collect()
-}
-
-/// Random weights that PyTorch was given as well.
-fn filled(name: &str, shape: &[usize]) -> Result<Tensor> {
-    let mut values = uniform(name, shape);
-    let scale = (6.0 / shape[1..].iter().product::<usize>() as f64).sqrt();
-    for value in &mut values {
-        *value = match shape.len() {
-            2.. => (2.0 * *value - 1.0) * scale,
-            _ if name.ends_with("running_var") => 0.5 + *value,
-            _ if name.ends_with("weight") => 0.75 + 0.5 * *value,
-            _ => 0.4 * (*value - 0.5),
-        };
-    }
-    Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
-}
-
 fn network(declaration: Declaration) -> Result<Network> {
     let tensors = |specs: Vec<mrpf_api::network::TensorSpec>| -> Result<Weights> {
         specs.into_iter().map(|spec| Ok((spec.name.clone(), filled(&spec.name, &spec.shape)?))).collect()
     };
     let (parameters, statistics) = (tensors(parameter_specs(&declaration))?, tensors(statistic_specs(&declaration))?);
     Network::from_tensors(declaration, parameters, statistics)
-}
-
-/// Logits, and every seventh number of the images' gradient, in f64.
-fn outputs(network: &Network, images: &Tensor) -> Result<(Tensor, Vec<f64>)> {
-    let labels = Tensor::new(&[LABEL], &Device::Cpu)?;
-    let frozen = network.freeze()?;
-    let images = images.to_dtype(network.dtype())?;
-    let at = frozen.input_gradient(&images, &|logits| loss::cross_entropy_per_image(logits, &labels))?;
-    let gradient = at.gradient.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    Ok((at.logits.to_dtype(DType::F64)?, gradient.into_iter().step_by(EVERY).collect()))
 }
 
 #[test]

@@ -12,7 +12,7 @@ use mrpf_test_support::largest_difference;
 const CLASSES: usize = 7;
 
 /// An architecture of a size that can be tried often.
-fn small(name: &str, settings: &[(&str, serde_json::Value)]) -> PluginChoice {
+pub fn small(name: &str, settings: &[(&str, serde_json::Value)]) -> PluginChoice {
     let choice = PluginChoice::named(name);
     settings.iter().fold(choice, |choice, (key, value)| choice.with(key, value.clone()))
 }
@@ -68,7 +68,7 @@ fn declare(choice: &PluginChoice) -> Result<Declaration> {
 }
 
 /// A network with biases and statistics that are not the fresh ones.
-fn network(choice: &PluginChoice) -> Result<Network> {
+pub fn network(choice: &PluginChoice) -> Result<Network> {
     let streams = Streams::new(11);
     let network = Network::initialise(declare(choice)?, &streams, DType::F32, &Device::Cpu)?;
     for (name, variable) in network.parameters() {
@@ -88,7 +88,7 @@ fn network(choice: &PluginChoice) -> Result<Network> {
     Ok(network)
 }
 
-fn images() -> Result<Batch> {
+pub fn images() -> Result<Batch> {
     let images = Streams::new(99).stream().uniform(&[3, 3, 16, 16], 0.0, 1.0, DType::F32, &Device::Cpu)?;
     Ok(Batch { images, labels: Tensor::new(&[0_u32, 3, 6], &Device::Cpu)?, indices: vec![0, 1, 2] })
 }
@@ -100,7 +100,7 @@ fn criteria() -> Vec<&'static str> {
 }
 
 /// As many channels of each group as the ratio leaves, but no fewer than its structure needs.
-fn keep_counts(declaration: &Declaration, groups: &[ChannelGroup], ratio: f64) -> Vec<usize> {
+pub fn keep_counts(declaration: &Declaration, groups: &[ChannelGroup], ratio: f64) -> Vec<usize> {
     let fewest = fewest_channels(declaration, groups);
     let left = |group: &ChannelGroup| (group.channels as f64 * (1.0 - ratio)).round() as usize;
     groups.iter().zip(fewest).map(|(group, fewest)| left(group).max(fewest)).collect()

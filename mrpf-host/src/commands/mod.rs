@@ -4,7 +4,9 @@ mod bench;
 mod data;
 mod evaluate;
 mod explain;
+mod export;
 mod finetune;
+mod import;
 mod open;
 mod plugins;
 mod prune;
@@ -52,6 +54,8 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Data(command) => data::data(command, console),
         Command::Bench(args) => bench::bench(args, console),
         Command::Summary(args) => summary::summary(args, console),
+        Command::Import(args) => import::import(args, console),
+        Command::Export(args) => export::export(args, console),
         Command::Explain(args) => explain::explain(args, console),
     }
 }
@@ -59,7 +63,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
 /// Whether the command works with plugins, so that libraries are looked for and opened.
 pub fn needs_plugins(command: &Command) -> bool {
     match command {
-        Command::Explain(_) => false,
+        Command::Explain(_) | Command::Export(_) => false,
         Command::Summary(args) => args.model.is_none(),
         Command::Plugins(command) => {
             !matches!(command, PluginsCommand::New { .. } | PluginsCommand::Build(_) | PluginsCommand::Test(_))
@@ -88,6 +92,7 @@ pub fn events_as_json(command: &Command) -> bool {
 pub fn quiet(command: &Command) -> bool {
     match command {
         Command::Data(DataCommand::Check(args)) => args.json,
+        Command::Import(args) => args.json,
         other => shared(other).is_some_and(|shared| shared.quiet),
     }
 }
@@ -100,5 +105,6 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Prune(args) => Some(&args.model.shared),
         Command::Evaluate(args) => Some(&args.shared),
         Command::Plugins(_) | Command::Data(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
+        Command::Import(_) | Command::Export(_) => None,
     }
 }

@@ -31,14 +31,19 @@ pub fn summary(args: &SummaryArgs, console: &Console<'_>) -> Result<()> {
     Ok(())
 }
 
-fn declare(name: &str, args: &SummaryArgs) -> Result<Declaration> {
+/// An architecture by its name, with settings as `--set` gives them.
+pub(super) fn chosen(name: &str, set: &[String]) -> Result<PluginChoice> {
     let mut choice = PluginChoice::named(name);
-    for text in &args.set {
+    for text in set {
         if let Value::Object(given) = assignment(text)? {
             choice.settings.extend(given);
         }
     }
-    let choice = architecture(&choice)?;
+    architecture(&choice)
+}
+
+fn declare(name: &str, args: &SummaryArgs) -> Result<Declaration> {
+    let choice = chosen(name, &args.set)?;
     let about = || format!("architecture `{}`", choice.name);
     let input = image_shape(&args.input)?;
     if args.classes == 0 {
@@ -51,7 +56,7 @@ fn declare(name: &str, args: &SummaryArgs) -> Result<Declaration> {
 }
 
 /// Reads `3x32x32`.
-fn image_shape(text: &str) -> Result<ImageShape> {
+pub(super) fn image_shape(text: &str) -> Result<ImageShape> {
     let sizes: Vec<Option<usize>> = text.split('x').map(|size| size.parse().ok()).collect();
     // Far beyond any image, and small enough that no count overflows.
     let fits = |size: usize| (1..=1 << 14).contains(&size);

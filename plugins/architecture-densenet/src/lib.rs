@@ -1,4 +1,4 @@
-//! Densely connected networks for CIFAR: each layer reads what all earlier ones of its block give (Huang et al. 2017).
+//! Densely connected networks, for CIFAR and ImageNet: each layer reads what all earlier ones of its block give (Huang et al. 2017).
 
 mod block;
 #[cfg(test)]
@@ -13,7 +13,8 @@ use block::{dense_layer, transition};
 #[serde(crate = "mrpf_api::serde", default)]
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct DenseNetSettings {
-    /// Layers with weights, in three blocks: 6 n + 4 with bottlenecks, such as 40, 100, 190, and 3 n + 4 without.
+    /// Layers with weights, in three blocks: 6 n + 4 with bottlenecks, such as 40, 100, 190, and 3 n + 4 without. 121, 161, 169 and 201
+    /// with bottlenecks have four blocks, as table 1 of the paper; it gives them a growth of 32, and 161 one of 48.
     pub depth: usize,
     /// Channels that each layer adds, 1 to 512.
     pub growth: usize,
@@ -21,18 +22,31 @@ pub struct DenseNetSettings {
     pub bottleneck: bool,
     /// Share of the channels that is left between the blocks, above 0 and at most 1 (the C of DenseNet-BC).
     pub compression: f64,
+    /// How the images enter.
+    pub form: Form,
+}
+
+/// How the images enter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(crate = "mrpf_api::serde", rename_all = "kebab-case")]
+#[schemars(crate = "mrpf_api::schemars")]
+pub enum Form {
+    /// A 3x3 convolution at full size, for images of about 32 pixels.
+    Cifar,
+    /// A 7x7 convolution of stride 2, batch norm, ReLU and a 3x3 max pooling of stride 2, for images of about 224 pixels.
+    Imagenet,
 }
 
 impl Default for DenseNetSettings {
     fn default() -> Self {
-        Self { depth: 100, growth: 12, bottleneck: true, compression: 0.5 }
+        Self { depth: 100, growth: 12, bottleneck: true, compression: 0.5, form: Form::Cifar }
     }
 }
 
 register_plugin! {
     kind: Architecture,
     name: "densenet",
-    summary: "densely connected network for CIFAR, such as DenseNet-BC 100-12",
+    summary: "densely connected network, such as DenseNet-BC 100-12 for CIFAR and 121-32 for ImageNet",
     source: "Huang et al. 2017, arXiv 1608.06993",
     settings: DenseNetSettings,
     make: |settings| Ok(Box::new(DenseNet::new(settings)?)),
@@ -41,7 +55,8 @@ register_plugin! {
 /// A checked DenseNet.
 #[derive(Debug, Clone)]
 pub struct DenseNet {
-    layers: usize,
+    /// Layers of each block.
+    blocks: Vec<usize>,
     settings: DenseNetSettings,
 }
 
@@ -51,34 +66,47 @@ impl DenseNet {
     /// # Errors
     /// [`ErrorKind::Settings`] for a depth that does not divide into three blocks or is beyond 1000, and values out of range.
     pub fn new(settings: DenseNetSettings) -> Result<Self> {
-        let DenseNetSettings { depth, growth, bottleneck, compression } = settings;
+        let DenseNetSettings { depth, growth, bottleneck, compression, .. } = settings;
         let wrong = |message: String| Err(Error::new(ErrorKind::Settings, message));
         let each = if bottleneck { 6 } else { 3 };
-        if !(each + 4..=1000).contains(&depth) || (depth - 4) % each != 0 {
-            return wrong(format!("depth {depth}, expected {each} n + 4, such as 40 or 100"));
-        }
+        let blocks = match (depth, bottleneck) {
+            (121, true) => vec![6, 12, 24, 16],
+            (161, true) => vec![6, 12, 36, 24],
+            (169, true) => vec![6, 12, 32, 32],
+            (201, true) => vec![6, 12, 48, 32],
+            _ if (each + 4..=1000).contains(&depth) && (depth - 4) % each == 0 => vec![(depth - 4) / each; 3],
+            _ => return wrong(format!("depth {depth}, expected {each} n + 4, such as 40 or 100")),
+        };
         if !(1..=512).contains(&growth) {
             return wrong(format!("growth {growth}, expected 1 to 512"));
         }
         if !(compression > 0.0 && compression <= 1.0) {
             return wrong(format!("compression {compression}, expected above 0 and at most 1"));
         }
-        Ok(Self { layers: (depth - 4) / each, settings })
+        Ok(Self { blocks, settings })
     }
 }
 
 impl Architecture for DenseNet {
     fn declare(&self, request: &ArchitectureRequest) -> Result<Declaration> {
-        let DenseNetSettings { growth, bottleneck, compression, .. } = self.settings;
+        let DenseNetSettings { growth, bottleneck, compression, form, .. } = self.settings;
         let mut net = Builder::new("densenet", request.input, request.classes);
         net.normalize("normalize", &request.mean, &request.std);
         // The paper begins with 16 channels, and DenseNet-BC with twice the growth.
-        net.conv("conv1", if bottleneck { 2 * growth } else { 16 }, ConvGeometry::same3(), false);
-        for block in 1..=3 {
-            for layer in 0..self.layers {
+        let stem = match form {
+            Form::Cifar => ConvGeometry::same3(),
+            Form::Imagenet => ConvGeometry::square(7).stride(2).padding(3),
+        };
+        net.conv("conv1", if bottleneck { 2 * growth } else { 16 }, stem, false);
+        if form == Form::Imagenet {
+            net.batch_norm("bn0").relu("relu0");
+            net.max_pool("maxpool", PoolGeometry { kernel: [3; 2], stride: [2; 2], padding: [1; 2] });
+        }
+        for (block, &layers) in (1..).zip(&self.blocks) {
+            for layer in 0..layers {
                 dense_layer(&mut net, &format!("block{block}.layer.{layer}"), growth, bottleneck);
             }
-            if block < 3 {
+            if block < self.blocks.len() {
                 transition(&mut net, &format!("trans{block}"), compression);
             }
         }

@@ -16,10 +16,23 @@ fn the_published_parameter_counts_hold() -> Result<()> {
         [(100, 12, true, 0.8), (250, 24, true, 15.3), (40, 12, false, 1.0), (100, 12, false, 7.0)]
     {
         let compression = if bottleneck { 0.5 } else { 1.0 };
-        let found = cost(&declare(DenseNetSettings { depth, growth, bottleneck, compression })?)?;
+        let found = cost(&declare(DenseNetSettings { depth, growth, bottleneck, compression, form: Form::Cifar })?)?;
         assert!((found.params as f64 / 1e6 - millions).abs() < 0.05, "{depth}-{growth}: {found:?}");
     }
     assert_eq!(cost(&declare(DenseNetSettings::default())?)?.params, 769_162);
+    Ok(())
+}
+
+#[test]
+fn those_for_imagenet_have_the_parameters_of_torchvision() -> Result<()> {
+    let input = ImageShape { channels: 3, height: 224, width: 224 };
+    let request = ArchitectureRequest { input, classes: 1000, mean: vec![0.5; 3], std: vec![0.25; 3] };
+    for (depth, growth, params) in
+        [(121, 32, 7_978_856), (161, 48, 28_681_000), (169, 32, 14_149_480), (201, 32, 20_013_928)]
+    {
+        let settings = DenseNetSettings { depth, growth, form: Form::Imagenet, ..Default::default() };
+        assert_eq!(cost(&DenseNet::new(settings)?.declare(&request)?)?.params, params, "{depth}-{growth}");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 use mrpf_api::candle_core;
 use mrpf_api::coupling::{channel_groups, cost};
+use mrpf_api::network::{BatchNorm, LayerKind};
 use mrpf_api::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
@@ -86,6 +87,26 @@ pub fn vgg_tiny() -> Result<(Network, Batch)> {
     net.conv("features.7", 8, ConvGeometry::same3(), true).batch_norm("features.8").relu("features.9");
     net.max_pool("features.10", PoolGeometry::square(2)).flatten("flatten").linear("classifier", 10);
     Ok((recorded.network(net.finish()?)?, recorded.batch()?))
+}
+
+/// A network with a layer of every kind, in the forms that differ from what PyTorch takes for granted.
+pub fn every_kind() -> Result<Declaration> {
+    let mut net = Builder::new("every-kind", IMAGE, 5);
+    net.normalize("normalize", &[0.5; 3], &[0.25, 1.0, 0.125]);
+    net.conv("stem.conv", 8, ConvGeometry { kernel: [3, 1], padding: [1, 0], ..ConvGeometry::square(1) }, true);
+    let norm = BatchNorm { channels: 8, epsilon: 1e-3, momentum: 0.01 };
+    net.layer("stem.norm", LayerKind::BatchNorm(norm), &["stem.conv"]).relu("stem.relu");
+    net.conv("grouped", 8, ConvGeometry::same3().groups(2), false).relu6("relu6");
+    net.conv("depthwise", 8, ConvGeometry::same3().groups(8), false).layer("silu", LayerKind::Silu, &["depthwise"]);
+    net.max_pool("max", PoolGeometry { kernel: [3; 2], stride: [2; 2], padding: [1; 2] });
+    net.layer("pad", LayerKind::PadShortcut { stride: 2, channels: 12 }, &["silu"]);
+    net.from("max").conv("widen", 12, ConvGeometry::square(1), false).add("sum", "pad");
+    net.layer("gelu", LayerKind::Gelu, &["sum"]).concat("both", &["sum"]);
+    net.avg_pool("avg", PoolGeometry { kernel: [2; 2], stride: [1; 2], padding: [1; 2] });
+    let map = net.current();
+    net.global_avg_pool("mean");
+    net.from(&map).flatten("flat").linear("hidden", 24).add("heads", "mean").linear("class", 5);
+    net.finish()
 }
 
 /// Written out here, and not taken from the architecture plugin, so that the plugin is no part of what the fixtures prove.

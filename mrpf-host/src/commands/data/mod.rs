@@ -23,7 +23,7 @@ pub fn data(command: &DataCommand, console: &Console<'_>) -> Result<()> {
 ///
 /// # Errors
 /// [`mrpf_api::ErrorKind::UnknownName`] with the nearest known names, and as [`assignment`].
-fn source(name: &str, set: &[String]) -> Result<Box<dyn DataSource>> {
+pub(in crate::commands) fn source(name: &str, set: &[String]) -> Result<Box<dyn DataSource>> {
     let mut settings = Map::new();
     for text in set {
         if let Value::Object(given) = assignment(text)? {
