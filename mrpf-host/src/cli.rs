@@ -4,6 +4,7 @@ use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::bench::What;
+use crate::bundle::Leaderboard;
 use crate::failure::EXIT_CODES;
 
 /// Makes image classifiers small and keeps them robust: measures how sensitive each module's robustness is (MRS), prunes
@@ -192,6 +193,12 @@ pub struct EvaluateArgs {
     /// Draw accuracy against radius and against steps on the first N images; 0 for none.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub curves: usize,
+    /// Write what a leaderboard asks for into DIR/bundle-LEADERBOARD, with what of it is not met; may be given several times.
+    #[arg(long, value_name = "LEADERBOARD")]
+    pub bundle: Vec<Leaderboard>,
+    /// A TOML file with what only you know of the network: paper, authors, sparsity; README.md shows one.
+    #[arg(long, value_name = "FILE", requires = "bundle")]
+    pub about: Option<PathBuf>,
 }
 
 /// About plugins.

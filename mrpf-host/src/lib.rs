@@ -4,6 +4,7 @@
 
 pub mod bench;
 pub mod built_in;
+pub mod bundle;
 pub mod cli;
 pub mod commands;
 pub mod data_check;

@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use super::Console;
 use super::open::{open_fresh, read_model, reopen};
+use crate::bundle::{Evidence, Submission};
 use crate::cli::EvaluateArgs;
+use crate::event::{Event, EventSink};
 use crate::experiment::{Experiment, PluginChoice};
 use crate::files::sha256;
 use crate::pipeline::{Opened, Session};
@@ -28,6 +30,7 @@ pub struct EvaluationTask {
 /// Attacks with each radius and writes a row of results for it.
 pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
+    let submission = args.about.as_deref().map(Submission::read).transpose()?.unwrap_or_default();
     let (opened, network, task) = match (&args.resume, &args.model) {
         (Some(dir), _) => resume(dir, args, console)?,
         (None, Some(model)) => begin(model, args, console)?,
@@ -43,6 +46,25 @@ pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
         let (row, evaluation) = session.evaluated_row(&name, &task.model, &network, &settings)?;
         rows.push(row);
         evaluations.push((epsilon, evaluation));
+    }
+    for leaderboard in &args.bundle {
+        let evidence = Evidence {
+            network: &network,
+            data: &session.experiment.data.name.name,
+            norm: session.experiment.evaluate.threat.norm,
+            evaluations: &evaluations,
+            submission: &submission,
+        };
+        let folder = session.dir.path().join(format!("bundle-{}", leaderboard.name()));
+        let (_, unmet) = leaderboard.write(&evidence, &folder)?;
+        if unmet > 0 {
+            let message = format!(
+                "{unmet} of the leaderboard's requirements are not met; {} says which",
+                folder.join("requirements.md").display()
+            );
+            session.send(Event::Warning { about: leaderboard.name().into(), message });
+        }
+        session.send(Event::Written { what: format!("bundle for {}", leaderboard.name()), path: folder });
     }
     session.finish_evaluation(&rows, &evaluations, &network, start.elapsed().as_secs_f64())
 }
