@@ -50,6 +50,7 @@ table! {
     mobilenet_v2: "mobilenet-v2" { width = 0.1, divisor = 1 };
     mobilenet_v2_for_imagenet: "mobilenet-v2" { width = 0.1, divisor = 2, form = "imagenet" };
     densenet_bc_22: "densenet" { depth = 22, growth = 3 };
+    densenet_22_for_imagenet: "densenet" { depth = 22, growth = 3, form = "imagenet" };
     densenet_13: "densenet" { depth = 13, growth = 4, bottleneck = false, compression = 1.0 };
 }
 

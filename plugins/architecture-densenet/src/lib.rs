@@ -46,7 +46,7 @@ impl Default for DenseNetSettings {
 register_plugin! {
     kind: Architecture,
     name: "densenet",
-    summary: "densely connected network, such as DenseNet-BC 100-12 for CIFAR and 121-32 for ImageNet",
+    summary: "densely connected network, such as 100-12, for CIFAR or ImageNet",
     source: "Huang et al. 2017, arXiv 1608.06993",
     settings: DenseNetSettings,
     make: |settings| Ok(Box::new(DenseNet::new(settings)?)),

@@ -10,7 +10,7 @@
 //! pad_shortcut = "centred"         # where padding shortcuts put their zero channels; "after" when not given
 //! ```
 //!
-//! To add one, write its file and name it in [`FILES`].
+//! To add one, write its file and name it in `FILES`.
 
 mod pattern;
 
