@@ -75,7 +75,7 @@ impl Pgd {
     fn ascent(&self, threat: &ThreatModel) -> Ascent {
         let usual = match threat.norm {
             Norm::Linf => 2.0 / 255.0,
-            Norm::L2 => 2.5 * threat.epsilon.value() / self.0.steps as f64,
+            Norm::L2 | Norm::L1 => 2.5 * threat.epsilon.value() / self.0.steps as f64,
         };
         let step_size = self.0.step_size.as_ref().map_or(usual, Fraction::value);
         Ascent { threat: threat.clone(), step_size, steps: self.0.steps, start: self.0.start }
