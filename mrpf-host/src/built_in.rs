@@ -9,6 +9,7 @@ use mrpf_architecture_preact_resnet as _;
 use mrpf_architecture_resnet as _;
 use mrpf_architecture_vgg as _;
 use mrpf_architecture_wide_resnet as _;
+use mrpf_attack_autoattack as _;
 use mrpf_attack_gradient as _;
 use mrpf_criterion_magnitude as _;
 use mrpf_criterion_random as _;

@@ -1,0 +1,114 @@
+//! What the attacks share: checks, images that are wrong without any attack, the verdict at the end.
+
+use mrpf_api::attack::AttackOutcome;
+use mrpf_api::prelude::*;
+
+use crate::ball::Ball;
+use crate::ground::{Case, Form, Ground, Logits, numbers};
+
+/// A way of looking for a misclassified image in a ball.
+pub(crate) trait Search: Send {
+    /// The name of its random streams.
+    fn name(&self) -> &'static str;
+
+    /// The least number of classes that it works with.
+    fn least_classes(&self) -> usize {
+        2
+    }
+
+    /// Refuses what it cannot do.
+    fn check(&self, _norm: Norm) -> Result<()> {
+        Ok(())
+    }
+
+    /// The worst image found for each case of the ground, inside the ball.
+    fn search(&self, cx: &CallContext<'_>, ball: Ball, ground: &Ground<'_>) -> Result<Vec<Vec<f64>>>;
+}
+
+/// Several searches, each on the images that those before it left whole.
+pub(crate) struct Searches(pub Vec<Box<dyn Search>>);
+
+impl Searches {
+    pub fn one(search: impl Search + 'static) -> Box<dyn Attack> {
+        Box::new(Self(vec![Box::new(search)]))
+    }
+}
+
+impl Attack for Searches {
+    fn attack(
+        &self,
+        cx: &CallContext<'_>,
+        classifier: &dyn Classifier,
+        threat: &ThreatModel,
+        batch: &Batch,
+    ) -> Result<AttackOutcome> {
+        let classes = classifier.classes();
+        for search in &self.0 {
+            search.check(threat.norm)?;
+            if classes < search.least_classes() {
+                let (name, least) = (search.name(), search.least_classes());
+                let message = format!("`{name}` needs {least} classes at least, the network has {classes}");
+                return Err(Error::new(ErrorKind::Settings, message).hint(
+                    "the DLR losses compare the three or four highest logits; `apgd-ce`, `fab-t` and `square` need two classes",
+                ));
+            }
+        }
+        let ball = Ball::of(threat);
+        if !(ball.epsilon >= 0.0 && ball.epsilon.is_finite()) {
+            let message = format!("epsilon {}, expected a number of at least 0", threat.epsilon);
+            return Err(Error::new(ErrorKind::Settings, message));
+        }
+        if batch.is_empty() {
+            return Ok(AttackOutcome { images: batch.images.clone(), broken: Vec::new(), loss: Vec::new() });
+        }
+        let (cases, mut outcome) = cases(classifier, batch)?;
+        for search in &self.0 {
+            let left: Vec<usize> = (0..batch.len()).filter(|&row| !outcome.broken[row]).collect();
+            if left.is_empty() || ball.epsilon == 0.0 {
+                break;
+            }
+            let rest = batch.select(&left)?;
+            let cases = left.iter().map(|&row| cases[row].clone()).collect();
+            let ground = Ground { classifier, form: Form::of(&batch.images)?, cases };
+            let found = search.search(&cx.child(search.name()), ball, &ground)?;
+            let found = ground.form.tensor(found.iter().map(Vec::as_slice))?;
+            let found = AttackOutcome::judge(classifier, found, &rest.labels)?;
+            let before = rows(&outcome, &left)?;
+            outcome = outcome.with_rows(&left, &before.worse(found)?)?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// The outcomes in the given rows.
+fn rows(outcome: &AttackOutcome, rows: &[usize]) -> Result<AttackOutcome> {
+    let at: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+    Ok(AttackOutcome {
+        images: outcome.images.index_select(&Tensor::new(at, outcome.images.device())?, 0)?,
+        broken: rows.iter().map(|&row| outcome.broken[row]).collect(),
+        loss: rows.iter().map(|&row| outcome.loss[row]).collect(),
+    })
+}
+
+/// The images of a batch, and what the classifier says of them as they are.
+pub(crate) fn cases(classifier: &dyn Classifier, batch: &Batch) -> Result<(Vec<Case>, AttackOutcome)> {
+    let (labels, classes) = (batch.labels.to_vec1::<u32>()?, classifier.classes());
+    if let Some(row) = labels.iter().position(|&label| label as usize >= classes) {
+        let (index, label, last) = (batch.indices[row], labels[row], classes.saturating_sub(1));
+        let message = format!("image {index} has label {label}, expected 0 to {last}");
+        return Err(
+            Error::new(ErrorKind::Data, message).hint("the network was made for other classes than the data has")
+        );
+    }
+    let logits = classifier.logits(&batch.images)?;
+    let outcome = AttackOutcome::from_logits(batch.images.clone(), &logits, &batch.labels)?;
+    let (logits, pixels) = (Logits::new(&logits)?, numbers(&batch.images)?);
+    let each = pixels.len() / batch.len();
+    let case = |row: usize| Case {
+        index: batch.indices[row],
+        label: labels[row] as usize,
+        clean: pixels[row * each..(row + 1) * each].to_vec(),
+        ranking: logits.ranking(row),
+    };
+    Ok(((0..batch.len()).map(case).collect(), outcome))
+}
