@@ -2,6 +2,7 @@
 
 mod ascent;
 mod l1;
+pub mod search;
 mod threat;
 
 pub use ascent::{Ascent, Start, ascend, ascend_watched};

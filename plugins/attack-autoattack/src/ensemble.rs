@@ -1,12 +1,10 @@
 //! AutoAttack: the attacks one after another, each on the images that those before it left whole.
 
+use mrpf_api::attack::search::{Ball, Ground, Search, Searches};
 use mrpf_api::prelude::*;
 
 use crate::apgd::{Apgd, ApgdSettings, ApgdTargetedSettings};
-use crate::ball::Ball;
 use crate::fab::{Fab, FabSettings, FabTargetedSettings};
-use crate::ground::Ground;
-use crate::search::{Search, Searches};
 use crate::square::{SquareAttack, SquareSettings};
 
 /// Which attacks AutoAttack consists of.

@@ -10,11 +10,8 @@
 //! - courses are computed in f64 and rounded to the network's precision where it sees them.
 
 mod apgd;
-mod ball;
 mod ensemble;
 mod fab;
-mod ground;
-mod search;
 mod square;
 
 pub use apgd::{ApgdSettings, ApgdTargetedSettings};

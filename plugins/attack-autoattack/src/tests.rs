@@ -1,15 +1,13 @@
 //! Laws of all attacks of this crate; and what the tests of each share.
 
 use mrpf_api::attack::check_inside;
+use mrpf_api::attack::search::{Form, Ground, cases};
 use mrpf_api::conformance::{Surroundings, Verdict, examine};
 use mrpf_api::prelude::*;
 use mrpf_api::registry::{find, make};
 use mrpf_api::serde_json::{Value, json};
 use mrpf_test_support::{Fixture, resnet8};
 use proptest::prelude::*;
-
-use crate::ground::{Form, Ground};
-use crate::search::cases;
 
 /// The radii that the fixtures were recorded with.
 pub(crate) fn recorded_radius(norm: Norm) -> (f64, &'static str) {

@@ -1,12 +1,12 @@
 //! One run of APGD for many images at once.
 
+use mrpf_api::attack::search::{Ground, Slopes};
 use mrpf_api::prelude::*;
 use mrpf_api::rayon::prelude::*;
 
 use super::course::Course;
 use super::objective::Objective;
 use super::plan::Plan;
-use crate::ground::{Ground, Slopes};
 
 /// Sees the courses that are under way after each step; step 0 is the start.
 pub(super) type Watch<'w> = dyn FnMut(usize, &[Course<'_>]) + 'w;

@@ -2,8 +2,7 @@
 
 use super::plan::Plan;
 use super::sparse::Sparsity;
-use crate::ball::{TINY, length, sign};
-use crate::ground::Case;
+use mrpf_api::attack::search::{Case, TINY, length, sign};
 use mrpf_api::prelude::*;
 
 /// One image on its way up.

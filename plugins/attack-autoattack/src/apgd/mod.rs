@@ -12,11 +12,9 @@ mod tests;
 
 pub use settings::{ApgdSettings, ApgdTargetedSettings};
 
+use mrpf_api::attack::search::{Ball, Case, Ground, Search, Searches};
 use mrpf_api::prelude::*;
 
-use crate::ball::Ball;
-use crate::ground::{Case, Ground};
-use crate::search::{Search, Searches};
 use climb::Climb;
 use course::Course;
 use objective::Objective;

@@ -1,9 +1,7 @@
 //! What APGD climbs.
 
+use mrpf_api::attack::search::{Logits, TINY, pick};
 use mrpf_api::prelude::*;
-
-use crate::ball::TINY;
-use crate::ground::{Logits, pick};
 
 /// The loss of an image, from logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

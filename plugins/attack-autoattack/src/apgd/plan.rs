@@ -1,6 +1,6 @@
 //! What all images of one run of APGD have in common.
 
-use crate::ball::Ball;
+use mrpf_api::attack::search::Ball;
 use mrpf_api::prelude::Norm;
 
 /// Ball, steps and the windows at whose ends step sizes are checked.

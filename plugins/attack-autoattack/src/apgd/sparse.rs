@@ -2,7 +2,7 @@
 
 use super::course::Course;
 use super::plan::Plan;
-use crate::ball::sign;
+use mrpf_api::attack::search::sign;
 use mrpf_api::prelude::Norm;
 
 /// By how much the step shrinks when the best change keeps its values.

@@ -1,7 +1,6 @@
 //! Where a course of APGD begins.
 
-use crate::ball::{Ball, TINY, length};
-use crate::ground::Case;
+use mrpf_api::attack::search::{Ball, Case, TINY, length};
 use mrpf_api::prelude::*;
 
 /// The noise of an image: uniform in [-1, 1) for L-inf, standard normal for L2 and L1.

@@ -1,11 +1,10 @@
 //! One run of FAB for many images at once.
 
-use mrpf_api::network::LossOnLogits;
+use mrpf_api::attack::search::{Ground, Slopes};
 use mrpf_api::prelude::*;
 use mrpf_api::rayon::prelude::*;
 
 use super::course::{Course, Pull, Rival};
-use crate::ground::{Case, Ground, Slopes, pick};
 
 /// Sees the courses that are under way after each step, before they are judged.
 pub(super) type Watch<'w> = dyn FnMut(usize, &[Course<'_>]) + 'w;
@@ -65,19 +64,14 @@ impl Approach<'_> {
     /// How far each rival's logit is above the label's where the courses stand, with its gradient; rival after rival.
     fn look(&self, live: &[Course<'_>]) -> Result<Vec<Slopes>> {
         let classes = self.ground.classifier.classes();
-        let rival = |case: &Case, number: usize| match self.aim {
-            Aim::Rank(rank) => case.ranking[rank],
-            Aim::Nearest => (case.label + 1 + number) % classes,
-        };
-        let count = if self.aim == Aim::Nearest { classes - 1 } else { 1 };
-        let lead = |number: usize| {
-            move |logits: &Tensor| {
-                let rivals = pick(logits, live.iter().map(|course| rival(course.case, number)))?;
-                Ok((rivals - pick(logits, live.iter().map(|course| course.case.label))?)?)
+        let labels: Vec<usize> = live.iter().map(|course| course.case.label).collect();
+        let rivals: Vec<Vec<usize>> = match self.aim {
+            Aim::Rank(rank) => vec![live.iter().map(|course| course.case.ranking[rank]).collect()],
+            Aim::Nearest => {
+                let others = 1..classes;
+                others.map(|number| labels.iter().map(|label| (label + number) % classes).collect()).collect()
             }
         };
-        let leads: Vec<_> = (0..count).map(lead).collect();
-        let leads: Vec<&LossOnLogits<'_>> = leads.iter().map(|lead| lead as &LossOnLogits<'_>).collect();
-        self.ground.slopes_of(live.iter().map(|course| course.point.as_slice()), &leads)
+        self.ground.leads(live.iter().map(|course| course.point.as_slice()), &labels, &rivals)
     }
 }

@@ -1,10 +1,9 @@
 //! The way of one image under FAB.
 
+use mrpf_api::attack::search::{Case, TINY, distance, length};
 use mrpf_api::prelude::*;
 
 use super::projection::project;
-use crate::ball::{TINY, distance, length};
-use crate::ground::Case;
 
 /// Constants of the steps.
 #[derive(Debug, Clone, Copy)]

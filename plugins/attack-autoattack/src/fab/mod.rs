@@ -9,11 +9,9 @@ mod tests;
 
 pub use settings::{FabSettings, FabTargetedSettings};
 
+use mrpf_api::attack::search::{Ball, Case, Ground, Search, Searches, length};
 use mrpf_api::prelude::*;
 
-use crate::ball::{Ball, length};
-use crate::ground::{Case, Ground};
-use crate::search::{Search, Searches};
 use approach::{Aim, Approach};
 use course::{Course, Pull};
 

@@ -1,12 +1,11 @@
 //! The way of one image under Square.
 
 use mrpf_api::attack::project_l1;
+use mrpf_api::attack::search::{Ball, Case, Form, TINY, distance, length, sign};
 use mrpf_api::prelude::*;
 
 use super::pattern::{pattern, transposed};
 use super::window::Window;
-use crate::ball::{Ball, TINY, distance, length, sign};
-use crate::ground::{Case, Form};
 
 /// Uniform numbers in [0, 1), in the order in which the original draws them for a batch of one image.
 pub(super) type Draws = Box<dyn FnMut() -> f64 + Send>;
@@ -118,7 +117,7 @@ impl<'a> Course<'a> {
         let side = (form.height / 5).max(1);
         let first = form.height.saturating_sub(5 * side) / 2;
         let square = Square::new(ball.norm, side);
-        let mut change = vec![0.0; form.len()];
+        let mut change = vec![0.0; form.values()];
         for down in 0..form.height / side {
             for right in 0..form.width / side {
                 let window = Window { row: first + down * side, column: first + right * side, side };

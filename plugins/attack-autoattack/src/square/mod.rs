@@ -10,12 +10,10 @@ mod window;
 
 pub use settings::SquareSettings;
 
+use mrpf_api::attack::search::{Ball, Case, Ground, Search, Searches};
 use mrpf_api::prelude::*;
 use mrpf_api::rayon::prelude::*;
 
-use crate::ball::Ball;
-use crate::ground::{Case, Ground};
-use crate::search::{Search, Searches};
 use course::{Course, Square};
 use schedule::{share, side};
 

@@ -1,8 +1,7 @@
 //! What Square adds in a window in L2 and L1: two hills of opposite sign, one above the other.
 
+use mrpf_api::attack::search::length;
 use mrpf_api::prelude::Norm;
-
-use crate::ball::length;
 
 /// The pattern of a square of the given side, of length 1 in the norm; row after row.
 pub(super) fn pattern(norm: Norm, side: usize) -> Vec<f64> {

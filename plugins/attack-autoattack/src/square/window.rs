@@ -1,6 +1,6 @@
 //! Windows of an image held as plain numbers.
 
-use crate::ground::Form;
+use mrpf_api::attack::search::Form;
 
 /// A square of an image, cut to it.
 #[derive(Debug, Clone, Copy)]

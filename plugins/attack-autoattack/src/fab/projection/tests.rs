@@ -1,5 +1,5 @@
 use super::*;
-use crate::ball::length;
+use mrpf_api::attack::search::length;
 use proptest::prelude::*;
 
 proptest! {

@@ -1,13 +1,25 @@
-//! What the attacks share: checks, images that are wrong without any attack, the verdict at the end.
+//! Attacks that look for a misclassified image, image by image.
+//!
+//! An attack that implements [`Search`] sees images that are classified rightly, as plain numbers; [`Searches`] makes an [`Attack`] of
+//! it and looks after the rest: settings that cannot be, bad labels and logits, images that are wrong without any attack, epsilon 0,
+//! empty batches, and the verdict at the end.
 
-use mrpf_api::attack::AttackOutcome;
-use mrpf_api::prelude::*;
+mod ball;
+mod ground;
 
-use crate::ball::Ball;
-use crate::ground::{Case, Form, Ground, Logits, numbers};
+pub use ball::{Ball, TINY, distance, length, sign};
+pub use ground::{Case, Form, Ground, Logits, Slopes, numbers, pick};
+
+use candle_core::Tensor;
+
+use super::{Attack, AttackOutcome, Norm, ThreatModel};
+use crate::context::CallContext;
+use crate::data::Batch;
+use crate::network::Classifier;
+use crate::{Error, ErrorKind, Result};
 
 /// A way of looking for a misclassified image in a ball.
-pub(crate) trait Search: Send {
+pub trait Search: Send {
     /// The name of its random streams.
     fn name(&self) -> &'static str;
 
@@ -17,6 +29,9 @@ pub(crate) trait Search: Send {
     }
 
     /// Refuses what it cannot do.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] for a norm that it does not know.
     fn check(&self, _norm: Norm) -> Result<()> {
         Ok(())
     }
@@ -26,9 +41,10 @@ pub(crate) trait Search: Send {
 }
 
 /// Several searches, each on the images that those before it left whole.
-pub(crate) struct Searches(pub Vec<Box<dyn Search>>);
+pub struct Searches(pub Vec<Box<dyn Search>>);
 
 impl Searches {
+    /// An attack of one search.
     pub fn one(search: impl Search + 'static) -> Box<dyn Attack> {
         Box::new(Self(vec![Box::new(search)]))
     }
@@ -48,9 +64,8 @@ impl Attack for Searches {
             if classes < search.least_classes() {
                 let (name, least) = (search.name(), search.least_classes());
                 let message = format!("`{name}` needs {least} classes at least, the network has {classes}");
-                return Err(Error::new(ErrorKind::Settings, message).hint(
-                    "the DLR losses compare the three or four highest logits; `apgd-ce`, `fab-t` and `square` need two classes",
-                ));
+                return Err(Error::new(ErrorKind::Settings, message)
+                    .hint("`apgd-ce`, `fab-t`, `square` and `pgd` work with two classes"));
             }
         }
         let ball = Ball::of(threat);
@@ -91,7 +106,10 @@ fn rows(outcome: &AttackOutcome, rows: &[usize]) -> Result<AttackOutcome> {
 }
 
 /// The images of a batch, and what the classifier says of them as they are.
-pub(crate) fn cases(classifier: &dyn Classifier, batch: &Batch) -> Result<(Vec<Case>, AttackOutcome)> {
+///
+/// # Errors
+/// [`ErrorKind::Data`] for a label that the classifier does not have, [`ErrorKind::Numeric`] for a logit that is not finite.
+pub fn cases(classifier: &dyn Classifier, batch: &Batch) -> Result<(Vec<Case>, AttackOutcome)> {
     let (labels, classes) = (batch.labels.to_vec1::<u32>()?, classifier.classes());
     if let Some(row) = labels.iter().position(|&label| label as usize >= classes) {
         let (index, label, last) = (batch.indices[row], labels[row], classes.saturating_sub(1));
