@@ -11,6 +11,8 @@ use mrpf_architecture_vgg as _;
 use mrpf_architecture_wide_resnet as _;
 use mrpf_attack_autoattack as _;
 use mrpf_attack_gradient as _;
+use mrpf_attack_minimum_norm as _;
+use mrpf_attack_noise as _;
 use mrpf_criterion_magnitude as _;
 use mrpf_criterion_random as _;
 use mrpf_data_cifar as _;

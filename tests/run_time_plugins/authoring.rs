@@ -128,6 +128,7 @@ fn small_budget(name: &str) -> serde_json::Map<String, serde_json::Value> {
     let settings = match name {
         "apgd-ce" | "apgd-dlr" | "fab" => serde_json::json!({ "steps": 10 }),
         "apgd-t" | "fab-t" => serde_json::json!({ "steps": 5 }),
+        "cw-l2" => serde_json::json!({ "steps": 10, "searches": 4, "initial_weight": 1.0 }),
         "square" => serde_json::json!({ "queries": 50 }),
         "autoattack" => serde_json::json!({ "steps": 5, "queries": 20 }),
         _ => serde_json::json!({}),
