@@ -62,8 +62,8 @@ fn members(settings: &AutoAttackSettings) -> Result<Vec<Box<dyn Search>>> {
             let sparse = ApgdSettings { large_radii: true, ..apgd(5, 1) };
             let sparse_t = ApgdTargetedSettings { large_radii: true, targets: 5, ..apgd_t() };
             vec![
-                ByNorm::new(Apgd::cross_entropy(apgd(1, 1))?, Apgd::cross_entropy(sparse)?),
-                ByNorm::new(Apgd::targeted(apgd_t())?, Apgd::targeted(sparse_t)?),
+                ByNorm::boxed(Apgd::cross_entropy(apgd(1, 1))?, Apgd::cross_entropy(sparse)?),
+                ByNorm::boxed(Apgd::targeted(apgd_t())?, Apgd::targeted(sparse_t)?),
                 Box::new(fab_t),
                 Box::new(square),
             ]
@@ -87,7 +87,7 @@ struct ByNorm {
 }
 
 impl ByNorm {
-    fn new(usual: Apgd, sparse: Apgd) -> Box<dyn Search> {
+    fn boxed(usual: Apgd, sparse: Apgd) -> Box<dyn Search> {
         Box::new(Self { usual, sparse })
     }
 

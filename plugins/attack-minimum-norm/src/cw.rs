@@ -149,7 +149,7 @@ impl Cw {
             return wrong(format!("{searches} searches of {steps} steps, expected at least 1 of each"));
         }
         let above = |value: f64| value > 0.0 && value.is_finite();
-        if !above(learning_rate) || !above(initial_weight) || !(confidence >= 0.0 && confidence.is_finite()) {
+        if !(above(learning_rate) && above(initial_weight) && confidence >= 0.0 && confidence.is_finite()) {
             return wrong(format!(
                 "learning_rate {learning_rate}, initial_weight {initial_weight}, confidence {confidence}, expected numbers above 0, \
                  the last at least 0"
