@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 
 use super::threat::{Norm, ThreatModel, l2_lengths};
-use crate::Result;
 use crate::context::CallContext;
 use crate::data::Batch;
 use crate::network::{Classifier, InputGradient, LossOnLogits};
+use crate::{Error, ErrorKind, Result};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -57,6 +57,11 @@ impl Ascent {
                 let unit = noise.broadcast_div(&l2_lengths(&noise)?)?;
                 Ok((clean + unit.broadcast_mul(&radius)?)?.clamp(0.0, 1.0)?)
             }
+            // Normal noise put into the ball: most of it is longer than the radius and ends on the surface.
+            (Start::Uniform, Norm::L1) => {
+                let noise = streams.normal_per_image(&batch.indices, shape, clean)?;
+                self.threat.project(clean, &(clean + noise)?)
+            }
             (Start::SmallNormal, _) => {
                 let noise = streams.normal_per_image(&batch.indices, shape, clean)?;
                 Ok((clean + (noise * 0.001)?)?)
@@ -65,11 +70,20 @@ impl Ascent {
     }
 
     /// One step from `images` along the gradient there, put back into the ball around `clean`; see [`ascend`].
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] for L1, whose steepest ascent moves one value alone; `apgd-ce` has a better way.
     pub fn step(&self, clean: &Tensor, images: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         let direction = match self.threat.norm {
             Norm::Linf => gradient.sign()?,
             // The constant keeps a vanished gradient from becoming a division by zero, as in torchattacks.
             Norm::L2 => gradient.broadcast_div(&(l2_lengths(gradient)? + 1e-10)?)?,
+            Norm::L1 => {
+                let message = "this attack knows the norms linf and l2, found l1";
+                return Err(
+                    Error::new(ErrorKind::Settings, message).hint("apgd-ce, fab-t, square and autoattack know l1")
+                );
+            }
         };
         self.threat.project(clean, &(images + (direction * self.step_size)?)?)
     }

@@ -1,9 +1,12 @@
 //! Attacks: the threat model, the trait of attack plugins, and the ascent that most of them share.
 
 mod ascent;
+mod l1;
+pub mod search;
 mod threat;
 
 pub use ascent::{Ascent, Start, ascend, ascend_watched};
+pub use l1::project_l1;
 pub use threat::{Norm, ThreatModel};
 
 use candle_core::Tensor;

@@ -4,6 +4,7 @@ use candle_core::{DType, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::l1::project_all_l1;
 use crate::Result;
 use crate::fraction::Fraction;
 
@@ -16,14 +17,20 @@ pub enum Norm {
     Linf,
     /// Euclidean length of the change.
     L2,
+    /// Sum of the absolute changes.
+    L1,
 }
 
 impl Norm {
+    /// Every norm there is.
+    pub const ALL: [Self; 3] = [Self::Linf, Self::L2, Self::L1];
+
     /// The name in settings and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Linf => "linf",
             Self::L2 => "l2",
+            Self::L1 => "l1",
         }
     }
 
@@ -33,6 +40,7 @@ impl Norm {
         let distance = match self {
             Self::Linf => difference.abs()?.max(1)?,
             Self::L2 => difference.sqr()?.sum(1)?.sqrt()?,
+            Self::L1 => difference.abs()?.sum(1)?,
         };
         Ok(distance.to_vec1::<f64>()?)
     }
@@ -57,7 +65,8 @@ impl Default for ThreatModel {
 impl ThreatModel {
     /// The nearest point of the ball around `clean`, then cut to [0, 1]; both `[batch, channel, height, width]`.
     ///
-    /// For both norms the result is in ball and range: `clean` itself is in the range, so cutting never moves away from it.
+    /// The result is in ball and range: `clean` itself is in the range, so cutting never moves away from it. For L1 it is the nearest
+    /// point of ball and range together, see [`project_l1`](super::project_l1).
     pub fn project(&self, clean: &Tensor, images: &Tensor) -> Result<Tensor> {
         let epsilon = self.epsilon.value();
         let inside = match self.norm {
@@ -69,6 +78,7 @@ impl ThreatModel {
                 let factor = (length.maximum(1e-12)?.recip()? * epsilon)?.minimum(1.0)?;
                 (clean + change.broadcast_mul(&factor)?)?
             }
+            Norm::L1 => project_all_l1(clean, images, epsilon)?,
         };
         Ok(inside.clamp(0.0, 1.0)?)
     }

@@ -6,8 +6,10 @@ use crate::attack::{Attack, AttackOutcome, Norm, ThreatModel, check_inside};
 use crate::context::CallContext;
 use crate::data::Batch;
 use crate::fraction::Fraction;
-use crate::network::FrozenNetwork;
+use crate::network::{Classifier, FrozenNetwork};
+use crate::numeric::loss;
 use crate::{ErrorKind, Result};
+use candle_core::Tensor;
 
 const IMAGES: usize = 24;
 
@@ -19,6 +21,9 @@ pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
         law("the same seed gives the same images", || each(subject, 0.1, same_seed)),
         law("an image is attacked alike in any company", || each(subject, 0.1, any_company)),
         law("what it says of its images is true", || each(subject, 0.1, truthful)),
+        law("it makes no image right", || each(subject, 0.1, mends_nothing)),
+        law("a larger ball is no safer", || each(subject, 0.05, grows_with_the_ball)),
+        law("its parts one after another are the attack", || each(subject, 0.1, parts_are_the_whole)),
     ]
 }
 
@@ -37,15 +42,19 @@ impl Case<'_> {
     }
 }
 
-/// Examines a law for each norm that the attack knows.
-fn each(subject: &Subject<'_>, epsilon: f64, examine: fn(&Case<'_>) -> Result<Verdict>) -> Result<Verdict> {
+/// Examines a law for each norm that the attack knows; `size` is the radius in L-inf, the others are about as strong.
+fn each(subject: &Subject<'_>, size: f64, examine: fn(&Case<'_>) -> Result<Verdict>) -> Result<Verdict> {
     let attack = subject.make::<dyn Attack>()?;
     let classifier = network()?.freeze()?;
     let mut unknown = 0;
-    for norm in [Norm::Linf, Norm::L2] {
+    for norm in Norm::ALL {
+        let epsilon = match norm {
+            Norm::Linf => size,
+            Norm::L2 => 4.0 * size,
+            Norm::L1 => 20.0 * size,
+        };
         let threat = ThreatModel { norm, epsilon: Fraction::from(epsilon) };
-        let case =
-            Case { attack: attack.as_ref(), classifier: &classifier, threat, batch: batch(&data()?.test, IMAGES)? };
+        let case = Case { attack: attack.as_ref(), classifier: &classifier, threat, batch: mostly_right(&classifier)? };
         match examine(&case) {
             Err(error) if error.kind() == ErrorKind::Settings => unknown += 1,
             Err(error) => return Err(error.context(norm.name())),
@@ -54,12 +63,22 @@ fn each(subject: &Subject<'_>, epsilon: f64, examine: fn(&Case<'_>) -> Result<Ve
             Ok(other) => return Ok(other),
         }
     }
-    Ok(if unknown == 2 { Verdict::NotExamined("it refuses both norms".into()) } else { Verdict::Holds })
+    Ok(if unknown == Norm::ALL.len() { Verdict::NotExamined("it refuses every norm".into()) } else { Verdict::Holds })
+}
+
+/// Images with the labels that the fresh network gives them, for there is nothing to attack else; every fourth has its own.
+fn mostly_right(classifier: &FrozenNetwork) -> Result<Batch> {
+    let mut batch = batch(&data()?.test, IMAGES)?;
+    let own = batch.labels.to_vec1::<u32>()?;
+    let predicted = loss::predictions(&classifier.logits(&batch.images)?)?;
+    let labels: Vec<u32> = (0..IMAGES).map(|at| if at % 4 == 0 { own[at] } else { predicted[at] }).collect();
+    batch.labels = Tensor::new(labels, batch.images.device())?;
+    Ok(batch)
 }
 
 fn knows_a_norm(subject: &Subject<'_>) -> Result<Verdict> {
     Ok(match each(subject, 0.1, |case| case.run(&case.batch).map(|_| Verdict::Holds))? {
-        Verdict::NotExamined(_) => Verdict::Broken("it refuses linf and l2".into()),
+        Verdict::NotExamined(_) => Verdict::Broken("it refuses linf, l2 and l1".into()),
         other => other,
     })
 }
@@ -113,6 +132,53 @@ fn truthful(case: &Case<'_>) -> Result<Verdict> {
             "image {at}: broken {} with loss {:.4} is said, broken {} with loss {:.4} is true",
             outcome.broken[at], outcome.loss[at], judged.broken[at], judged.loss[at]
         ))
+    }))
+}
+
+/// How many images are right where the attack left them.
+fn right(case: &Case<'_>) -> Result<usize> {
+    let images = case.run(&case.batch)?.images;
+    let judged = AttackOutcome::judge(case.classifier, images, &case.batch.labels)?;
+    Ok(judged.broken.iter().filter(|broken| !**broken).count())
+}
+
+fn mends_nothing(case: &Case<'_>) -> Result<Verdict> {
+    let clean = AttackOutcome::judge(case.classifier, case.batch.images.clone(), &case.batch.labels)?;
+    let (before, after) = (clean.broken.iter().filter(|broken| !**broken).count(), right(case)?);
+    Ok(holds_if(after <= before, || format!("{after} of {IMAGES} images are right after it, {before} before")))
+}
+
+/// Twice the radius; chance may spare some images that it did not spare before.
+fn grows_with_the_ball(case: &Case<'_>) -> Result<Verdict> {
+    let epsilon = Fraction::from(2.0 * case.threat.epsilon.value());
+    let larger = Case { threat: ThreatModel { epsilon, norm: case.threat.norm }, batch: case.batch.clone(), ..*case };
+    let (small, large) = (right(case)?, right(&larger)?);
+    Ok(holds_if(large <= small + IMAGES / 8, || {
+        format!("{small} of {IMAGES} images withstand it, and {large} in a ball twice as large")
+    }))
+}
+
+/// Each part on what the ones before it left, as the host runs them.
+fn parts_are_the_whole(case: &Case<'_>) -> Result<Verdict> {
+    let parts = case.attack.parts()?;
+    if parts.is_empty() {
+        return Ok(Verdict::Holds);
+    }
+    let whole = case.run(&case.batch)?.broken;
+    let judged = AttackOutcome::judge(case.classifier, case.batch.images.clone(), &case.batch.labels)?;
+    let mut broken = judged.broken;
+    let cx = CallContext::unwatched(streams().child("attack"));
+    for (name, part) in &parts {
+        let left: Vec<usize> = (0..IMAGES).filter(|&row| !broken[row]).collect();
+        if left.is_empty() {
+            break;
+        }
+        let found = part.attack(&cx.child(name), case.classifier, &case.threat, &case.batch.select(&left)?)?;
+        left.iter().zip(found.broken).for_each(|(&row, found)| broken[row] = found);
+    }
+    let differs = whole.iter().zip(&broken).filter(|(whole, parts)| whole != parts).count();
+    Ok(holds_if(differs <= IMAGES / 8, || {
+        format!("{differs} of {IMAGES} images end otherwise: give each part the streams `cx.child(name)`")
     }))
 }
 

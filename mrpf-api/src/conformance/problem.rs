@@ -1,4 +1,4 @@
-//! A small network with a branch, and images in three classes: enough to break a law on, in a second.
+//! A small network with a branch, and images in four classes: enough to break a law on, in a second.
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor};
@@ -11,7 +11,7 @@ use crate::random::Streams;
 use crate::{Error, ErrorKind, Result};
 
 pub(super) const SHAPE: ImageShape = ImageShape { channels: 1, height: 8, width: 8 };
-pub(super) const CLASSES: usize = 3;
+pub(super) const CLASSES: usize = 4;
 
 /// All randomness of the examination.
 pub(super) fn streams() -> Streams {
@@ -44,7 +44,7 @@ pub(super) fn data() -> Result<LoadedData> {
             let class = image % CLASSES;
             for row in 0..SHAPE.height {
                 for column in 0..SHAPE.width {
-                    let inside = row / 3 == class && (2..6).contains(&column);
+                    let inside = row / 2 == class && (2..6).contains(&column);
                     let noise = 60.0 * stream.unit();
                     pixels.push((noise + if inside { 150.0 } else { 20.0 }) as u8);
                 }
@@ -56,7 +56,7 @@ pub(super) fn data() -> Result<LoadedData> {
     Ok(LoadedData {
         train: set("train", 96)?,
         test: set("test", 24)?,
-        class_names: ["top", "middle", "bottom"].map(str::to_owned).to_vec(),
+        class_names: ["top", "upper", "lower", "bottom"].map(str::to_owned).to_vec(),
         mean: vec![0.4],
         std: vec![0.3],
         mirror_keeps_class: true,

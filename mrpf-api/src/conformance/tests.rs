@@ -258,6 +258,14 @@ impl Attack for Broken {
         let images = match self.how.as_str() {
             "outside" => moved,
             "never still" => (threat.project(&batch.images, &moved)? * 0.99)?,
+            "mends" | "timid" => {
+                // Towards the label; or away from it, as long as the ball is small.
+                let large = threat.epsilon.value() > [0.06, 0.25, 1.2][threat.norm as usize];
+                let away = if self.is("mends") { -1.0 } else { f64::from(u8::from(!large)) };
+                let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
+                let step = classifier.input_gradient(&batch.images, &loss)?.gradient.sign()?;
+                threat.project(&batch.images, &(&batch.images + (step * (away * epsilon))?)?)?
+            }
             _ => threat.project(&batch.images, &moved)?,
         };
         let mut outcome = AttackOutcome::judge(classifier, images, &batch.labels)?;
@@ -280,6 +288,8 @@ fn attacks() -> Result<()> {
             ("unseeded", &["the same seed gives the same images", "an image is attacked alike in any company"]),
             ("by place", &["an image is attacked alike in any company"]),
             ("boasts", &["what it says of its images is true"]),
+            ("mends", &["it makes no image right"]),
+            ("timid", &["a larger ball is no safer"]),
         ],
     )?;
     assert!(broken(Kind::Attack, "broken-attack", "never still")?.contains(&"at epsilon 0 it changes nothing"));

@@ -14,7 +14,7 @@ use candle_core::backprop::GradStore;
 use super::Registration;
 use crate::allocation::{Allocation, AllocationRequest};
 use crate::architecture::{Architecture, ArchitectureRequest};
-use crate::attack::{Attack, AttackOutcome, ThreatModel};
+use crate::attack::{Attack, AttackMeans, AttackOutcome, AttackPart, ThreatModel};
 use crate::budget::Solution;
 use crate::context::{CallContext, Watcher};
 use crate::coupling::ChannelGroup;
@@ -189,5 +189,16 @@ impl Attack for Guarded<dyn Attack> {
         batch: &Batch,
     ) -> Result<AttackOutcome> {
         guarded(self.registration, || self.plugin.attack(cx, classifier, threat, batch))
+    }
+
+    fn means(&self) -> AttackMeans {
+        unwinding(self.registration, || self.plugin.means())
+    }
+
+    fn parts(&self) -> Result<Vec<AttackPart>> {
+        let registration = self.registration;
+        let parts = guarded(registration, || self.plugin.parts())?;
+        let guard = |(name, plugin)| -> AttackPart { (name, Box::new(Self { plugin, registration })) };
+        Ok(parts.into_iter().map(guard).collect())
     }
 }

@@ -2,6 +2,9 @@
 
 use mrpf_api::prelude::*;
 
+use crate::first_broken::first_broken;
+use crate::objective::Objective;
+
 /// Settings of `pgd`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "mrpf_api::serde", default)]
@@ -51,7 +54,10 @@ register_plugin! {
 }
 
 /// A checked PGD attack.
-pub struct Pgd(PgdSettings);
+pub struct Pgd {
+    settings: PgdSettings,
+    objective: Objective,
+}
 
 impl Pgd {
     /// Checks the settings.
@@ -59,6 +65,11 @@ impl Pgd {
     /// # Errors
     /// [`ErrorKind::Settings`] for no steps, no restarts or a step that is not positive.
     pub fn new(settings: PgdSettings) -> Result<Self> {
+        Self::climbing(Objective::CrossEntropy, settings)
+    }
+
+    /// The same on another loss.
+    pub(crate) fn climbing(objective: Objective, settings: PgdSettings) -> Result<Self> {
         let wrong = |message: String| Err(Error::new(ErrorKind::Settings, message));
         if settings.steps == 0 || settings.restarts == 0 {
             return wrong(format!(
@@ -69,16 +80,17 @@ impl Pgd {
         if let Some(step) = settings.step_size.as_ref().filter(|step| step.value() <= 0.0) {
             return wrong(format!("step_size {step}, expected a length above 0"));
         }
-        Ok(Self(settings))
+        Ok(Self { settings, objective })
     }
 
     fn ascent(&self, threat: &ThreatModel) -> Ascent {
-        let usual = match threat.norm {
-            Norm::Linf => 2.0 / 255.0,
-            Norm::L2 => 2.5 * threat.epsilon.value() / self.0.steps as f64,
+        let usual = match (threat.norm, self.objective) {
+            (Norm::Linf, Objective::CrossEntropy) => 2.0 / 255.0,
+            (Norm::Linf, Objective::Margin { .. }) => threat.epsilon.value() / 4.0,
+            (Norm::L2 | Norm::L1, _) => 2.5 * threat.epsilon.value() / self.settings.steps as f64,
         };
-        let step_size = self.0.step_size.as_ref().map_or(usual, Fraction::value);
-        Ascent { threat: threat.clone(), step_size, steps: self.0.steps, start: self.0.start }
+        let step_size = self.settings.step_size.as_ref().map_or(usual, Fraction::value);
+        Ascent { threat: threat.clone(), step_size, steps: self.settings.steps, start: self.settings.start }
     }
 
     /// Attacks from given starting images `[batch, channel, height, width]` instead of random ones.
@@ -90,14 +102,14 @@ impl Pgd {
         batch: &Batch,
         start: &Tensor,
     ) -> Result<AttackOutcome> {
-        if self.0.keep == Keep::FirstBroken {
-            return first_broken(cx, classifier, batch, start, &self.ascent(threat));
+        if self.settings.keep == Keep::FirstBroken {
+            return first_broken(cx, classifier, batch, start, &self.ascent(threat), self.objective);
         }
         let ascent = self.ascent(threat);
-        let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
+        let loss = |logits: &Tensor| self.objective.per_image(logits, &batch.labels);
         let mut worst: Option<AttackOutcome> = None;
         let images = ascend_watched(cx, classifier, &batch.images, start, &ascent, &loss, &mut |images, at| {
-            if self.0.keep == Keep::Worst && ascent.start != Start::SmallNormal {
+            if self.settings.keep == Keep::Worst && ascent.start != Start::SmallNormal {
                 let here = AttackOutcome::from_logits(images.clone(), &at.logits, &batch.labels)?;
                 worst = Some(match worst.take() {
                     None => here,
@@ -124,7 +136,7 @@ impl Attack for Pgd {
     ) -> Result<AttackOutcome> {
         let mut worst: Option<AttackOutcome> = None;
         let mut left: Vec<usize> = (0..batch.len()).collect();
-        for restart in 0..self.0.restarts {
+        for restart in 0..self.settings.restarts {
             let cx = cx.child("restart").child(restart);
             let rest = batch.select(&left)?;
             let start = self.ascent(threat).starting_images(&cx, &rest)?;
@@ -137,7 +149,7 @@ impl Attack for Pgd {
                 None => outcome,
                 Some(worst) => worst.worse(outcome)?,
             };
-            if self.0.keep == Keep::FirstBroken {
+            if self.settings.keep == Keep::FirstBroken {
                 left.retain(|row| !together.broken[*row]);
             }
             worst = Some(together);
@@ -147,56 +159,4 @@ impl Attack for Pgd {
         }
         worst.ok_or_else(|| Error::new(ErrorKind::Settings, "no restarts"))
     }
-}
-
-/// The ascent, in which an image takes part until it is misclassified.
-fn first_broken(
-    cx: &CallContext<'_>,
-    classifier: &dyn Classifier,
-    batch: &Batch,
-    start: &Tensor,
-    ascent: &Ascent,
-) -> Result<AttackOutcome> {
-    let mut done: Vec<Option<(Tensor, bool, f64)>> = vec![None; batch.len()];
-    let (mut rest, mut images) = (batch.clone(), start.clone());
-    let mut rows: Vec<usize> = (0..batch.len()).collect();
-    for step in 0..ascent.steps {
-        cx.check_interrupt()?;
-        let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &rest.labels);
-        let at = classifier.input_gradient(&images, &loss)?;
-        // That start may lie outside the ball, where nothing counts.
-        let is_inside = step > 0 || ascent.start != Start::SmallNormal;
-        let is_right = loss::correct(&at.logits, &rest.labels)?;
-        let losses = loss::per_image_values(&at.loss)?;
-        let (leaving, staying): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(|&at| is_inside && !is_right[at]);
-        for &at in &leaving {
-            done[rows[at]] = Some((images.narrow(0, at, 1)?, true, losses[at]));
-        }
-        let mut gradient = at.gradient;
-        if !leaving.is_empty() {
-            if staying.is_empty() {
-                rows.clear();
-                break;
-            }
-            let indices: Vec<u32> = staying.iter().map(|&at| at as u32).collect();
-            let indices = Tensor::new(indices, images.device())?;
-            (images, gradient) = (images.index_select(&indices, 0)?, gradient.index_select(&indices, 0)?);
-            rest = rest.select(&staying)?;
-            rows = staying.into_iter().map(|at| rows[at]).collect();
-        }
-        images = ascent.step(&rest.images, &images, &gradient)?;
-    }
-    if !rows.is_empty() {
-        let last = AttackOutcome::judge(classifier, ascent.threat.project(&rest.images, &images)?, &rest.labels)?;
-        for (at, row) in rows.into_iter().enumerate() {
-            done[row] = Some((last.images.narrow(0, at, 1)?, last.broken[at], last.loss[at]));
-        }
-    }
-    let (mut images, mut broken, mut loss) = (Vec::new(), Vec::new(), Vec::new());
-    for (image, is_broken, value) in done.into_iter().flatten() {
-        images.push(image);
-        broken.push(is_broken);
-        loss.push(value);
-    }
-    Ok(AttackOutcome { images: Tensor::cat(&images, 0)?, broken, loss })
 }

@@ -1,5 +1,8 @@
 use super::*;
+use crate::momentum::Momentum;
+use crate::objective::Objective;
 use mrpf_api::attack::check_inside;
+use mrpf_api::attack::search::{Ball, Form, Ground, cases};
 use mrpf_api::prelude::*;
 use mrpf_test_support::{Fixture, resnet8};
 use proptest::prelude::*;
@@ -33,6 +36,46 @@ fn the_attacks_agree_with_torchattacks() -> Result<()> {
     let found = found.attack_from(&cx(), &frozen, &threat(Norm::L2, 0.5), &batch, recorded.tensor("l2_start")?)?;
     near(&found.images, "l2_images")?;
     near(&Fgsm.attack(&cx(), &frozen, &linf, &batch)?.images, "fgsm_images")
+}
+
+/// The recorded network and images with the labels that it gives them.
+fn further() -> Result<(FrozenNetwork, Batch, Fixture)> {
+    let (network, mut batch) = resnet8()?;
+    let fixture = Fixture::load("further_attacks")?;
+    batch.labels = fixture.tensor("labels")?.to_dtype(DType::U32)?;
+    Ok((network.freeze()?, batch, fixture))
+}
+
+#[test]
+fn momentum_agrees_with_torchattacks() -> Result<()> {
+    let (frozen, batch, fixture) = further()?;
+    let settings = MomentumSettings { steps: 10, step_size: Fraction::from(0.004), decay: 0.9 };
+    let ground = Ground { classifier: &frozen, form: Form::of(&batch.images)?, cases: cases(&frozen, &batch)?.0 };
+    let ball = Ball { norm: Norm::Linf, epsilon: 0.02 };
+    let found = Momentum::new(settings)?.ends(&cx(), ball, &ground, false)?;
+    let found = ground.form.tensor(found.iter().map(Vec::as_slice))?;
+    let furthest = Norm::Linf.distances(&found, fixture.tensor("mim.images")?)?.into_iter().fold(0.0, f64::max);
+    assert!(furthest < 1e-9, "{furthest}");
+    Ok(())
+}
+
+#[test]
+fn the_margin_is_climbed_as_its_definition_says() -> Result<()> {
+    let (frozen, batch, fixture) = further()?;
+    let settings = PgdSettings { steps: 12, keep: Keep::Last, ..PgdSettings::default() };
+    let pgd = Pgd::climbing(Objective::Margin { confidence: 50.0 }, settings)?;
+    let found = pgd.attack_from(&cx(), &frozen, &threat(Norm::Linf, 0.03), &batch, fixture.tensor("cw_linf.start")?)?;
+    let expected = fixture.tensor("cw_linf.images")?;
+    let furthest = Norm::Linf.distances(&found.images, expected)?.into_iter().fold(0.0, f64::max);
+    assert!(furthest < 1e-9, "{furthest}");
+    Ok(())
+}
+
+#[test]
+fn each_keeps_the_laws_of_attacks() -> Result<()> {
+    ["fgsm", "pgd", "mim", "cw-linf"]
+        .into_iter()
+        .try_for_each(|name| mrpf_api::conformance::require(Kind::Attack, name))
 }
 
 #[test]
@@ -98,4 +141,10 @@ fn settings_out_of_range_are_refused() {
     assert_eq!(none.as_deref(), Some("0 steps and 1 restarts, expected at least 1 of each"));
     let back = refused(PgdSettings { step_size: Some(Fraction::from(-1.0)), ..PgdSettings::default() });
     assert_eq!(back.as_deref(), Some("step_size -1, expected a length above 0"));
+    let made =
+        |name: &str, settings| mrpf_api::registry::make::<dyn Attack>(name, settings).err().map(|e| e.to_string());
+    let away = made("cw-linf", mrpf_api::serde_json::json!({ "confidence": -1.0 }));
+    assert_eq!(away.as_deref(), Some("attack `cw-linf`: confidence -1, expected a number of at least 0"));
+    let still = made("mim", mrpf_api::serde_json::json!({ "step_size": 0 }));
+    assert_eq!(still.as_deref(), Some("attack `mim`: step_size 0, expected a length above 0"));
 }
