@@ -110,6 +110,9 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         What::TrainStep => {
             let head = Measurement { attack_steps, trainer: Some(settings.trainer.clone()), ..head };
             let mut trainer = trainer(settings)?;
+            if trainer.needs_teacher() {
+                trainer.teacher(&network)?;
+            }
             let mut sgd = Sgd::new(&TrainingSettings::default());
             let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
             timed(head, settings, || {

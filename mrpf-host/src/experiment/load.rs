@@ -17,6 +17,7 @@ use super::files::{lay_files, parse};
 use super::merge::{assignment, merge};
 use super::settings::Experiment;
 use crate::plugin_library;
+use crate::training::missing_teacher;
 
 /// The experiment that runs when no file is given: real 8x8 digits, built in.
 pub const BUILT_IN: &str = include_str!("digits.toml");
@@ -157,6 +158,10 @@ impl Experiment {
         made::<dyn DataSource>("data.name", &self.data.name)?;
         made::<dyn Architecture>("network.architecture", &self.network.architecture)?;
         made::<dyn AdversarialTrainer>("pretrain.trainer", &self.pretrain.trainer)?;
+        let (pretrain, untaught) = (&self.pretrain.trainer, self.pretrain.teacher.is_none());
+        if untaught && pretrain.make::<dyn AdversarialTrainer>()?.needs_teacher() {
+            return Err(missing_teacher(&pretrain.name).context("setting `pretrain.trainer`"));
+        }
         for attack in &self.evaluate.attacks {
             made::<dyn Attack>("evaluate.attacks", attack)?;
         }

@@ -122,6 +122,7 @@ fn run(settings: &TrainingSettings, checkpoint: Option<&Path>, watcher: &dyn Wat
     train(TrainingJob {
         stage: "test",
         network: network()?,
+        teacher: None,
         data: &data,
         split: &split,
         settings,
