@@ -52,3 +52,50 @@ fn add(network: &Network, offsets: &Weights) -> Result<Weights> {
     }
     Ok(before)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::PluginChoice;
+    use crate::training::TrainingSettings;
+    use mrpf_test_support::{Fixture, assert_family, largest_difference, resnet8, step};
+
+    fn awp() -> Result<Box<dyn AdversarialTrainer>> {
+        PluginChoice::named("awp").with("start", "clean").make::<dyn AdversarialTrainer>()
+    }
+
+    #[test]
+    fn perturbed_steps_with_momentum_and_weight_decay_are_those_of_the_original_code() -> Result<()> {
+        let ((network, batch), recorded) = (resnet8()?, Fixture::load("awp_decay")?);
+        let settings =
+            TrainingSettings { weight_decay: 0.05, decay_norm_and_bias: true, ..TrainingSettings::default() };
+        let (mut trainer, mut sgd) = (awp()?, Sgd::new(&settings));
+        for at in 0..2 {
+            let (value, _) = train_step(trainer.as_mut(), &network, &mut sgd, &step(0, at), &batch, 0.1)?;
+            assert!((value - recorded.number(&format!("loss.{at}"))?).abs() < 1e-9);
+        }
+        assert_family("parameters", &network.snapshot()?, &recorded.family("parameters"), 1e-9)?;
+        assert_family("statistics", &network.statistics(), &recorded.family("statistics"), 1e-9)
+    }
+
+    #[test]
+    fn no_bit_of_the_perturbation_stays_in_the_weights() -> Result<()> {
+        let (network, batch) = resnet8()?;
+        let network = network.to_dtype(DType::F32)?;
+        let batch = Batch { images: batch.images.to_dtype(DType::F32)?, ..batch };
+        let before = network.snapshot()?;
+        let mut sgd = Sgd::new(&TrainingSettings::default());
+        let (mut trainer, step) = (awp()?, step(0, 0));
+        let offset = trainer.perturb_weights(&step, &network, &batch)?.unwrap_or_default();
+        train_step(trainer.as_mut(), &network, &mut sgd, &step, &batch, 0.0)?;
+        let mut lost = 0.0f64;
+        for (name, weight) in &before {
+            assert_eq!(largest_difference(weight, &network.parameter(name)?.as_detached_tensor())?, 0.0, "{name}");
+            if let Some(offset) = offset.get(name) {
+                lost = lost.max(largest_difference(&((weight + offset)? - offset)?, weight)?);
+            }
+        }
+        assert!(lost > 0.0, "adding and subtracting would have lost nothing, so this shows nothing");
+        Ok(())
+    }
+}
