@@ -12,7 +12,8 @@ use crate::experiment::PluginChoice;
 pub struct TrainingSettings {
     /// What makes the loss of a batch; `mrpf plugins list` shows them.
     pub trainer: PluginChoice,
-    /// Saved network to learn from, for trainers that distil; when not given, fine-tuning in a run learns from its dense network.
+    /// File of a saved network to learn from, for trainers that distil. When not given, fine-tuning in a run learns from its dense
+    /// network.
     pub teacher: Option<PathBuf>,
     /// Passes over the training images; 0 leaves the network as it is.
     pub epochs: usize,

@@ -59,7 +59,7 @@ register_plugin! {
     kind: Trainer,
     name: "awp",
     summary: "PGD-AT or TRADES at weights that are perturbed against it",
-    source: "Wu et al. 2020, arXiv 2004.05884, equations 8 to 12; details of the authors' code",
+    source: "Wu et al. 2020, arXiv 2004.05884; details of the authors' code",
     settings: AwpSettings,
     make: |settings| Ok(Box::new(Awp::new(settings)?)),
 }

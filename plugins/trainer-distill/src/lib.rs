@@ -37,7 +37,7 @@ pub enum MeanOver {
     /// Images and classes, as in the authors' code; their learning rate of 0.1 belongs to it.
     #[default]
     ImagesAndClasses,
-    /// Images: the usual divergence.
+    /// Images, as divergences usually are.
     Images,
 }
 
@@ -57,7 +57,7 @@ register_plugin! {
     kind: Trainer,
     name: "distill",
     summary: "divergence from a robust teacher's outputs, on clean and attacked images (RSLAD); needs a teacher",
-    source: "Zi et al. 2021, arXiv 2108.07969, equation 4; details of the authors' code",
+    source: "Zi et al. 2021, arXiv 2108.07969; details of the authors' code",
     settings: DistillSettings,
     make: |settings| Ok(Box::new(Distill::new(settings)?)),
 }

@@ -36,7 +36,7 @@ register_plugin! {
     kind: Trainer,
     name: "mart",
     summary: "boosted cross-entropy on attacked images, and divergence where the clean image is misclassified",
-    source: "Wang et al. 2020, Improving adversarial robustness requires revisiting misclassified examples, ICLR, equation 11; details of the authors' code",
+    source: "Wang et al. 2020, Improving adversarial robustness requires revisiting misclassified examples, ICLR; details of the authors' code",
     settings: MartSettings,
     make: |settings| Ok(Box::new(Mart::new(settings)?)),
 }
