@@ -10,10 +10,10 @@
 //! The authors' AT-AWP attacks in training mode, and after each step passes the clean images once more in training mode to log their
 //! accuracy; both move the running statistics. Here the attack runs in evaluation mode, as in their TRADES-AWP, and there is no such pass.
 
-mod base;
+mod underlying;
 
-pub use base::Base;
 use mrpf_api::prelude::*;
+pub use underlying::Base;
 
 /// Settings of `awp`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
