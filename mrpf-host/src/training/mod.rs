@@ -19,6 +19,7 @@ pub(crate) use job::missing_teacher;
 pub use job::{EpochRecord, Trained, TrainingJob, train};
 pub use settings::{Augment, Decay, Flip, LearningRate, Padding, Select, TrainingSettings, Validation};
 pub use sgd::Sgd;
+pub(crate) use step::train_step;
 
 #[cfg(test)]
 mod tests;

@@ -16,7 +16,7 @@ use super::sgd::Sgd;
 ///
 /// # Errors
 /// [`ErrorKind::Numeric`] if the loss is not finite or has no gradient with respect to a parameter.
-pub(super) fn train_step(
+pub(crate) fn train_step(
     trainer: &mut dyn AdversarialTrainer,
     network: &Network,
     sgd: &mut Sgd,

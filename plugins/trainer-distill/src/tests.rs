@@ -40,6 +40,18 @@ fn a_mean_over_images_is_larger_by_the_number_of_classes() -> Result<()> {
 }
 
 #[test]
+fn without_epsilon_both_parts_are_the_same() -> Result<()> {
+    let value = |alpha: f64| -> Result<f64> {
+        let (network, batch) = resnet8()?;
+        let (alpha, epsilon) = (Fraction::from(alpha), Fraction::from(0.0));
+        let mut trainer = taught(DistillSettings { alpha, epsilon, ..DistillSettings::default() })?;
+        Ok(trainer.loss(&step(0, 0), &network, &batch)?.loss.to_scalar::<f64>()?)
+    };
+    assert!((value(0.0)? - value(1.0)?).abs() < 1e-12);
+    Ok(())
+}
+
+#[test]
 fn without_a_teacher_or_with_one_of_other_classes_it_says_so() -> Result<()> {
     let (network, batch) = resnet8()?;
     let mut trainer = Distill::new(DistillSettings::default())?;

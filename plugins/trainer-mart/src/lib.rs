@@ -155,6 +155,17 @@ mod tests {
     }
 
     #[test]
+    fn without_epsilon_there_is_no_divergence() -> Result<()> {
+        let value = |beta| -> Result<f64> {
+            let (network, batch) = resnet8()?;
+            let nothing = MartSettings { beta, epsilon: Fraction::from(0.0), ..MartSettings::default() };
+            Ok(Mart::new(nothing)?.loss(&step(0, 0), &network, &batch)?.loss.to_scalar::<f64>()?)
+        };
+        assert!((value(0.0)? - value(100.0)?).abs() < 1e-8);
+        Ok(())
+    }
+
+    #[test]
     fn settings_out_of_range_are_refused() {
         let refused = Mart::new(MartSettings { steps: 0, ..MartSettings::default() }).err();
         assert!(refused.is_some_and(|error| error.to_string().ends_with("at least 1 step")));
