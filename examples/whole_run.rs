@@ -36,6 +36,7 @@ fn main() -> Result<()> {
     let trained = train(TrainingJob {
         stage: "train",
         network,
+        teacher: None,
         data: &data,
         split: &split,
         settings: &settings,

@@ -55,10 +55,11 @@ pub mod prelude {
     pub use crate::registry::Kind;
     pub use crate::schedule::PruningSchedule;
     pub use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
-    pub use crate::trainer::{AdversarialTrainer, TrainingLoss, TrainingStep};
+    pub use crate::trainer::{AdversarialTrainer, EpochEnd, TrainingLoss, TrainingStep};
     pub use crate::{Context, Error, ErrorKind, Result};
     pub use crate::{export_plugin, register_plugin};
-    pub use candle_core::{DType, Device, Tensor};
+    pub use candle_core::backprop::GradStore;
+    pub use candle_core::{DType, Device, Tensor, Var};
     pub use schemars::JsonSchema;
     pub use serde::{Deserialize, Serialize};
 }

@@ -30,11 +30,21 @@ pub struct TrainingLoss {
     pub logits: Tensor,
 }
 
+/// What a trainer says of an epoch that is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EpochEnd {
+    /// Training goes on.
+    GoOn,
+    /// The network becomes what it was before the epoch, and training ends; why, as a sentence without a full stop.
+    UndoAndStop(String),
+}
+
 /// A way of training.
 ///
 /// For each batch the host calls, in this order: [`AdversarialTrainer::perturb_weights`], whose result it adds to the
-/// parameters; [`AdversarialTrainer::loss`]; the backward pass; [`AdversarialTrainer::after_backward`]; it takes the
-/// perturbation off again and lets the optimiser step. A batch is repeated [`AdversarialTrainer::replays`] times.
+/// parameters; [`AdversarialTrainer::loss`]; the backward pass; [`AdversarialTrainer::after_backward`]. The optimiser's step is
+/// computed there, weight decay included, and taken from the unperturbed parameters, which are put back bit for bit first. A
+/// batch is repeated [`AdversarialTrainer::replays`] times. After the last one comes [`AdversarialTrainer::end_epoch`].
 pub trait AdversarialTrainer: Send {
     /// The loss of a batch, with gradients into the parameters of `network`.
     ///
@@ -45,6 +55,18 @@ pub trait AdversarialTrainer: Send {
     /// How often each batch is used before the next one (m of Free-AT).
     fn replays(&self) -> usize {
         1
+    }
+
+    /// Whether [`AdversarialTrainer::teacher`] must be called before the first batch.
+    fn needs_teacher(&self) -> bool {
+        false
+    }
+
+    /// Gives the network to learn from (distillation): the dense network of a run to those that fine-tune its pruned ones.
+    ///
+    /// It never changes while it is learnt from; a trainer that keeps [`Network::freeze`] of it needs no copy.
+    fn teacher(&mut self, _network: &Network) -> Result<()> {
+        Ok(())
     }
 
     /// An offset for some parameters, added before the loss and taken off after the gradient (adversarial weight perturbation).
@@ -60,6 +82,13 @@ pub trait AdversarialTrainer: Send {
     /// Sees the gradients of the step (Free-AT moves its perturbation by the images' gradient here).
     fn after_backward(&mut self, _step: &TrainingStep<'_>, _gradients: &GradStore) -> Result<()> {
         Ok(())
+    }
+
+    /// Sees the network after the last batch of an epoch, and may ask for the epoch to be undone and training to end there.
+    ///
+    /// It must not change the network, its running statistics included.
+    fn end_epoch(&mut self, _step: &TrainingStep<'_>, _network: &Network) -> Result<EpochEnd> {
+        Ok(EpochEnd::GoOn)
     }
 
     /// What must survive between steps beside the network: saved in checkpoints.

@@ -31,6 +31,16 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
         (&["--set", "finetune.trainer.betta=1"], 2, &["unknown setting `betta`", "did you mean `beta`?"]),
         (&["--set", "finetune.trainer.beta=many"], 2, &["setting `beta`", "many"]),
         (&["--set", "finetune.trainer.epsilon=eight"], 2, &["setting `epsilon`", "`eight` is no number"]),
+        (
+            &["--set", "pretrain.trainer=distill"],
+            2,
+            &["setting `pretrain.trainer`: trainer `distill` learns from a teacher", "`teacher` setting"],
+        ),
+        (
+            &["--set", "finetune.teacher=nowhere"],
+            2,
+            &["setting `finetune.teacher`", "nowhere, expected the file of a saved network"],
+        ),
         (&["--set", "prune.ratoi=0.5"], 2, &["unknown setting `prune.ratoi`", "did you mean `prune.ratio`?"]),
         (&["--set", "prune.ratio=half"], 2, &["setting `prune.ratio`", "half"]),
         (&["--set", "prune.ratio=1.0"], 2, &["setting `prune.ratio`: found 1, expected the share to remove"]),

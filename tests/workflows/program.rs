@@ -170,7 +170,29 @@ fn help_and_listings() {
         serde_json::from_str(&ground.mrpf(&["plugins", "list", "--kind", "trainer", "--json"]).ok().stdout)
             .expect("JSON");
     let names: Vec<_> = listed.as_array().expect("a list").iter().map(|plugin| plugin["name"].as_str()).collect();
-    assert_eq!(names, ["pgd-at", "standard", "trades"].map(Some));
+    let known = ["awp", "distill", "fgsm-rs", "free-at", "mart", "pgd-at", "standard", "trades"];
+    assert_eq!(names, known.map(Some));
+}
+
+#[test]
+fn every_trainer_fine_tunes_in_a_run_and_a_saved_network_can_teach() {
+    let ground = Playground::new();
+    let trainers = ["standard", "pgd-at", "mart", "awp", "fgsm-rs", "free-at", "distill"];
+    let rows = trainers.map(|name| format!("{{ name = \"{name}\", trainer = \"{name}\" }}")).join(", ");
+    let compare = format!("compare=[{rows}]");
+    let settings = ["--set", "standard_baseline=false", "--set", &compare];
+    ground.mrpf(&quick(&["run", "--out", "out"]).into_iter().chain(settings).collect::<Vec<_>>()).ok();
+    let results = ground.json("out/results.json");
+    for name in trainers {
+        assert_eq!(row(&results, name)["trainer"], name);
+        assert!(row(&results, name)["robust_accuracy"].is_number());
+    }
+    let teacher = "finetune.teacher=out/networks/dense.safetensors";
+    let distill = ["--set", "finetune.trainer=distill", "--set", teacher, "--out", "taught"];
+    let arguments = ["finetune", "out/networks/mart.safetensors"].into_iter().chain(distill).collect::<Vec<_>>();
+    ground.mrpf(&quick(&arguments)).ok();
+    assert_eq!(row(&ground.json("taught/results.json"), "finetuned")["trainer"], "distill");
+    ground.mrpf(&quick(&arguments[..4])).fails(2, &["trainer `distill` learns from a teacher, and there is none"]);
 }
 
 #[test]

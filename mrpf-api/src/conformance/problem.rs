@@ -87,6 +87,17 @@ pub(super) fn clean_loss(network: &Network, batch: &Batch) -> Result<f64> {
     Ok(f64::from(loss::cross_entropy(&logits, &batch.labels, 0.0)?.to_dtype(DType::F32)?.to_scalar::<f32>()?))
 }
 
+/// A network that has learnt the images, for those who learn from another network.
+pub(super) fn teacher() -> Result<Network> {
+    let (network, data) = (network()?, data()?);
+    let all = batch(&data.train, data.train.len())?;
+    for _ in 0..40 {
+        let logits = network.forward(&all.images, Mode::Train)?;
+        descend(&network, &loss::cross_entropy(&logits, &all.labels, 0.0)?.backward()?, 0.2)?;
+    }
+    Ok(network)
+}
+
 /// One plain step down the gradient, of a length that no gradient makes too long.
 pub(super) fn descend(network: &Network, gradients: &GradStore, rate: f64) -> Result<()> {
     let mut found = Vec::new();

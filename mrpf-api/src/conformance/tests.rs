@@ -1,6 +1,5 @@
 //! For each law a plugin that breaks it: the law is found broken, and no other that has nothing to do with it.
 
-use candle_core::backprop::GradStore;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -103,8 +102,11 @@ impl AdversarialTrainer for Broken {
         Ok(TrainingLoss { loss, logits })
     }
 
-    fn after_backward(&mut self, _: &TrainingStep<'_>, _: &GradStore) -> Result<()> {
-        Ok(())
+    fn end_epoch(&mut self, _: &TrainingStep<'_>, network: &Network) -> Result<EpochEnd> {
+        if self.is("ends with a pass in training mode") {
+            network.forward(&Tensor::ones((2, 1, 8, 8), network.dtype(), network.device())?, Mode::Train)?;
+        }
+        Ok(EpochEnd::GoOn)
     }
 }
 
@@ -121,6 +123,7 @@ fn trainers() -> Result<()> {
         &[
             ("tracked logits", &["the logits are finite, a row for each image, and carry no gradient"]),
             ("detached", no_gradient),
+            ("ends with a pass in training mode", &["the end of an epoch changes nothing of the network"]),
             ("moves a weight", &["making the loss moves no weight"]),
             ("climbs", &["training with it improves a small problem"]),
             ("remembers", &["with its state put back it goes on as if uninterrupted"]),

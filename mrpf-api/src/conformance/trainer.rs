@@ -1,11 +1,11 @@
 //! Laws of adversarial trainers.
 
-use super::problem::{batch, clean_loss, contents, data, descend, network, numbers, streams};
+use super::problem::{batch, clean_loss, contents, data, descend, network, numbers, streams, teacher};
 use super::{Finding, Subject, Verdict, holds_if, law};
 use crate::Result;
 use crate::context::CallContext;
 use crate::data::Batch;
-use crate::network::Network;
+use crate::network::{Network, Weights};
 use crate::trainer::{AdversarialTrainer, TrainingLoss, TrainingStep};
 
 const BATCH: usize = 24;
@@ -19,6 +19,7 @@ pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
         law("every parameter has a finite gradient", || gradients(subject)),
         law("the same seed gives the same loss and gradients", || same_seed(subject)),
         law("making the loss moves no weight", || weights_stay(subject)),
+        law("the end of an epoch changes nothing of the network", || end_of_epoch(subject)),
         law("training with it improves a small problem", || improves(subject)),
         law("with its state put back it goes on as if uninterrupted", || resumes(subject)),
     ]
@@ -29,9 +30,18 @@ fn step(number: usize) -> TrainingStep<'static> {
     TrainingStep { cx, epoch: number / 10, epochs: STEPS / 10, label_smoothing: 0.0 }
 }
 
+/// The trainer, with a teacher if it asks for one.
+fn made(subject: &Subject<'_>) -> Result<Box<dyn AdversarialTrainer>> {
+    let mut trainer = subject.make::<dyn AdversarialTrainer>()?;
+    if trainer.needs_teacher() {
+        trainer.teacher(&teacher()?)?;
+    }
+    Ok(trainer)
+}
+
 fn first_loss(subject: &Subject<'_>, network: &Network) -> Result<(TrainingLoss, Batch)> {
     let batch = batch(&data()?.train, BATCH)?;
-    let loss = subject.make::<dyn AdversarialTrainer>()?.loss(&step(0), network, &batch)?;
+    let loss = made(subject)?.loss(&step(0), network, &batch)?;
     Ok((loss, batch))
 }
 
@@ -101,11 +111,20 @@ fn weights_stay(subject: &Subject<'_>) -> Result<Verdict> {
     Ok(Verdict::Holds)
 }
 
+fn end_of_epoch(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let mut trainer = made(subject)?;
+    trainer.loss(&step(0), &network, &batch(&data()?.train, BATCH)?)?;
+    let before = contents(&network)?;
+    trainer.end_epoch(&step(1), &network)?;
+    Ok(holds_if(contents(&network)? == before, || "weights or running statistics are not what they were".into()))
+}
+
 fn improves(subject: &Subject<'_>) -> Result<Verdict> {
     let (network, data) = (network()?, data()?);
     let all = batch(&data.train, data.train.len())?;
     let before = clean_loss(&network, &all)?;
-    let mut trainer = subject.make::<dyn AdversarialTrainer>()?;
+    let mut trainer = made(subject)?;
     train(trainer.as_mut(), &network, &all, 0..STEPS)?;
     let after = clean_loss(&network, &all)?;
     Ok(holds_if(after < before, || format!("the clean loss is {before:.3} before and {after:.3} after {STEPS} steps")))
@@ -115,12 +134,12 @@ fn resumes(subject: &Subject<'_>) -> Result<Verdict> {
     let data = data()?;
     let all = batch(&data.train, data.train.len())?;
     let uninterrupted = network()?;
-    train(subject.make::<dyn AdversarialTrainer>()?.as_mut(), &uninterrupted, &all, 0..6)?;
+    train(made(subject)?.as_mut(), &uninterrupted, &all, 0..6)?;
 
     let resumed = network()?;
-    let mut first = subject.make::<dyn AdversarialTrainer>()?;
+    let mut first = made(subject)?;
     train(first.as_mut(), &resumed, &all, 0..3)?;
-    let mut second = subject.make::<dyn AdversarialTrainer>()?;
+    let mut second = made(subject)?;
     second.restore(first.state())?;
     train(second.as_mut(), &resumed, &all, 3..6)?;
     Ok(holds_if(contents(&uninterrupted)? == contents(&resumed)?, || {
@@ -143,17 +162,17 @@ fn train(
             let mut step = step(number);
             step.cx = step.cx.child(replay);
             let offset = trainer.perturb_weights(&step, network, &batch)?.unwrap_or_default();
-            let shift = |sign: f64| -> Result<()> {
-                for (name, offset) in &offset {
-                    let variable = network.parameter(name)?;
-                    variable.set(&(variable.as_detached_tensor() + (offset * sign)?)?)?;
-                }
-                Ok(())
-            };
-            shift(1.0)?;
+            let mut unperturbed = Weights::new();
+            for (name, offset) in &offset {
+                let variable = network.parameter(name)?;
+                unperturbed.insert(name.clone(), variable.as_detached_tensor().copy()?);
+                variable.set(&(variable.as_detached_tensor() + offset)?)?;
+            }
             let gradients = trainer.loss(&step, network, &batch)?.loss.backward()?;
             trainer.after_backward(&step, &gradients)?;
-            shift(-1.0)?;
+            for (name, weight) in &unperturbed {
+                network.parameter(name)?.set(weight)?;
+            }
             descend(network, &gradients, RATE)?;
         }
     }

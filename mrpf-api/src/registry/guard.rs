@@ -23,7 +23,7 @@ use crate::data::{Batch, DataSource, Download, LoadedData};
 use crate::network::{Classifier, Declaration, Network, Weights};
 use crate::schedule::PruningSchedule;
 use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
-use crate::trainer::{AdversarialTrainer, TrainingLoss, TrainingStep};
+use crate::trainer::{AdversarialTrainer, EpochEnd, TrainingLoss, TrainingStep};
 use crate::{Error, ErrorKind, Result};
 
 /// Calls into plugins that are in progress, in all threads.
@@ -126,6 +126,14 @@ impl AdversarialTrainer for Guarded<dyn AdversarialTrainer> {
         unwinding(self.registration, || self.plugin.replays())
     }
 
+    fn needs_teacher(&self) -> bool {
+        unwinding(self.registration, || self.plugin.needs_teacher())
+    }
+
+    fn teacher(&mut self, network: &Network) -> Result<()> {
+        guarded(self.registration, || self.plugin.teacher(network))
+    }
+
     fn perturb_weights(
         &mut self,
         step: &TrainingStep<'_>,
@@ -137,6 +145,10 @@ impl AdversarialTrainer for Guarded<dyn AdversarialTrainer> {
 
     fn after_backward(&mut self, step: &TrainingStep<'_>, gradients: &GradStore) -> Result<()> {
         guarded(self.registration, || self.plugin.after_backward(step, gradients))
+    }
+
+    fn end_epoch(&mut self, step: &TrainingStep<'_>, network: &Network) -> Result<EpochEnd> {
+        guarded(self.registration, || self.plugin.end_epoch(step, network))
     }
 
     fn state(&self) -> Weights {

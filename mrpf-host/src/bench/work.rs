@@ -20,7 +20,7 @@ use std::time::Instant;
 use super::Measurement;
 use crate::experiment::{Combine, PluginChoice, PruneSettings, architecture};
 use crate::pruning::{PruneStep, prune_step};
-use crate::training::{Sgd, TrainingSettings};
+use crate::training::{Sgd, TrainingSettings, train_step};
 
 /// A piece of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -110,12 +110,12 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         What::TrainStep => {
             let head = Measurement { attack_steps, trainer: Some(settings.trainer.clone()), ..head };
             let mut trainer = trainer(settings)?;
+            if trainer.needs_teacher() {
+                trainer.teacher(&network)?;
+            }
             let mut sgd = Sgd::new(&TrainingSettings::default());
             let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
-            timed(head, settings, || {
-                let loss = trainer.loss(&step, &network, &batch)?.loss;
-                sgd.step(&network, &loss.backward()?, 0.01)
-            })?
+            timed(head, settings, || train_step(trainer.as_mut(), &network, &mut sgd, &step, &batch, 0.01).map(drop))?
         }
         What::Mrs => {
             let (images, epochs) = (settings.images, settings.epochs);

@@ -15,7 +15,7 @@ pub fn finetune(args: &ModelArgs, console: &Console<'_>) -> Result<()> {
     let session = Session::open(opened, 2, console.events, console.watcher)?;
     session.check_fits(&network)?;
     let settings = session.experiment.finetune.clone();
-    let (network, training) = session.trained("finetune", "finetuned", "finetune", &settings, || Ok(network))?;
+    let (network, training) = session.trained("finetune", "finetuned", "finetune", &settings, None, || Ok(network))?;
     let row = session.dense_row("finetuned", &network, &training)?;
     session.finish(&[row], start.elapsed().as_secs_f64())
 }

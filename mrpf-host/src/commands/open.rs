@@ -1,14 +1,13 @@
 //! Opens what a command works on: settings, the run directory, a saved network.
 
-use mrpf_api::candle_core::Device;
 use mrpf_api::network::Network;
-use mrpf_api::{Context, Error, ErrorKind, Result};
+use mrpf_api::{Context, Result};
 use std::path::{Path, PathBuf};
 
 use super::Console;
 use crate::cli::{ModelArgs, RunArgs, Shared};
 use crate::experiment::{Experiment, Sources};
-use crate::pipeline::Opened;
+use crate::pipeline::{Opened, read_model};
 use crate::run_dir::RunDir;
 
 /// Settings and a fresh run directory, or those of the run to go on with.
@@ -64,21 +63,6 @@ pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Res
     let experiment = load(&args.experiment, &args.shared, console)?;
     let name = format!("{}-{command}", experiment.name);
     Ok((fresh(experiment, &args.shared, name, console)?, network))
-}
-
-/// A saved network.
-///
-/// # Errors
-/// [`ErrorKind::Checkpoint`] if the file is missing or is no saved network.
-pub fn read_model(path: &Path) -> Result<Network> {
-    let about = || format!("reading the network {}", path.display());
-    let bytes = std::fs::read(path)
-        .map_err(|error| {
-            let hint = "networks lie in the `networks` folder of a run directory and end in .safetensors";
-            Error::new(ErrorKind::Checkpoint, format!("cannot be read: {error}")).hint(hint)
-        })
-        .context(about)?;
-    Network::from_bytes(&bytes, &Device::Cpu).context(about)
 }
 
 fn load(files: &[PathBuf], shared: &Shared, console: &Console<'_>) -> Result<Experiment> {

@@ -24,12 +24,13 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
         settings.trainer = PluginChoice::named("standard");
         settings.select = Select::BestClean;
         let (network, training) =
-            session.trained("train standard", "dense-standard", "pretrain", &settings, || session.fresh_network())?;
+            session
+                .trained("train standard", "dense-standard", "pretrain", &settings, None, || session.fresh_network())?;
         rows.push(session.dense_row("dense-standard", &network, &training)?);
     }
     let settings = session.experiment.pretrain.clone();
     let (dense, training) =
-        session.trained("train dense", "dense", "pretrain", &settings, || session.fresh_network())?;
+        session.trained("train dense", "dense", "pretrain", &settings, None, || session.fresh_network())?;
     rows.push(session.dense_row("dense", &dense, &training)?);
 
     let mut measured: Vec<(PluginChoice, Vec<_>)> = Vec::new();

@@ -7,9 +7,9 @@ use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde_json::Value;
 
 use super::Console;
-use super::open::read_model;
 use crate::cli::SummaryArgs;
 use crate::experiment::{PluginChoice, architecture, assignment};
+use crate::pipeline::read_model;
 use crate::summary::{Summary, as_text};
 
 /// Prints layers, groups and costs of an architecture or a saved network.

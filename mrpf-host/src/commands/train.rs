@@ -15,7 +15,7 @@ pub fn train(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     let session = Session::open(opened, 2, console.events, console.watcher)?;
     let settings = session.experiment.pretrain.clone();
     let (dense, training) =
-        session.trained("train dense", "dense", "pretrain", &settings, || session.fresh_network())?;
+        session.trained("train dense", "dense", "pretrain", &settings, None, || session.fresh_network())?;
     let row = session.dense_row("dense", &dense, &training)?;
     session.finish(&[row], start.elapsed().as_secs_f64())
 }

@@ -17,6 +17,7 @@ use super::files::{lay_files, parse};
 use super::merge::{assignment, merge};
 use super::settings::Experiment;
 use crate::plugin_library;
+use crate::training::missing_teacher;
 
 /// The experiment that runs when no file is given: real 8x8 digits, built in.
 pub const BUILT_IN: &str = include_str!("digits.toml");
@@ -60,6 +61,10 @@ impl Experiment {
             merge(&mut value, assignment(text)?, "").context(|| format!("--set {text}"))?;
         }
         let mut experiment = Self::from_value(value)?;
+        for teacher in [&mut experiment.pretrain.teacher, &mut experiment.finetune.teacher].into_iter().flatten() {
+            // A run may be resumed from another folder.
+            *teacher = std::path::absolute(&*teacher).unwrap_or_else(|_| teacher.clone());
+        }
         if let Some(dir) = sources.data_dir {
             experiment.data.dir = Some(dir.to_owned());
         }
@@ -148,8 +153,16 @@ impl Experiment {
         if !(0.0..=0.5).contains(&self.data.holdout) {
             return wrong("data.holdout", self.data.holdout.to_string(), "a share from 0 to 0.5");
         }
-        self.pretrain.check("pretrain")?;
-        self.finetune.check("finetune")?;
+        for (stage, settings) in [("pretrain", &self.pretrain), ("finetune", &self.finetune)] {
+            settings.check(stage)?;
+            if let Some(teacher) = settings.teacher.as_ref().filter(|teacher| !teacher.is_file()) {
+                return wrong(
+                    &format!("{stage}.teacher"),
+                    teacher.display().to_string(),
+                    "the file of a saved network",
+                );
+            }
+        }
         self.check_plugins()
     }
 
@@ -157,6 +170,10 @@ impl Experiment {
         made::<dyn DataSource>("data.name", &self.data.name)?;
         made::<dyn Architecture>("network.architecture", &self.network.architecture)?;
         made::<dyn AdversarialTrainer>("pretrain.trainer", &self.pretrain.trainer)?;
+        let (pretrain, untaught) = (&self.pretrain.trainer, self.pretrain.teacher.is_none());
+        if untaught && pretrain.make::<dyn AdversarialTrainer>()?.needs_teacher() {
+            return Err(missing_teacher(&pretrain.name).context("setting `pretrain.trainer`"));
+        }
         for attack in &self.evaluate.attacks {
             made::<dyn Attack>("evaluate.attacks", attack)?;
         }

@@ -3,10 +3,12 @@
 mod evaluate;
 mod finish;
 mod measure;
+mod saved_network;
 mod session;
 mod train;
 mod variant;
 
+pub use saved_network::read_model;
 pub use session::{Opened, Session};
 pub use train::TrainedRecord;
 pub use variant::{Finished, PrunedRow};

@@ -1,9 +1,12 @@
 //! Training stages: the dense networks, and fine-tuning after pruning.
 
 use mrpf_api::network::Network;
-use mrpf_api::{Error, ErrorKind, Result};
+use mrpf_api::trainer::AdversarialTrainer;
+use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use std::path::Path;
 
+use super::saved_network::read_model;
 use super::session::Session;
 use crate::training::{EpochRecord, TrainingJob, TrainingSettings, train};
 
@@ -16,6 +19,9 @@ pub struct TrainedRecord {
     pub history: Vec<EpochRecord>,
     /// The chosen epoch from 1; 0 if no epoch was trained.
     pub chosen_epoch: usize,
+    /// Why the trainer ended the training before its last epoch, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<String>,
 }
 
 impl TrainedRecord {
@@ -31,13 +37,17 @@ impl Session<'_> {
     /// Trains `network`, or takes the result from an earlier session of this run.
     ///
     /// The result is kept as the network `name`. `streams` names the randomness: stages with the same name see the same batches
-    /// in the same order.
+    /// in the same order. `teacher` is learnt from where the trainer needs a teacher and the settings name none.
+    ///
+    /// # Errors
+    /// As [`train`], and [`ErrorKind::Checkpoint`] for a teacher that cannot be read or does not fit the data.
     pub fn trained(
         &self,
         stage: &str,
         name: &str,
         streams: &str,
         settings: &TrainingSettings,
+        teacher: Option<&Network>,
         network: impl FnOnce() -> Result<Network>,
     ) -> Result<(Network, TrainedRecord)> {
         self.stage(stage, || {
@@ -45,9 +55,13 @@ impl Session<'_> {
                 return Ok(((network, record), true));
             }
             let checkpoint = self.dir.checkpoint(name);
+            let needs_teacher = settings.trainer.make::<dyn AdversarialTrainer>()?.needs_teacher();
+            let named =
+                settings.teacher.as_ref().filter(|_| needs_teacher).map(|path| self.teacher(path)).transpose()?;
             let job = TrainingJob {
                 stage,
                 network: network()?,
+                teacher: named.as_ref().or(teacher).filter(|_| needs_teacher),
                 data: &self.data,
                 split: &self.split,
                 settings,
@@ -61,6 +75,7 @@ impl Session<'_> {
                 trainer: settings.trainer.name.clone(),
                 history: trained.history,
                 chosen_epoch: trained.chosen_epoch,
+                stopped: trained.stopped,
             };
             self.dir.write_training(name, &record)?;
             self.dir.write_network(name, &trained.network)?;
@@ -73,5 +88,12 @@ impl Session<'_> {
                 _ => Ok(((trained.network, record), false)),
             }
         })
+    }
+
+    fn teacher(&self, path: &Path) -> Result<Network> {
+        let about = || format!("the teacher {}", path.display());
+        let teacher = read_model(path)?;
+        self.check_fits(&teacher).context(about)?;
+        Ok(teacher)
     }
 }

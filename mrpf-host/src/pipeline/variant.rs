@@ -58,7 +58,7 @@ impl Session<'_> {
         dense: &Network,
         modules: &[ModuleSensitivity],
     ) -> Result<Finished> {
-        let dense_cost = cost(dense.declaration())?;
+        let (teacher, dense_cost) = (dense, cost(dense.declaration())?);
         let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
         let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
         let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
@@ -105,7 +105,9 @@ impl Session<'_> {
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.
             (network, training) =
-                self.trained(&stage, &name, &format!("finetune{suffix}"), &settings, || cut.duplicate())?;
+                self.trained(&stage, &name, &format!("finetune{suffix}"), &settings, Some(teacher), || {
+                    cut.duplicate()
+                })?;
         }
         self.dir.write_plan(&variant.name, &pruned)?;
         Ok(Finished { network, cut, pruned, training })

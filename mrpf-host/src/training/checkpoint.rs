@@ -112,12 +112,14 @@ impl State {
 /// A hash of everything that must be the same for training to go on as if it had not been stopped.
 fn fingerprint(job: &TrainingJob<'_>) -> Result<String> {
     let network: &Network = &job.network;
+    let teacher = job.teacher.map(Network::to_bytes).transpose()?.map(|bytes| sha256(&bytes));
     let parts = serde_json::to_string(&(
         job.settings,
         network.declaration(),
         job.streams.seed(),
         &job.split.train,
         &job.split.holdout,
+        teacher,
     ))
     .map_err(|error| Error::new(ErrorKind::Checkpoint, format!("the settings cannot be written: {error}")))?;
     Ok(sha256(parts.as_bytes()))

@@ -1,11 +1,10 @@
 //! One epoch in the order it happens.
 
-use mrpf_api::candle_core::DType;
 use mrpf_api::context::CallContext;
-use mrpf_api::network::{Network, Weights};
+use mrpf_api::network::Network;
 use mrpf_api::numeric::loss;
 use mrpf_api::random::Streams;
-use mrpf_api::trainer::{AdversarialTrainer, TrainingStep};
+use mrpf_api::trainer::{AdversarialTrainer, EpochEnd, TrainingStep};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::time::Instant;
 
@@ -13,6 +12,7 @@ use super::augment::augment;
 use super::job::TrainingJob;
 use super::prefetch::prefetch;
 use super::sgd::Sgd;
+use super::step::train_step;
 use crate::event::Event;
 
 /// What one epoch gave.
@@ -25,6 +25,8 @@ pub(super) struct EpochFigures {
     pub learning_rate: f64,
     /// Images a second.
     pub images_per_s: f64,
+    /// What the trainer says of it.
+    pub end: EpochEnd,
 }
 
 /// Trains `network` for epoch `epoch` (from 0).
@@ -38,7 +40,10 @@ pub(super) fn train_epoch(
     let settings = job.settings;
     let streams = job.streams.child("epoch").child(epoch);
     let batches = shuffled_batches(&job.split.train, settings.batch, &streams);
-    let steps = batches.len() * settings.epochs;
+    let replays = trainer.replays().max(1);
+    // A replay is a step of its own for the learning rate, as in the reference code of Free-AT (Wong et al. 2020).
+    let steps = batches.len() * settings.epochs * replays;
+    let step = |cx| TrainingStep { cx, epoch, epochs: settings.epochs, label_smoothing: settings.label_smoothing };
     let total: usize = batches.iter().map(Vec::len).sum();
     let (mut done, mut loss_sum, mut right, mut learning_rate) = (0, 0.0, 0, 0.0);
     let start = Instant::now();
@@ -54,28 +59,12 @@ pub(super) fn train_epoch(
                 return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
             }
             let batch = batch?;
-            learning_rate = settings.learning_rate.at(epoch * batches.len() + at, steps);
-            for replay in 0..trainer.replays().max(1) {
-                let streams = streams.child("step").child(at).child(replay);
-                let cx = CallContext { streams, watcher: job.watcher };
-                let step =
-                    TrainingStep { cx, epoch, epochs: settings.epochs, label_smoothing: settings.label_smoothing };
+            for replay in 0..replays {
+                learning_rate = settings.learning_rate.at((epoch * batches.len() + at) * replays + replay, steps);
+                let cx = CallContext { streams: streams.child("step").child(at).child(replay), watcher: job.watcher };
                 let about = || format!("trainer `{}`, epoch {} step {}", settings.trainer.name, epoch + 1, at + 1);
-
-                let perturbation = trainer.perturb_weights(&step, network, &batch).context(about)?;
-                shift(network, perturbation.as_ref(), 1.0)?;
-                let result = trainer.loss(&step, network, &batch).context(about)?;
-                let value = result.loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
-                if !value.is_finite() {
-                    let message = format!("the loss is {value}");
-                    let hint = "the training has diverged: lower learning_rate.peak, or set clip";
-                    return Err(Error::new(ErrorKind::Numeric, message).hint(hint).context(about()));
-                }
-                let gradients = result.loss.backward()?;
-                trainer.after_backward(&step, &gradients).context(about)?;
-                shift(network, perturbation.as_ref(), -1.0)?;
-                sgd.step(network, &gradients, learning_rate).context(about)?;
-
+                let (value, result) =
+                    train_step(trainer, network, sgd, &step(cx), &batch, learning_rate).context(about)?;
                 if replay == 0 {
                     loss_sum += value * batch.len() as f64;
                     right += loss::correct(&result.logits, &batch.labels)?.iter().filter(|&&right| right).count();
@@ -93,9 +82,12 @@ pub(super) fn train_epoch(
         }
         Ok(())
     })?;
+    let cx = CallContext { streams: streams.child("end"), watcher: job.watcher };
+    let about = || format!("trainer `{}`, end of epoch {}", settings.trainer.name, epoch + 1);
+    let end = trainer.end_epoch(&step(cx), network).context(about)?;
     let seen = done.max(1) as f64;
     let images_per_s = seen / start.elapsed().as_secs_f64().max(1e-9);
-    Ok(EpochFigures { loss: loss_sum / seen, accuracy: right as f64 / seen, learning_rate, images_per_s })
+    Ok(EpochFigures { loss: loss_sum / seen, accuracy: right as f64 / seen, learning_rate, images_per_s, end })
 }
 
 /// The images in a new order, in batches. A last batch of one image joins the one before: batch norm needs two.
@@ -110,15 +102,6 @@ fn shuffled_batches(images: &[usize], batch: usize, streams: &Streams) -> Vec<Ve
         before.extend(last);
     }
     batches
-}
-
-/// Adds `sign` times an offset to the parameters that it names.
-fn shift(network: &Network, offset: Option<&Weights>, sign: f64) -> Result<()> {
-    for (name, offset) in offset.into_iter().flatten() {
-        let variable = network.parameter(name)?;
-        variable.set(&(variable.as_detached_tensor() + (offset * sign)?)?)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

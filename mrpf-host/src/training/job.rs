@@ -4,8 +4,8 @@ use mrpf_api::context::Watcher;
 use mrpf_api::data::LoadedData;
 use mrpf_api::network::Network;
 use mrpf_api::random::Streams;
-use mrpf_api::trainer::AdversarialTrainer;
-use mrpf_api::{Error, ErrorKind, Result};
+use mrpf_api::trainer::{AdversarialTrainer, EpochEnd};
+use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Instant;
@@ -24,6 +24,8 @@ pub struct TrainingJob<'a> {
     pub stage: &'a str,
     /// The network to train, at its start.
     pub network: Network,
+    /// The network to learn from, for trainers that need one.
+    pub teacher: Option<&'a Network>,
     /// The data.
     pub data: &'a LoadedData,
     /// Which images are trained on.
@@ -66,17 +68,25 @@ pub struct Trained {
     pub history: Vec<EpochRecord>,
     /// The chosen epoch from 1; 0 if no epoch was trained.
     pub chosen_epoch: usize,
+    /// Why the trainer ended the training before its last epoch, if it did.
+    pub stopped: Option<String>,
 }
 
 /// Trains.
 ///
 /// # Errors
+/// [`ErrorKind::Settings`] if the trainer needs a teacher and there is none;
 /// [`ErrorKind::Interrupted`] after the state of the last whole epoch has been saved; [`ErrorKind::Numeric`] if the loss is not
 /// finite or a parameter gets no gradient, naming the step or the parameter.
 pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
     let network = &job.network;
     let mut trainer = job.settings.trainer.make::<dyn AdversarialTrainer>()?;
+    if trainer.needs_teacher() {
+        let teacher = job.teacher.ok_or_else(|| missing_teacher(&job.settings.trainer.name))?;
+        trainer.teacher(teacher).context(|| format!("trainer `{}`, its teacher", job.settings.trainer.name))?;
+    }
     let mut sgd = Sgd::new(job.settings);
+    let mut stopped = None;
     let mut state = State::default();
     if let Some(found) = job.checkpoint.map(|path| State::load(path, &job)).transpose()?.flatten() {
         network.set_parameters(&found.parameters)?;
@@ -87,8 +97,22 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
     }
     for epoch in state.progress.history.len()..job.settings.epochs {
         let start = Instant::now();
+        if epoch == 0 {
+            state.parameters = network.snapshot()?;
+            state.statistics = network.statistics();
+        }
         let figures =
             train_epoch(&job, network, trainer.as_mut(), &mut sgd, epoch).map_err(|error| kept(&job, epoch, error))?;
+        if let EpochEnd::UndoAndStop(why) = figures.end {
+            network.set_parameters(&state.parameters)?;
+            network.set_statistics(state.statistics.clone())?;
+            let (name, epochs) = (&job.settings.trainer.name, job.settings.epochs);
+            let message =
+                format!("trainer `{name}` undid epoch {} of {epochs} and ended the training: {why}", epoch + 1);
+            job.events.send(Event::Warning { about: job.stage.into(), message: message.clone() });
+            stopped = Some(message);
+            break;
+        }
         let holdout = validate(&job, network).map_err(|error| kept(&job, epoch, error))?;
         let record = EpochRecord {
             epoch: epoch + 1,
@@ -130,7 +154,14 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
         network.set_parameters(&state.best_parameters)?;
         network.set_statistics(state.best_statistics)?;
     }
-    Ok(Trained { network: job.network, history: state.progress.history, chosen_epoch: state.progress.best_epoch })
+    let State { progress, .. } = state;
+    Ok(Trained { network: job.network, history: progress.history, chosen_epoch: progress.best_epoch, stopped })
+}
+
+/// What to say where a trainer needs a teacher and has none.
+pub(crate) fn missing_teacher(trainer: &str) -> Error {
+    Error::new(ErrorKind::Settings, format!("trainer `{trainer}` learns from a teacher, and there is none"))
+        .hint("name a saved network with the `teacher` setting beside the trainer; `mrpf run` fine-tunes with its own dense network when none is named")
 }
 
 /// Whether an epoch is the one to take so far; of equals the later. Without held-out images the last epoch is the best.

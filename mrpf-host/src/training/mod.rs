@@ -10,13 +10,16 @@ mod learning_rate;
 mod prefetch;
 mod settings;
 mod sgd;
+mod step;
 mod validate;
 
 pub use augment::augment;
 pub use holdout::Split;
+pub(crate) use job::missing_teacher;
 pub use job::{EpochRecord, Trained, TrainingJob, train};
 pub use settings::{Augment, Decay, Flip, LearningRate, Padding, Select, TrainingSettings, Validation};
 pub use sgd::Sgd;
+pub(crate) use step::train_step;
 
 #[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use mrpf_api::fraction::Fraction;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 use crate::experiment::PluginChoice;
 
@@ -11,6 +12,9 @@ use crate::experiment::PluginChoice;
 pub struct TrainingSettings {
     /// What makes the loss of a batch; `mrpf plugins list` shows them.
     pub trainer: PluginChoice,
+    /// File of a saved network to learn from, for trainers that distil. When not given, fine-tuning in a run learns from its dense
+    /// network.
+    pub teacher: Option<PathBuf>,
     /// Passes over the training images; 0 leaves the network as it is.
     pub epochs: usize,
     /// Images in a step.
@@ -137,6 +141,7 @@ impl Default for TrainingSettings {
     fn default() -> Self {
         Self {
             trainer: PluginChoice::named("pgd-at"),
+            teacher: None,
             epochs: 30,
             batch: 128,
             learning_rate: LearningRate::default(),

@@ -40,6 +40,15 @@ impl Sgd {
     /// # Errors
     /// [`ErrorKind::Numeric`] naming the parameter if one has no gradient: a loss that passes it by would train nothing.
     pub fn step(&mut self, network: &Network, gradients: &GradStore, learning_rate: f64) -> Result<()> {
+        Self::descend(network, self.directions(network, gradients)?, learning_rate)
+    }
+
+    /// What each parameter moves against, times the learning rate; updates the velocity. Weight decay pulls at the parameters as
+    /// they are now.
+    ///
+    /// # Errors
+    /// As [`Sgd::step`].
+    pub(super) fn directions(&mut self, network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
         let mut found: Vec<Tensor> = Vec::with_capacity(network.parameters().len());
         for (name, variable) in network.parameters() {
             let gradient = gradients.get(variable).ok_or_else(|| {
@@ -49,6 +58,7 @@ impl Sgd {
             found.push(gradient.clone());
         }
         let scale = self.clip_factor(&found)?;
+        let mut directions = Vec::with_capacity(found.len());
         for ((name, variable), gradient) in network.parameters().iter().zip(found) {
             let weight = variable.as_detached_tensor();
             let mut direction = if scale == 1.0 { gradient } else { (gradient * scale)? };
@@ -64,7 +74,15 @@ impl Sgd {
                 direction = if self.nesterov { (direction + (&velocity * self.momentum)?)? } else { velocity.clone() };
                 self.velocity.insert(name.clone(), velocity);
             }
-            variable.set(&(weight - (direction * learning_rate)?)?)?;
+            directions.push(direction);
+        }
+        Ok(directions)
+    }
+
+    /// Moves all parameters, in the order of their names, against `directions`.
+    pub(super) fn descend(network: &Network, directions: Vec<Tensor>, learning_rate: f64) -> Result<()> {
+        for (variable, direction) in network.parameters().values().zip(directions) {
+            variable.set(&(variable.as_detached_tensor() - (direction * learning_rate)?)?)?;
         }
         Ok(())
     }

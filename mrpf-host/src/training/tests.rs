@@ -25,6 +25,8 @@ struct TestSettings {
     explode: bool,
     replays: usize,
     perturb: f64,
+    undo_epoch: usize,
+    needs_teacher: bool,
 }
 
 static CALLS: Mutex<Vec<Vec<&'static str>>> = Mutex::new(Vec::new());
@@ -50,6 +52,17 @@ impl AdversarialTrainer for TestTrainer {
 
     fn replays(&self) -> usize {
         self.settings.replays
+    }
+
+    fn needs_teacher(&self) -> bool {
+        self.settings.needs_teacher
+    }
+
+    fn end_epoch(&mut self, step: &TrainingStep<'_>, _: &Network) -> Result<EpochEnd> {
+        Ok(match step.epoch + 1 == self.settings.undo_epoch {
+            true => EpochEnd::UndoAndStop("enough".into()),
+            false => EpochEnd::GoOn,
+        })
     }
 
     fn perturb_weights(&mut self, _: &TrainingStep<'_>, network: &Network, _: &Batch) -> Result<Option<Weights>> {
@@ -122,6 +135,7 @@ fn run(settings: &TrainingSettings, checkpoint: Option<&Path>, watcher: &dyn Wat
     train(TrainingJob {
         stage: "test",
         network: network()?,
+        teacher: None,
         data: &data,
         split: &split,
         settings,
@@ -223,5 +237,54 @@ fn no_epochs_leave_the_network_as_it_was() -> Result<()> {
     let trained = run(&TrainingSettings { epochs: 0, ..settings(plain()) }, None, &Unwatched)?;
     assert_eq!(trained.network.to_bytes()?, network()?.to_bytes()?);
     assert_eq!(trained.chosen_epoch, 0);
+    Ok(())
+}
+
+#[test]
+fn an_undone_epoch_leaves_the_network_of_the_one_before_and_ends_the_training() -> Result<()> {
+    // A constant rate and the last epoch, so that two epochs of four are the first two of them all.
+    let mut last = TrainingSettings { select: Select::Last, ..settings(plain()) };
+    last.learning_rate.decay = Decay::Constant;
+    for (undone, left) in [(3, 2), (1, 0)] {
+        let whole = run(&TrainingSettings { epochs: left, ..last.clone() }, None, &Unwatched)?;
+        let settings = TrainingSettings { trainer: plain().with("undo_epoch", undone), ..last.clone() };
+        let folder = tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let path = folder.path().join("state.safetensors");
+        // The second time it goes on from the checkpoint of the epoch before, and comes to the same end.
+        for _ in 0..2 {
+            let ended = run(&settings, Some(&path), &Unwatched)?;
+            assert_eq!(ended.network.to_bytes()?, whole.network.to_bytes()?);
+            assert_eq!((&ended.history, ended.chosen_epoch), (&whole.history, left));
+            let told = format!("trainer `test-trainer` undid epoch {undone} of 4 and ended the training: enough");
+            assert_eq!(ended.stopped, Some(told));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_missing_teacher_is_named_before_anything_is_trained() {
+    let error = run(&settings(plain().with("needs_teacher", true)), None, &Unwatched).expect_err("no teacher");
+    assert_eq!(error.to_string(), "trainer `test-trainer` learns from a teacher, and there is none");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("`teacher` setting")));
+}
+
+#[test]
+fn free_training_goes_on_with_its_kept_perturbation() -> Result<()> {
+    let settings = settings(PluginChoice::named("free-at").with("replays", 2));
+    let whole = run(&settings, None, &Unwatched)?;
+    let folder = tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+    let path = folder.path().join("state.safetensors");
+    let mut stops = 0;
+    let resumed = loop {
+        match run(&settings, Some(&path), &StopAt(AtomicUsize::new(9 + stops))) {
+            Ok(trained) => break trained,
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Interrupted, "{error}"),
+        }
+        stops += 1;
+        assert!(stops < 60, "it never ends");
+    };
+    assert!(stops >= 2, "stopped {stops} times");
+    assert_eq!(resumed.network.to_bytes()?, whole.network.to_bytes()?);
     Ok(())
 }

@@ -155,5 +155,9 @@ pub fn assert_family(what: &str, found: &Weights, expected: &Weights, tolerance:
     Ok(())
 }
 
+mod two_steps;
+
+pub use two_steps::{TwoSteps, step};
+
 #[cfg(test)]
 mod tests;
