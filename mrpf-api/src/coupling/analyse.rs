@@ -139,9 +139,7 @@ impl Trace {
                 x.clone()
             }
             LayerKind::Concat => reads.concat(),
-            LayerKind::Flatten => {
-                x.iter().flat_map(|&atom| std::iter::repeat_n(atom, shape.places())).collect()
-            }
+            LayerKind::Flatten => x.iter().flat_map(|&atom| std::iter::repeat_n(atom, shape.places())).collect(),
             LayerKind::PadShortcut { channels, .. } => {
                 let reason = format!("the padding shortcut `{}` ties its channels to their places", layer.name);
                 let padding = self.atoms.fresh(channels - x.len());

@@ -218,8 +218,7 @@ fn frozen_groups_say_why() -> Result<()> {
 fn a_group_reads_as_numbered_lines() -> Result<()> {
     let case = tricky()?.swap_remove(0);
     let text = channel_groups(&case.declaration)?[0].to_string();
-    let expected =
-        "group `a`: 5 channels\n   1. 1 filter of `a`\n   2. 1 norm channel of `a.bn`\n   3. 1 input of `b`";
+    let expected = "group `a`: 5 channels\n   1. 1 filter of `a`\n   2. 1 norm channel of `a.bn`\n   3. 1 input of `b`";
     assert_eq!(text, expected);
     Ok(())
 }

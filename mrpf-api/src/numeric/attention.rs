@@ -149,10 +149,9 @@ impl<T: Float> Attention<T> {
                     both.for_each(|(slope, share)| *slope = (*slope - mean) * *share * scale);
                 }
                 let slopes = Matrix::new(slopes, [tokens, tokens], tokens);
-                for (out, slopes, other) in [
-                    (&mut by_queries, slopes, of.keys),
-                    (&mut by_keys, slopes.transposed(), of.queries),
-                ] {
+                for (out, slopes, other) in
+                    [(&mut by_queries, slopes, of.keys), (&mut by_keys, slopes.transposed(), of.queries)]
+                {
                     if let Some(out) = out {
                         product(part, Onto::Nothing, slopes, self.head(other, head, query_width));
                         self.put(&part[..tokens * query_width], out, head, query_width);
@@ -220,7 +219,8 @@ impl<T: Float> CustomOp3 for Attention<T> {
                     read::<T, _>(gradient, |gradient| {
                         let length = self.tokens * self.value_channels();
                         // Of a gradient that is not wanted there is nothing to be cut into parts.
-                        let mut parts: Vec<[Option<&mut [T]>; 3]> = (0..sequences).map(|_| [None, None, None]).collect();
+                        let mut parts: Vec<[Option<&mut [T]>; 3]> =
+                            (0..sequences).map(|_| [None, None, None]).collect();
                         for (which, all) in found.iter_mut().enumerate() {
                             let chunks = all.chunks_exact_mut(self.tokens * channels[which]);
                             parts.iter_mut().zip(chunks).for_each(|(parts, chunk)| parts[which] = Some(chunk));

@@ -113,7 +113,9 @@ impl<T: Float> CustomOp1 for Resize<T> {
         let by_x = read::<T, _>(gradient, |gradient| {
             let mut by_x = vec![T::zero(); x.elem_count()];
             let maps = by_x.par_chunks_mut(from).zip(gradient.par_chunks(to));
-            maps.for_each(|(by_x, gradient)| self.visit(|output, input, weight| by_x[input] += gradient[output] * weight));
+            maps.for_each(|(by_x, gradient)| {
+                self.visit(|output, input, weight| by_x[input] += gradient[output] * weight)
+            });
             Ok(by_x)
         })?;
         Ok(Some(tensor(by_x, x.shape())?))

@@ -105,9 +105,7 @@ fn pixels_at_one_place_of_all_patches_are_one_sequence() -> Result<()> {
 #[test]
 fn resizing_is_pytorchs() -> Result<()> {
     // torch.nn.functional.interpolate(torch.arange(3.).view(1, 1, 1, 3), (1, 4), mode="bilinear"), and of 4 to 3.
-    let row = |count: f64| -> Result<Tensor> {
-        Ok(Tensor::arange(0.0, count, &Device::Cpu)?.reshape((1, 1, 1, ()))?)
-    };
+    let row = |count: f64| -> Result<Tensor> { Ok(Tensor::arange(0.0, count, &Device::Cpu)?.reshape((1, 1, 1, ()))?) };
     assert_eq!(values(&resize(&row(3.0)?, [1, 4])?)?, [0.0, 0.625, 1.375, 2.0]);
     let found = values(&resize(&row(4.0)?, [1, 3])?)?;
     let near = found.iter().zip([1.0 / 6.0, 1.5, 17.0 / 6.0]).all(|(a, b)| (a - b).abs() < 1e-12);
