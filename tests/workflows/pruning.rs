@@ -223,6 +223,16 @@ fn half_of_each_small_network_has_exactly_these_widths() -> Result<()> {
             ]
             .concat(),
         ),
+        (small("mobilevit", &[("width", 0.1.into())]), {
+            // Queries, keys and values, of which half of each head goes; what is added to the tokens stays; half of the feed-forward.
+            let transformer = [4, 4, 4, 8, 8, 8];
+            let block = |channels: usize, count: usize| {
+                [vec![channels, 8], transformer.repeat(count), vec![channels, channels]].concat()
+            };
+            let early = [vec![2], [4, 4, 2].repeat(5)].concat();
+            let late = [vec![4, 4, 4], block(4, 4), vec![8, 8, 4], block(4, 3), vec![16, 7]].concat();
+            [early, block(2, 2), late].concat()
+        }),
         (small("densenet", &[("depth", 10.into()), ("growth", 4.into())]), vec![4, 8, 2, 3, 8, 2, 3, 8, 2, 7]),
     ];
     for (choice, expected) in cases {

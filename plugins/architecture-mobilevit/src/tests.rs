@@ -86,6 +86,27 @@ fn attentions_linear_layers_are_modules() -> Result<()> {
 }
 
 #[test]
+fn what_depends_on_a_module_of_attention_is_the_network() -> Result<()> {
+    let declaration = declare(MobileVitSettings { width: 0.1, ..Default::default() }, 16, 7)?;
+    let network = Network::initialise(declaration, &Streams::new(0), DType::F64, &Device::Cpu)?;
+    let images = Streams::new(1).stream().uniform(&[3, 3, 16, 16], 0.0, 1.0, DType::F64, &Device::Cpu)?;
+    let frozen = network.freeze()?;
+    for layer in ["attn.query", "attn.value", "attn.proj", "mlp.fc1"] {
+        let module = format!("stages.2.1.transformer.1.{layer}");
+        let name = format!("{module}.weight");
+        let mut weights = network.weights();
+        weights.insert(name.clone(), (&weights[&name] * 1.5)?);
+        let expected = network.forward_with(&weights, &images.narrow(0, 1, 2)?, Mode::Evaluate)?;
+        let found = frozen.suffix(&module, &images, 1 << 20)?.logits(&weights[&name], &[1, 2])?;
+        let off = (found - &expected)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        assert!(off < 1e-10, "{layer}: off by {off:e}");
+        let moved = (network.forward(&images.narrow(0, 1, 2)?, Mode::Evaluate)? - expected)?.abs()?.max_all()?;
+        assert!(moved.to_scalar::<f64>()? > 1e-9, "{layer}: the weight is of no consequence");
+    }
+    Ok(())
+}
+
+#[test]
 fn small_images_give_logits() -> Result<()> {
     for (form, size) in [(Form::Cifar, 4), (Form::Cifar, 7), (Form::TinyImagenet, 9), (Form::Imagenet, 33)] {
         let declaration = declare(MobileVitSettings { form, width: 0.1, ..Default::default() }, size, 7)?;

@@ -2,7 +2,7 @@
 
 use super::{Tricky, finish, start};
 use crate::Result;
-use crate::coupling::{channel_groups, cost, layer_costs};
+use crate::coupling::{PruningPlan, channel_groups, cost, cut_declaration, layer_costs};
 use crate::network::{Attention, AttentionUnit, LayerKind};
 use crate::numeric::ConvGeometry;
 
@@ -60,6 +60,25 @@ fn groups_of_attention_say_what_goes() -> Result<()> {
     let expected = "group `query`: 2 channels\n   1. 3 filters of `query`\n   2. 3 filters of `key`\n   \
                     3. 2 filters of `value`\n   4. 2 channels of `attention`\n   5. 2 inputs of `proj`";
     assert_eq!(found?, expected);
+    Ok(())
+}
+
+#[test]
+fn a_cut_attention_has_narrower_or_fewer_heads() -> Result<()> {
+    let cut = |unit, keep: Vec<usize>| -> Result<Attention> {
+        let declaration = transformer("x", unit, true)?.declaration;
+        let plan = PruningPlan { keep: [("query".to_owned(), keep)].into() };
+        let cut = cut_declaration(&declaration, &plan)?;
+        match &cut.layer("attention")?.kind {
+            LayerKind::Attention(attention) => Ok(attention.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    let whole = Attention { query_channels: 6, value_channels: 4, heads: 2, scale: 0.6, unit: AttentionUnit::Width };
+    let narrow = Attention { query_channels: 4, ..whole.clone() };
+    assert_eq!(cut(AttentionUnit::Width, vec![0, 2])?, narrow);
+    let fewer = Attention { query_channels: 3, value_channels: 2, heads: 1, unit: AttentionUnit::Head, ..whole };
+    assert_eq!(cut(AttentionUnit::Head, vec![1])?, fewer);
     Ok(())
 }
 
