@@ -107,7 +107,8 @@ fn attention_that_does_not_fit_is_refused() -> Result<()> {
         }
         Ok(declaration.wiring().expect_err("a contradiction").to_string())
     };
-    let cases: [(fn(&mut Attention), &str); 4] = [
+    type Change = fn(&mut Attention);
+    let cases: [(Change, &str); 4] = [
         (|it| it.heads = 4, "4 heads do not divide 6 and 4 channels"),
         (|it| it.heads = 0, "0 heads do not divide 6 and 4 channels"),
         (|it| it.value_channels = 6, "reads values of [6, 6, 4], expected [6, 6, 6]"),
