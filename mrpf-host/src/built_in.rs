@@ -5,6 +5,7 @@ use mrpf_allocation_sensitivity as _;
 use mrpf_allocation_uniform as _;
 use mrpf_architecture_densenet as _;
 use mrpf_architecture_mobilenet_v2 as _;
+use mrpf_architecture_mobilevit as _;
 use mrpf_architecture_preact_resnet as _;
 use mrpf_architecture_resnet as _;
 use mrpf_architecture_vgg as _;

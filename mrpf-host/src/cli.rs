@@ -340,7 +340,7 @@ pub struct BenchArgs {
     /// The work.
     #[arg(long, value_enum, default_value = "train_step")]
     pub what: What,
-    /// The network: an architecture, with its first whole-number settings behind it: resnet18, wide-resnet-28-10.
+    /// The network: an architecture, with numbers and words of its settings behind it: resnet18, mobilevit-xs.
     #[arg(long, value_name = "NAME", default_value = "resnet18")]
     pub arch: String,
     /// The trainer of train_step.
@@ -381,7 +381,7 @@ pub struct BenchArgs {
 /// What to summarise.
 #[derive(Debug, Args)]
 pub struct SummaryArgs {
-    /// An architecture, with its first whole-number settings behind it if you like: resnet, resnet18, wide-resnet-34-10.
+    /// An architecture, with numbers and words of its settings behind it if you like: resnet18, wide-resnet-34-10, mobilevit-xs.
     #[arg(long, value_name = "NAME", conflicts_with = "model", required_unless_present = "model")]
     pub arch: Option<String>,
     /// A saved network, a .safetensors file of mrpf.

@@ -140,7 +140,7 @@ fn type_name(property: &Value, schema: &Value) -> String {
 }
 
 /// The values that a setting may have, where they are a fixed few, with what each means.
-fn choices(property: &Value, schema: &Value) -> Vec<(String, String)> {
+pub(crate) fn choices(property: &Value, schema: &Value) -> Vec<(String, String)> {
     let mut candidates = vec![property];
     candidates.extend(property["anyOf"].as_array().into_iter().flatten());
     candidates.extend(property["allOf"].as_array().into_iter().flatten());

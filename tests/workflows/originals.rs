@@ -79,6 +79,6 @@ fn logits_and_gradients_of_the_images_are_pytorchs() -> Result<()> {
         seen.push(row.architecture);
     }
     seen.dedup();
-    assert_eq!(seen, ["resnet", "preact-resnet", "wide-resnet", "vgg", "mobilenet-v2", "densenet"]);
+    assert_eq!(seen, ["resnet", "preact-resnet", "wide-resnet", "vgg", "mobilenet-v2", "densenet", "mobilevit"]);
     Ok(())
 }

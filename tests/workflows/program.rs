@@ -205,6 +205,7 @@ fn every_architecture_goes_through_a_whole_run() {
         ("wide-resnet-10-2", "width = 3", "block1.layer.0.convShortcut"),
         ("vgg-11", "width = 4, head = \"three-layer\"", "classifier.2"),
         ("mobilenet-v2", "width = 0.1, divisor = 1", "features.2.conv.1.0"),
+        ("mobilevit-xs", "width = 0.1", "stages.2.1.transformer.0.attn.query"),
         ("densenet-16-4", "compression = 0.5", "trans1.conv1"),
     ] {
         let choice = format!("network.architecture={{ name = \"{name}\", {settings} }}");
@@ -232,6 +233,9 @@ fn a_network_is_summarised() {
         ("wide-resnet-34-10", 46_160_474),
         ("densenet-100-12", 769_162),
         ("mobilenet-v2", 2_236_682),
+        ("mobilevit-xxs", 954_234),
+        ("mobilevit-s-imagenet", 4_944_042),
+        ("resnet-50-imagenet", 23_528_522),
     ] {
         let told = ground.mrpf(&["summary", "--arch", name, "--json"]).ok().stdout;
         let told: Value = serde_json::from_str(&told).expect("JSON");

@@ -51,6 +51,9 @@ table! {
     mobilenet_v2_for_imagenet: "mobilenet-v2" { width = 0.1, divisor = 2, form = "imagenet" };
     densenet_bc_22: "densenet" { depth = 22, growth = 3 };
     densenet_22_for_imagenet: "densenet" { depth = 22, growth = 3, form = "imagenet" };
+    mobilevit_xxs: "mobilevit" { width = 0.1 };
+    mobilevit_xs_by_head: "mobilevit" { size = "xs", width = 0.1, attention_unit = "head" };
+    mobilevit_s_for_imagenet: "mobilevit" { size = "s", width = 0.05, form = "imagenet" };
     densenet_13: "densenet" { depth = 13, growth = 4, bottleneck = false, compression = 1.0 };
 }
 
@@ -187,7 +190,7 @@ fn works(about: &str, small: &Network) -> Result<bool> {
         assert!(sum.is_finite(), "{about}: `{name}` after a step");
     }
     let stands = |name: &str| largest_difference(&after[name], &before[name]).map(|moved| moved == 0.0);
-    let last = after.keys().rfind(|name| name.starts_with("linear") || name.starts_with("fc"));
+    let last = after.keys().rfind(|name| ["linear", "fc", "head"].iter().any(|layer| name.starts_with(layer)));
     assert!(!last.map(|name| stands(name)).transpose()?.unwrap_or(false), "{about}: the classifier stood still");
     Ok(moved)
 }
@@ -221,6 +224,16 @@ fn half_of_each_small_network_has_exactly_these_widths() -> Result<()> {
             ]
             .concat(),
         ),
+        (small("mobilevit", &[("width", 0.1.into())]), {
+            // Queries, keys and values, of which half of each head goes; what is added to the tokens stays; half of the feed-forward.
+            let transformer = [4, 4, 4, 8, 8, 8];
+            let block = |channels: usize, count: usize| {
+                [vec![channels, 8], transformer.repeat(count), vec![channels, channels]].concat()
+            };
+            let early = [vec![2], [4, 4, 2].repeat(5)].concat();
+            let late = [vec![4, 4, 4], block(4, 4), vec![8, 8, 4], block(4, 3), vec![16, 7]].concat();
+            [early, block(2, 2), late].concat()
+        }),
         (small("densenet", &[("depth", 10.into()), ("growth", 4.into())]), vec![4, 8, 2, 3, 8, 2, 3, 8, 2, 7]),
     ];
     for (choice, expected) in cases {

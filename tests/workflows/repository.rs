@@ -162,7 +162,7 @@ fn example_experiments_are_valid() {
         })
         .collect();
     // Every data set with every architecture.
-    assert_eq!(names.len(), 8, "{names:?}");
+    assert_eq!(names.len(), 12, "{names:?}");
 }
 
 /// The experiment files of a folder.

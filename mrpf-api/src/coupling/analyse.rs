@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::atoms::Atoms;
 use super::groups::{ChannelGroup, Member, Role};
 use crate::Result;
-use crate::network::{Declaration, Layer, LayerKind, Shape};
+use crate::network::{Attention, AttentionUnit, Declaration, Layer, LayerKind, Shape};
 
 /// The channel groups of a network, in the forward order of their first producer; frozen ones included.
 ///
@@ -83,7 +83,25 @@ impl Trace {
             | LayerKind::Gelu
             | LayerKind::MaxPool(_)
             | LayerKind::AvgPool(_)
-            | LayerKind::GlobalAvgPool => x.clone(),
+            | LayerKind::GlobalAvgPool
+            | LayerKind::Unfold { .. }
+            | LayerKind::Fold { .. }
+            | LayerKind::Resize { .. } => x.clone(),
+            LayerKind::LayerNorm(_) => {
+                // A masked channel of zeros would count in its mean and variance, and a removed one would not.
+                self.freeze(x, &format!("the layer norm `{}` takes mean and variance over all channels", layer.name));
+                for role in ["weight", "bias"] {
+                    self.axis(at, tensor(role), Role::Norm, 0, x);
+                }
+                x.clone()
+            }
+            LayerKind::Attention(attention) => {
+                let [queries, keys, values] = [x, &reads[1], &reads[2]];
+                self.attention(attention, queries, keys, values);
+                self.axis(at, layer.name.clone(), Role::Attention, 0, values);
+                self.axis(at, layer.name.clone(), Role::Attention, 1, queries);
+                values.clone()
+            }
             LayerKind::BatchNorm(_) => {
                 for role in ["weight", "bias", "running_mean", "running_var"] {
                     self.axis(at, tensor(role), Role::Norm, 0, x);
@@ -121,13 +139,7 @@ impl Trace {
                 x.clone()
             }
             LayerKind::Concat => reads.concat(),
-            LayerKind::Flatten => {
-                let pixels = match shape {
-                    Shape::Map(map) => map.height * map.width,
-                    Shape::Vector(_) => 1,
-                };
-                x.iter().flat_map(|&atom| std::iter::repeat_n(atom, pixels)).collect()
-            }
+            LayerKind::Flatten => x.iter().flat_map(|&atom| std::iter::repeat_n(atom, shape.places())).collect(),
             LayerKind::PadShortcut { channels, .. } => {
                 let reason = format!("the padding shortcut `{}` ties its channels to their places", layer.name);
                 let padding = self.atoms.fresh(channels - x.len());
@@ -135,6 +147,21 @@ impl Trace {
                 self.freeze(&out, &reason);
                 out
             }
+        }
+    }
+
+    /// Ties what an attention can only lose together. A query without its key is worth nothing, and all heads must stay equally wide.
+    fn attention(&mut self, attention: &Attention, queries: &[usize], keys: &[usize], values: &[usize]) {
+        for (i, (&query, &key)) in queries.iter().zip(keys).enumerate() {
+            self.atoms.unite(query, key);
+            self.atoms.unite(query, queries[attention.unit_of(queries.len(), i)]);
+        }
+        for (i, &value) in values.iter().enumerate() {
+            self.atoms.unite(value, values[attention.unit_of(values.len(), i)]);
+        }
+        if attention.unit == AttentionUnit::Head {
+            let widths = [queries, values].map(|channels| channels.len() / attention.heads);
+            (0..attention.heads).for_each(|head| self.atoms.unite(queries[head * widths[0]], values[head * widths[1]]));
         }
     }
 

@@ -9,9 +9,9 @@ use crate::network::{Declaration, LayerKind, Shape};
 /// What a network costs for one image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cost {
-    /// Multiply-accumulates of convolutions and linear layers.
+    /// Multiply-accumulates of convolutions and linear layers, and of the two products inside an attention.
     pub macs: u64,
-    /// Trainable parameters: weights, biases, and batch-norm scales and shifts.
+    /// Trainable parameters: weights, biases, and scales and shifts of norms.
     pub params: u64,
     /// Output channels of convolutions and of linear layers other than the classifier.
     pub channels: u64,
@@ -52,25 +52,30 @@ pub fn layer_costs(declaration: &Declaration) -> Result<Vec<LayerCost>> {
     Ok(costs.filter(|layer| layer.cost != Cost::default()).collect())
 }
 
-/// Cost of one layer; of its output's shape, only height and width count.
+/// Cost of one layer; of its output's shape, its channels do not count.
 pub(super) fn layer_cost(kind: &LayerKind, output: Shape, is_last: bool) -> Cost {
     let bias = |has_bias: bool, outputs: usize| if has_bias { outputs } else { 0 };
     let (macs, params, channels) = match kind {
         LayerKind::Conv2d(conv) => {
-            let pixels = match output {
-                Shape::Map(map) => map.height * map.width,
-                Shape::Vector(_) => 1,
-            };
             let [height, width] = conv.geometry.kernel;
             let weights = conv.out_channels * (conv.in_channels / conv.geometry.groups.max(1)) * height * width;
-            (pixels * weights, weights + bias(conv.bias, conv.out_channels), conv.out_channels)
+            (output.places() * weights, weights + bias(conv.bias, conv.out_channels), conv.out_channels)
         }
         LayerKind::Linear(linear) => {
             let weights = linear.in_features * linear.out_features;
             let channels = if is_last { 0 } else { linear.out_features };
-            (weights, weights + bias(linear.bias, linear.out_features), channels)
+            (output.places() * weights, weights + bias(linear.bias, linear.out_features), channels)
         }
         LayerKind::BatchNorm(norm) => (0, 2 * norm.channels, 0),
+        LayerKind::LayerNorm(norm) => (0, 2 * norm.channels, 0),
+        LayerKind::Attention(attention) => {
+            let tokens = match output {
+                Shape::Tokens(shape) => shape.tokens,
+                Shape::Map(_) | Shape::Vector(_) => 1,
+            };
+            // Each token meets every token of its sequence, once by its query and once by the other's value.
+            (output.places() * tokens * (attention.query_channels + attention.value_channels), 0, 0)
+        }
         _ => (0, 0, 0),
     };
     Cost { macs: macs as u64, params: params as u64, channels: channels as u64 }

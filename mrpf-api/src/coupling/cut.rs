@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::analyse::channel_groups;
-use super::groups::{ChannelGroup, Role};
+use super::groups::{ChannelGroup, Member, Role};
 use super::plan::PruningPlan;
 use crate::network::{Declaration, LayerKind, Network, Weights};
 use crate::{Error, ErrorKind, Result};
@@ -19,8 +19,8 @@ pub fn cut_declaration(declaration: &Declaration, plan: &PruningPlan) -> Result<
     let removed = removed_positions(&groups, plan);
     let mut cut = declaration.clone();
     for layer in &mut cut.layers {
-        let weight = format!("{}.weight", layer.name);
-        let [outputs, inputs] = [0, 1].map(|axis| removed.get(&(weight.clone(), axis)).map_or(0, BTreeSet::len));
+        let width = Member::width_of(layer);
+        let [outputs, inputs] = [0, 1].map(|axis| removed.get(&(width.clone(), axis)).map_or(0, BTreeSet::len));
         shrink_layer(&mut layer.kind, outputs, inputs);
     }
     cut.wiring()?;
@@ -28,6 +28,8 @@ pub fn cut_declaration(declaration: &Declaration, plan: &PruningPlan) -> Result<
 }
 
 /// Takes positions from a layer's outputs (axis 0 of its weight) and inputs (axis 1, local to a block of a grouped convolution).
+///
+/// The outputs of an attention are those of its values, and its inputs stand for queries and keys alike.
 pub(super) fn shrink_layer(kind: &mut LayerKind, outputs: usize, inputs: usize) {
     match kind {
         LayerKind::Conv2d(conv) if conv.is_depthwise() => {
@@ -46,6 +48,8 @@ pub(super) fn shrink_layer(kind: &mut LayerKind, outputs: usize, inputs: usize) 
             linear.out_features -= outputs;
             linear.in_features -= inputs;
         }
+        LayerKind::LayerNorm(norm) => norm.channels -= outputs,
+        LayerKind::Attention(attention) => attention.narrow(outputs, inputs),
         _ => {}
     }
 }

@@ -21,7 +21,8 @@ impl fmt::Display for ChannelGroup {
         for (number, (layer, role, each)) in lines.into_iter().enumerate() {
             let what = match role {
                 Role::Output => "filter",
-                Role::Norm => "batch-norm channel",
+                Role::Norm => "norm channel",
+                Role::Attention => "channel",
                 Role::Input => "input",
             };
             let plural = if each == 1 { String::new() } else { "s".into() };

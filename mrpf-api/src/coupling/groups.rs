@@ -2,14 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::network::{Layer, LayerKind};
+
 /// How a tensor takes part in a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Filters or rows that produce the channels (weight axis 0, and the bias).
     Output,
-    /// Scale, shift and running statistics of a batch norm that passes the channels on.
+    /// Scale, shift and running statistics of a norm that passes the channels on.
     Norm,
+    /// Channels of an attention, which has no tensors: those of its values on axis 0, those of its queries and keys on axis 1.
+    Attention,
     /// Weights that consume the channels (weight axis 1).
     Input,
 }
@@ -19,7 +23,7 @@ pub enum Role {
 pub struct Member {
     /// The layer that owns the tensor.
     pub layer: String,
-    /// The tensor's name: a parameter or a running statistic.
+    /// The tensor's name: a parameter or a running statistic; the layer's own name for an attention, which has none.
     pub tensor: String,
     /// How it takes part.
     pub role: Role,
@@ -27,6 +31,21 @@ pub struct Member {
     pub axis: usize,
     /// For each channel of the group, the positions on that axis that go with it.
     pub positions: Vec<Vec<usize>>,
+}
+
+impl Member {
+    /// Whether it counts the layer's own outputs (axis 0) or inputs (axis 1).
+    pub(super) fn is_width(&self) -> bool {
+        self.role == Role::Attention || self.tensor.ends_with(".weight")
+    }
+
+    /// The name under which the widths of a layer are found among its members.
+    pub(super) fn width_of(layer: &Layer) -> String {
+        match layer.kind {
+            LayerKind::Attention(_) => layer.name.clone(),
+            _ => format!("{}.weight", layer.name),
+        }
+    }
 }
 
 /// Channels that can only be removed together from all members.

@@ -1,5 +1,6 @@
 //! Networks with tricky couplings, each with the groups that it must have.
 
+mod attention;
 mod surgery;
 
 use super::*;
@@ -174,6 +175,7 @@ pub(crate) fn tricky() -> Result<Vec<Tricky>> {
     net.conv("a", 3, same, false).normalize("inner", &[0.1; 3], &[0.5; 3]).conv("b", 5, same, false);
     let groups = vec![("a", 3, vec!["a"], 1, false), ("b", 5, vec!["b"], 1, true), out];
     all.push(Tricky { name: "normalised inside", declaration: finish(&mut net)?, groups });
+    all.extend(attention::transformers()?);
     Ok(all)
 }
 
@@ -216,8 +218,7 @@ fn frozen_groups_say_why() -> Result<()> {
 fn a_group_reads_as_numbered_lines() -> Result<()> {
     let case = tricky()?.swap_remove(0);
     let text = channel_groups(&case.declaration)?[0].to_string();
-    let expected =
-        "group `a`: 5 channels\n   1. 1 filter of `a`\n   2. 1 batch-norm channel of `a.bn`\n   3. 1 input of `b`";
+    let expected = "group `a`: 5 channels\n   1. 1 filter of `a`\n   2. 1 norm channel of `a.bn`\n   3. 1 input of `b`";
     assert_eq!(text, expected);
     Ok(())
 }

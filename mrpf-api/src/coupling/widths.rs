@@ -39,7 +39,7 @@ impl CostByWidth {
     pub(crate) fn new(declaration: &Declaration, groups: &[ChannelGroup]) -> Result<Self> {
         let mut narrowings: BTreeMap<(&str, usize), Vec<Narrowing>> = BTreeMap::new();
         for (at, group) in groups.iter().enumerate() {
-            for member in group.members.iter().filter(|member| member.tensor.ends_with(".weight")) {
+            for member in group.members.iter().filter(|member| member.is_width()) {
                 let narrowing = Narrowing { group: at, removed: removed_by_count(group, member) };
                 narrowings.entry((&member.layer, member.axis)).or_default().push(narrowing);
             }

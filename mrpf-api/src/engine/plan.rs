@@ -157,6 +157,7 @@ impl<'a> Builder<'a> {
         let sizes = match self.wiring.shapes[at] {
             Shape::Map(map) => Sizes { height: map.height, width: map.width, channels: map.channels },
             Shape::Vector(features) => Sizes { height: 1, width: 1, channels: features },
+            Shape::Tokens(_) => return None,
         };
         let value = match &layer.kind {
             LayerKind::Normalize { mean, std } => {

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::declaration::{BatchNorm, Conv2d, Declaration, INPUT, Layer, LayerKind, Linear, Shape};
+use super::declaration::{Declaration, INPUT, Layer};
+use super::layer_kind::{BatchNorm, Conv2d, LayerKind, Linear};
+use super::shape::Shape;
+use super::tokens::LayerNorm;
 use crate::data::ImageShape;
 use crate::numeric::{ConvGeometry, PoolGeometry};
 use crate::{Error, ErrorKind, Result};
@@ -73,7 +76,7 @@ impl Builder {
         self.unary(name, LayerKind::BatchNorm(BatchNorm::new(channels)))
     }
 
-    /// A fully connected layer with bias.
+    /// A fully connected layer with bias, on vectors or tokens.
     pub fn linear(&mut self, name: &str, out_features: usize) -> &mut Self {
         let in_features = self.channels(name);
         self.unary(name, LayerKind::Linear(Linear { in_features, out_features, bias: true }))
@@ -87,6 +90,32 @@ impl Builder {
     /// A rectified linear unit that ends at 6.
     pub fn relu6(&mut self, name: &str) -> &mut Self {
         self.unary(name, LayerKind::Relu6)
+    }
+
+    /// `x * sigmoid(x)`.
+    pub fn silu(&mut self, name: &str) -> &mut Self {
+        self.unary(name, LayerKind::Silu)
+    }
+
+    /// A layer normalisation with PyTorch's defaults.
+    pub fn layer_norm(&mut self, name: &str) -> &mut Self {
+        let channels = self.channels(name);
+        self.unary(name, LayerKind::LayerNorm(LayerNorm::new(channels)))
+    }
+
+    /// From a map to tokens, by the place in square patches.
+    pub fn unfold(&mut self, name: &str, patch: usize) -> &mut Self {
+        self.unary(name, LayerKind::Unfold { patch: [patch; 2] })
+    }
+
+    /// From tokens by the place in square patches to a map of the given height and width.
+    pub fn fold(&mut self, name: &str, patch: usize, size: [usize; 2]) -> &mut Self {
+        self.unary(name, LayerKind::Fold { patch: [patch; 2], size })
+    }
+
+    /// To another height and width.
+    pub fn resize(&mut self, name: &str, size: [usize; 2]) -> &mut Self {
+        self.unary(name, LayerKind::Resize { size })
     }
 
     /// Maximum over windows.

@@ -3,7 +3,8 @@
 use candle_core::Tensor;
 use std::collections::BTreeMap;
 
-use super::declaration::{Declaration, LayerKind};
+use super::declaration::Declaration;
+use super::layer_kind::LayerKind;
 use super::weights::Weights;
 use crate::Result;
 

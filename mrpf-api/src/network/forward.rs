@@ -3,8 +3,10 @@
 use candle_core::{D, DType, Tensor};
 use std::sync::Arc;
 
-use super::declaration::{BatchNorm, Declaration, Layer, LayerKind};
+use super::declaration::{Declaration, Layer};
+use super::layer_kind::{BatchNorm, LayerKind};
 use super::parameters::parameter_specs;
+use super::tokens::Attention;
 use super::weights::{Network, Weights};
 use crate::engine::{Forward, Plan, TrainingPass, attach};
 use crate::numeric::kernel::read;
@@ -131,6 +133,13 @@ fn apply(network: &Network, weights: &Weights, layer: &Layer, inputs: &[Tensor],
         LayerKind::Add => inputs[1..].iter().try_fold(x.clone(), |sum, other| Ok((sum + other)?)),
         LayerKind::Concat => Ok(Tensor::cat(inputs, 1)?),
         LayerKind::Flatten => Ok(x.contiguous()?.flatten(1, D::Minus1)?),
+        LayerKind::LayerNorm(norm) => numeric::layer_norm(x, own("weight")?, own("bias")?, norm.epsilon),
+        LayerKind::Attention(Attention { heads, scale, .. }) => {
+            numeric::attention([x, &inputs[1], &inputs[2]], *heads, *scale)
+        }
+        LayerKind::Unfold { patch } => numeric::unfold(x, *patch),
+        LayerKind::Fold { patch, size } => numeric::fold(x, *patch, *size),
+        LayerKind::Resize { size } => numeric::resize(x, *size),
         LayerKind::PadShortcut { stride, channels } => numeric::pad_shortcut(x, *stride, *channels),
     }
 }

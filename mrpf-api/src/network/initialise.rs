@@ -11,7 +11,7 @@ use crate::random::Streams;
 /// Fresh parameters for a declaration.
 ///
 /// Convolutions: normal with standard deviation `sqrt(2 / fan_out)` (He et al. 2015, the choice of torchvision's ResNet and
-/// VGG); linear layers: uniform in `±1 / sqrt(fan_in)`, PyTorch's default; batch norm: scale 1, shift 0; other biases 0.
+/// VGG); linear layers: uniform in `±1 / sqrt(fan_in)`, PyTorch's default; batch and layer norm: scale 1, shift 0; other biases 0.
 /// Each parameter has a random stream of its own name, so that adding a layer leaves the others' weights as they were.
 pub fn initial_parameters(
     declaration: &Declaration,

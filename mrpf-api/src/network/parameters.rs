@@ -1,6 +1,7 @@
 //! Which parameters and running statistics a declaration needs, by name and shape.
 
-use super::declaration::{Declaration, LayerKind};
+use super::declaration::Declaration;
+use super::layer_kind::LayerKind;
 
 /// A tensor that a layer owns.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,7 @@ pub fn parameter_specs(declaration: &Declaration) -> Vec<TensorSpec> {
         }
         LayerKind::Linear(linear) => with_bias(vec![linear.out_features, linear.in_features], linear.bias),
         LayerKind::BatchNorm(norm) => with_bias(vec![norm.channels], true),
+        LayerKind::LayerNorm(norm) => with_bias(vec![norm.channels], true),
         _ => Vec::new(),
     })
 }

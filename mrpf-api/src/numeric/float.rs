@@ -8,6 +8,9 @@ pub(super) const PIECE: usize = 1 << 14;
 
 /// `f32` or `f64`.
 pub(crate) trait Float: WithDType + Default + std::ops::Neg<Output = Self> {
+    /// e to the power of it.
+    fn exp(self) -> Self;
+
     /// Runs `work` on at least `length` values of memory that this thread keeps from call to call; what they hold is
     /// unspecified.
     fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [Self]) -> R) -> R;
@@ -16,6 +19,10 @@ pub(crate) trait Float: WithDType + Default + std::ops::Neg<Output = Self> {
 macro_rules! float {
     ($float:ty) => {
         impl Float for $float {
+            fn exp(self) -> Self {
+                <$float>::exp(self)
+            }
+
             fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [Self]) -> R) -> R {
                 thread_local! {
                     static KEPT: Cell<Vec<$float>> = const { Cell::new(Vec::new()) };

@@ -1,6 +1,6 @@
 //! Fully connected layer.
 
-use candle_core::{CpuStorage, CustomOp2, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
@@ -8,11 +8,17 @@ use super::float::{Float, for_dtype, is_native, read, tensor, values};
 use super::gemm::{Matrix, Onto, product};
 use crate::{Error, ErrorKind, Result};
 
-/// `x W^T + b` for `x` `[batch, in]`, `weight` `[out, in]` and `bias` `[out]`; gives `[batch, out]`.
+/// `x W^T + b` for `x` `[.., in]`, `weight` `[out, in]` and `bias` `[out]`; gives `[.., out]`.
 ///
 /// # Errors
 /// [`ErrorKind::Tensor`] if the shapes do not fit.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    if x.rank() > 2 {
+        let (rows, inputs) = (x.elem_count() / x.dim(D::Minus1)?.max(1), x.dim(D::Minus1)?);
+        let out = linear(&x.contiguous()?.reshape((rows, inputs))?, weight, bias)?;
+        let dims: Vec<usize> = x.dims()[..x.rank() - 1].iter().copied().chain([out.dim(1)?]).collect();
+        return Ok(out.reshape(dims)?);
+    }
     let (&[batch, inputs], &[outputs, expected]) = (x.dims(), weight.dims()) else {
         return Err(mismatch(x, weight));
     };
@@ -34,7 +40,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
 
 fn mismatch(x: &Tensor, weight: &Tensor) -> Error {
     let message = format!("a linear layer of weight {:?} on values {:?}", weight.dims(), x.dims());
-    Error::new(ErrorKind::Tensor, message).hint("expected values [batch, in] and weight [out, in]")
+    Error::new(ErrorKind::Tensor, message).hint("expected values [.., in] and weight [out, in]")
 }
 
 struct Linear<T> {

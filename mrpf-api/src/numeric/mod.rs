@@ -5,6 +5,7 @@
 //! Operations of this module compute no gradient for an argument that is not tracked, which is what makes attack steps
 //! cheap. Their gradients are constants: a second derivative through them does not exist.
 
+mod attention;
 mod batch_norm;
 mod conv;
 mod float;
@@ -12,11 +13,15 @@ mod gemm;
 mod geometry;
 #[cfg(test)]
 mod gradient_check;
+mod layer_norm;
 mod linear;
 pub mod loss;
 mod normalize;
+mod patches;
 mod pool;
 mod relu;
+mod resize;
+mod silu;
 #[cfg(test)]
 mod tests;
 
@@ -40,10 +45,15 @@ pub(crate) mod kernel {
     }
 }
 
+pub use attention::attention;
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
 pub use geometry::{ConvGeometry, PoolGeometry};
+pub use layer_norm::layer_norm;
 pub use linear::linear;
 pub use normalize::normalize;
+pub use patches::{fold, unfold};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, pad_shortcut};
-pub use relu::{gelu, relu, relu6, silu};
+pub use relu::{gelu, relu, relu6};
+pub use resize::resize;
+pub use silu::silu;

@@ -29,11 +29,6 @@ pub fn relu6(x: &Tensor) -> Result<Tensor> {
     for_dtype!(x, T => Ok(x.contiguous()?.apply_op1(Rectify::<T, Relu6>(PhantomData))?))
 }
 
-/// `x * sigmoid(x)`.
-pub fn silu(x: &Tensor) -> Result<Tensor> {
-    Ok(x.silu()?)
-}
-
 /// `x * Phi(x)` with the exact Gaussian distribution function, as PyTorch's default.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
     Ok(x.gelu_erf()?)

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::Console;
-use super::open::{open_fresh, read_model, reopen};
+use super::open::{open_fresh, reopen};
 use crate::bundle::{Evidence, Submission};
 use crate::cli::EvaluateArgs;
 use crate::event::{Event, EventSink};
 use crate::experiment::{Experiment, PluginChoice};
 use crate::files::sha256;
-use crate::pipeline::{Opened, Session};
+use crate::pipeline::{Opened, Session, read_model};
 
 /// What is evaluated, as the run directory keeps it.
 #[derive(Debug, Serialize, Deserialize)]

@@ -3,10 +3,10 @@
 use mrpf_api::{Context, Error, ErrorKind, Result};
 
 use super::Console;
-use super::open::read_model;
 use crate::cli::{ExportArgs, Format};
 use crate::exchange::pytorch;
 use crate::files::write_atomically;
+use crate::pipeline::read_model;
 
 /// Writes the files and says how they are used.
 pub fn export(args: &ExportArgs, console: &Console<'_>) -> Result<()> {

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use super::Console;
 use super::data::source;
-use super::open::read_model;
 use super::summary::{chosen, image_shape};
 use crate::cli::ImportArgs;
 use crate::exchange::names::Convention;
 use crate::exchange::{Imported, Normalisation, Request, StateDict, Template, import as read_weights};
 use crate::files::{self, write_atomically};
 use crate::output::count;
+use crate::pipeline::read_model;
 
 /// Reads the file, finds out what it holds, and writes the network.
 pub fn import(args: &ImportArgs, console: &Console<'_>) -> Result<()> {

@@ -53,6 +53,7 @@ pub fn largest(norm: Norm, values: usize) -> f64 {
     match norm {
         Norm::Linf => 0.5,
         Norm::L2 => 0.5 * (values as f64).sqrt(),
+        Norm::L1 => 0.5 * values as f64,
     }
 }
 

@@ -5,8 +5,8 @@ mod table;
 mod tests;
 
 use mrpf_api::Result;
-use mrpf_api::coupling::{ChannelGroup, Cost, Role, channel_groups, cost, layer_costs};
-use mrpf_api::network::{Declaration, Layer, LayerKind, Shape};
+use mrpf_api::coupling::{ChannelGroup, Cost, Member, Role, channel_groups, cost, layer_costs};
+use mrpf_api::network::{Declaration, Layer, LayerKind};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,7 +23,7 @@ pub struct Summary {
     pub classes: usize,
     /// Trainable parameters.
     pub params: u64,
-    /// Multiply-accumulates of convolutions and linear layers.
+    /// Multiply-accumulates of convolutions, linear layers and attentions.
     pub macs: u64,
     /// Output channels of convolutions and of linear layers other than the classifier.
     pub channels: u64,
@@ -43,7 +43,7 @@ pub struct LayerSummary {
     pub kind: LayerKind,
     /// The layers that it reads.
     pub inputs: Vec<String>,
-    /// Shape of its output, `[channel, height, width]` or `[feature]`.
+    /// Shape of its output, `[channel, height, width]`, `[sequence, token, channel]` or `[feature]`.
     pub shape: Vec<usize>,
     /// Its parameters.
     pub params: u64,
@@ -64,9 +64,9 @@ pub struct GroupSummary {
     pub frozen: Option<String>,
     /// The layers whose filters make it.
     pub made_by: Vec<String>,
-    /// The batch norms on its way.
+    /// The norms on its way.
     pub normed_by: Vec<String>,
-    /// The layers whose weights read it.
+    /// The layers whose weights read it, and the attentions whose queries and keys it is.
     pub read_by: Vec<String>,
 }
 
@@ -87,10 +87,7 @@ impl Summary {
                 name: layer.name.clone(),
                 kind: layer.kind.clone(),
                 inputs: layer.inputs.clone(),
-                shape: match shape {
-                    Shape::Map(map) => map.dims().to_vec(),
-                    Shape::Vector(features) => vec![features],
-                },
+                shape: shape.dims(),
                 params: cost.params,
                 macs: cost.macs,
                 groups: carried[layer.name.as_str()].iter().map(|&group| group.to_owned()).collect(),
@@ -112,9 +109,9 @@ impl Summary {
 
 impl GroupSummary {
     fn of(group: &ChannelGroup) -> Self {
-        let layers = |role: Role| {
+        let layers = |wanted: fn(&Member) -> bool| {
             let mut layers: Vec<String> = Vec::new();
-            for member in group.members.iter().filter(|member| member.role == role) {
+            for member in group.members.iter().filter(|member| wanted(member)) {
                 if layers.last() != Some(&member.layer) {
                     layers.push(member.layer.clone());
                 }
@@ -125,11 +122,16 @@ impl GroupSummary {
             name: group.name.clone(),
             channels: group.channels,
             frozen: group.frozen.clone(),
-            made_by: layers(Role::Output),
-            normed_by: layers(Role::Norm),
-            read_by: layers(Role::Input),
+            made_by: layers(|member| member.role == Role::Output),
+            normed_by: layers(|member| member.role == Role::Norm),
+            read_by: layers(reads),
         }
     }
+}
+
+/// Values go through an attention; queries and keys end there.
+fn reads(member: &Member) -> bool {
+    member.role == Role::Input || (member.role == Role::Attention && member.axis == 1)
 }
 
 /// For each layer the groups whose channels its output has: those that its filters make, or those of what it reads.
@@ -139,7 +141,9 @@ fn carried_groups<'a>(declaration: &'a Declaration, groups: &'a [ChannelGroup]) 
         made.extend(group.producers().map(|member| (member.layer.as_str(), group.name.as_str())));
     }
     let mut carried: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for Layer { name, inputs, .. } in &declaration.layers {
+    for Layer { name, kind, inputs } in &declaration.layers {
+        // What an attention gives are its values, the last that it reads.
+        let inputs = if matches!(kind, LayerKind::Attention(_)) { &inputs[2..] } else { &inputs[..] };
         let mut own: Vec<&str> = Vec::new();
         match made.get(name.as_str()) {
             Some(group) => own.push(group),

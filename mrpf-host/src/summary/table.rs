@@ -2,7 +2,7 @@
 
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
-use mrpf_api::network::LayerKind;
+use mrpf_api::network::{AttentionUnit, LayerKind};
 use mrpf_api::numeric::PoolGeometry;
 
 use super::{GroupSummary, LayerSummary, Summary};
@@ -85,6 +85,14 @@ fn described(kind: &LayerKind) -> String {
             };
             format!("{} {}{}{blocks}", kind.name(), pair(geometry.kernel), stride(geometry.stride))
         }
+        LayerKind::Attention(attention) => {
+            let unit = match attention.unit {
+                AttentionUnit::Width => "cut by width",
+                AttentionUnit::Head => "cut by head",
+            };
+            format!("{}, {} heads, {unit}", kind.name(), attention.heads)
+        }
+        LayerKind::Unfold { patch } | LayerKind::Fold { patch, .. } => format!("{} {}", kind.name(), pair(*patch)),
         LayerKind::MaxPool(PoolGeometry { kernel, stride: step, .. })
         | LayerKind::AvgPool(PoolGeometry { kernel, stride: step, .. }) => {
             format!("{} {}{}", kind.name(), pair(*kernel), stride(*step))

@@ -5,10 +5,14 @@ use crate::experiment::PluginChoice;
 use mrpf_api::architecture::{Architecture, ArchitectureRequest};
 use mrpf_api::data::ImageShape;
 
-fn summary(choice: PluginChoice) -> Result<Summary> {
+fn declare(choice: PluginChoice) -> Result<Declaration> {
     let input = ImageShape { channels: 3, height: 16, width: 16 };
     let request = ArchitectureRequest { input, classes: 10, mean: vec![0.5; 3], std: vec![0.25; 3] };
-    Summary::of(&choice.make::<dyn Architecture>()?.declare(&request)?)
+    choice.make::<dyn Architecture>()?.declare(&request)
+}
+
+fn summary(choice: PluginChoice) -> Result<Summary> {
+    Summary::of(&declare(choice)?)
 }
 
 #[test]
@@ -28,17 +32,28 @@ fn concatenations_and_depthwise_convolutions_as_people_read_them() -> Result<()>
 }
 
 #[test]
+fn attention_as_people_read_it() -> Result<()> {
+    let text = as_text(&summary(PluginChoice::named("mobilevit").with("width", 0.1))?);
+    let of_block: Vec<&str> =
+        text.lines().filter(|line| line.contains("stages.2.1.transformer.0")).map(str::trim_end).collect();
+    insta::assert_snapshot!("mobilevit_block", of_block.join("\n"));
+    Ok(())
+}
+
+#[test]
 fn the_parts_add_up() -> Result<()> {
-    for name in ["resnet", "vgg", "preact-resnet", "wide-resnet", "mobilenet-v2", "densenet"] {
-        let found = summary(PluginChoice::named(name))?;
+    for name in ["resnet", "vgg", "preact-resnet", "wide-resnet", "mobilenet-v2", "densenet", "mobilevit"] {
+        let declaration = declare(PluginChoice::named(name))?;
+        let (found, shapes) = (Summary::of(&declaration)?, declaration.wiring()?.shapes);
         assert_eq!(found.layers.iter().map(|layer| layer.params).sum::<u64>(), found.params, "{name}");
         assert_eq!(found.layers.iter().map(|layer| layer.macs).sum::<u64>(), found.macs, "{name}");
-        for layer in &found.layers {
+        for (layer, shape) in found.layers.iter().zip(shapes) {
             let widths = layer.groups.iter().filter_map(|name| found.groups.iter().find(|group| group.name == *name));
             let sum: usize = widths.map(|group| group.channels).sum();
-            // A flattened channel stands on several places; the images belong to no group.
+            // A flattened channel stands on several places, one of an attention on one in each head; the images belong to no group.
             let flat = layer.kind == LayerKind::Flatten || layer.groups.is_empty();
-            assert!(flat || sum == layer.shape[0], "{name} {layer:?}");
+            let sum = if layer.groups.iter().any(|group| group.contains(".attn.")) { 4 * sum } else { sum };
+            assert!(flat || sum == shape.channels(), "{name} {layer:?}");
         }
     }
     Ok(())

@@ -6,8 +6,8 @@ use super::{distance, distinct};
 use crate::Result;
 use crate::numeric::gradient_check::normal;
 use crate::numeric::{
-    ConvGeometry, PoolGeometry, avg_pool2d, batch_norm_eval, batch_norm_train, conv2d, linear, max_pool2d, normalize,
-    relu, relu6,
+    ConvGeometry, PoolGeometry, attention, avg_pool2d, batch_norm_eval, batch_norm_train, conv2d, fold, layer_norm,
+    linear, max_pool2d, normalize, relu, relu6, resize, silu, unfold,
 };
 
 /// Checks that an operation and its gradients in half precision are those in f64, up to a share of `tolerance` of the
@@ -54,7 +54,15 @@ fn other_element_types_give_the_same_functions() -> Result<()> {
     check_half(&[normal("rows", &[3, 5])?, normal("matrix", &[4, 5])?], |x| linear(&x[0], &x[1], None))?;
     let pool = PoolGeometry { kernel: [3, 2], stride: [2, 1], padding: [1, 0] };
     check_half(&[distinct("x", &[1, 2, 7, 6])?], |x| max_pool2d(&x[0], &pool))?;
-    check_half(&[x], |x| avg_pool2d(&x[0], &pool))
+    check_half(std::slice::from_ref(&x), |x| avg_pool2d(&x[0], &pool))?;
+    check_half(std::slice::from_ref(&x), |x| silu(&x[0]))?;
+    check_half(std::slice::from_ref(&x), |x| resize(&x[0], [5, 9]))?;
+    check_half(&[x.narrow(2, 0, 6)?], |x| unfold(&x[0], [3, 2]))?;
+    let tokens = normal("tokens", &[2, 6, 6, 4])?;
+    check_half(std::slice::from_ref(&tokens), |x| fold(&x[0], [3, 2], [6, 6]))?;
+    check_half(&[tokens.clone(), scale, shift], |x| layer_norm(&x[0], &x[1], &x[2], 1e-5))?;
+    let all = [tokens, normal("keys", &[2, 6, 6, 4])?, normal("values", &[2, 6, 6, 6])?];
+    check_half(&all, |x| attention([&x[0], &x[1], &x[2]], 2, 0.5))
 }
 
 #[test]

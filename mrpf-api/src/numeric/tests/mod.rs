@@ -7,6 +7,7 @@ mod layers;
 mod losses;
 mod network;
 mod pooling;
+mod tokens;
 
 use candle_core::Tensor;
 

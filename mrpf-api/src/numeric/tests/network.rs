@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::values;
 use crate::data::ImageShape;
-use crate::network::{Builder, Mode, Network};
+use crate::network::{Attention, AttentionUnit, Builder, LayerKind, Mode, Network};
 use crate::numeric::conv::tests::WEIGHT_GRADIENTS;
 use crate::numeric::gradient_check::normal;
 use crate::numeric::{ConvGeometry, PoolGeometry};
@@ -19,7 +19,13 @@ fn network() -> Result<Network> {
     builder.normalize("normalize", &[0.5; 3], &[0.2; 3]).conv("first", 6, ConvGeometry::same3(), true);
     builder.batch_norm("norm").relu("relu").max_pool("max_pool", PoolGeometry::square(2));
     builder.conv("depthwise", 6, ConvGeometry::same3().groups(6), false).add("add", "max_pool");
-    builder.avg_pool("avg_pool", PoolGeometry::square(2)).flatten("flatten").linear("classes", 4);
+    builder.avg_pool("avg_pool", PoolGeometry::square(2)).silu("silu").unfold("unfold", 2).layer_norm("layer_norm");
+    for name in ["query", "key", "value"] {
+        builder.from("layer_norm").linear(name, 6);
+    }
+    let attention = LayerKind::Attention(Attention::new(6, 3, AttentionUnit::Width));
+    builder.layer("attention", attention, &["query", "key", "value"]).fold("fold", 2, [4, 4]).resize("resize", [5, 3]);
+    builder.flatten("flatten").linear("classes", 4);
     Network::initialise(builder.finish()?, &Streams::new(1), DType::F32, &Device::Cpu)
 }
 

@@ -1,6 +1,6 @@
 //! How PyTorch computes what a layer computes. A new kind of layer is a new arm here, in both functions if it has weights.
 
-use mrpf_api::network::{BatchNorm, Conv2d, LayerKind, Linear, Shape};
+use mrpf_api::network::{Attention, BatchNorm, Conv2d, LayerKind, LayerNorm, Linear, Shape};
 use mrpf_api::numeric::PoolGeometry;
 use mrpf_api::{Error, ErrorKind, Result};
 
@@ -14,6 +14,7 @@ pub(super) fn constructor(kind: &LayerKind) -> Option<String> {
             let bias = if *bias { "" } else { ", bias=False" };
             Some(format!("nn.Linear({in_features}, {out_features}{bias})"))
         }
+        LayerKind::LayerNorm(norm) => Some(layer_norm(norm)),
         _ => None,
     }
 }
@@ -25,7 +26,11 @@ pub(super) fn constructor(kind: &LayerKind) -> Option<String> {
 pub(super) fn expression(kind: &LayerKind, module: &str, inputs: &[String], shape: &Shape) -> Result<String> {
     let x = inputs.first().map_or("x", String::as_str);
     Ok(match kind {
-        LayerKind::Normalize { .. } | LayerKind::Conv2d(_) | LayerKind::BatchNorm(_) | LayerKind::Linear(_) => {
+        LayerKind::Normalize { .. }
+        | LayerKind::Conv2d(_)
+        | LayerKind::BatchNorm(_)
+        | LayerKind::Linear(_)
+        | LayerKind::LayerNorm(_) => {
             format!("{module}({x})")
         }
         LayerKind::Relu => format!("F.relu({x})"),
@@ -42,14 +47,63 @@ pub(super) fn expression(kind: &LayerKind, module: &str, inputs: &[String], shap
             let added = channels.saturating_sub(shape.channels());
             format!("F.pad({x}[:, :, ::{stride}, ::{stride}], (0, 0, 0, 0, 0, {added}))")
         }
-        // Kinds that are declared one day before somebody writes them here.
-        #[allow(unreachable_patterns)]
-        other => {
-            let message = format!("a {} layer cannot be written in Python yet", other.name());
-            return Err(Error::new(ErrorKind::Declaration, message)
-                .hint("the kinds that can are listed in mrpf-host/src/exchange/pytorch/layer.rs"));
+        LayerKind::Attention(attention) => attend(attention, inputs)?,
+        LayerKind::Unfold { patch: [height, width] } => {
+            let Shape::Map(map) = shape else { return Err(unexpected(kind, shape)) };
+            // Rows of patches, rows in a patch, columns of patches, columns in a patch; then a sequence for each place in a patch.
+            let (rows, columns) = (map.height / height, map.width / width);
+            format!(
+                "{x}.reshape(len({x}), {}, {rows}, {height}, {columns}, {width}).permute(0, 3, 5, 2, 4, 1)\
+                 .reshape(len({x}), {}, {}, {})",
+                map.channels,
+                height * width,
+                rows * columns,
+                map.channels
+            )
+        }
+        LayerKind::Fold { patch: [height, width], size } => {
+            let Shape::Tokens(tokens) = shape else { return Err(unexpected(kind, shape)) };
+            let (rows, columns) = (size[0] / height, size[1] / width);
+            format!(
+                "{x}.reshape(len({x}), {height}, {width}, {rows}, {columns}, {}).permute(0, 5, 3, 1, 4, 2)\
+                 .reshape(len({x}), {}, {}, {})",
+                tokens.channels, tokens.channels, size[0], size[1]
+            )
+        }
+        LayerKind::Resize { size: [height, width] } => {
+            format!("F.interpolate({x}, size=({height}, {width}), mode=\"bilinear\", align_corners=False)")
         }
     })
+}
+
+/// Attention by PyTorch's own function, heads before tokens.
+fn attend(attention: &Attention, inputs: &[String]) -> Result<String> {
+    let [query, key, value] = inputs else {
+        let message = format!("{} inputs of an attention, expected queries, keys and values", inputs.len());
+        return Err(Error::new(ErrorKind::Declaration, message));
+    };
+    let heads = |input: &str| format!("{input}.unflatten(-1, ({}, -1)).transpose(-2, -3)", attention.heads);
+    Ok(format!(
+        "F.scaled_dot_product_attention({}, {}, {}, scale={:?}).transpose(-2, -3).flatten(-2)",
+        heads(query),
+        heads(key),
+        heads(value),
+        attention.scale
+    ))
+}
+
+fn unexpected(kind: &LayerKind, shape: &Shape) -> Error {
+    Error::new(ErrorKind::Declaration, format!("a {} layer cannot read {shape}", kind.name()))
+}
+
+/// What PyTorch takes when it is not told stays unsaid.
+fn layer_norm(norm: &LayerNorm) -> String {
+    let epsilon = if norm.epsilon == LayerNorm::new(norm.channels).epsilon {
+        String::new()
+    } else {
+        format!(", eps={:?}", norm.epsilon)
+    };
+    format!("nn.LayerNorm({}{epsilon})", norm.channels)
 }
 
 fn conv2d(conv: &Conv2d) -> String {
