@@ -147,8 +147,8 @@ pub struct RunArgs {
 pub struct ModelArgs {
     /// The saved network, a .safetensors file of mrpf.
     pub model: PathBuf,
-    /// The experiment file whose settings are used, those of the built-in experiment when not given; one given later is laid over
-    /// the ones before it.
+    /// The experiment file whose settings are used; one given later is laid over the ones before it. When none is given, the settings
+    /// of the run that the network lies in, or the defaults: PGD-20 at 8/255 in evaluation, TRADES in fine-tuning, and so on.
     #[arg(long, value_name = "FILE")]
     pub experiment: Vec<PathBuf>,
     #[command(flatten)]
@@ -178,8 +178,8 @@ pub struct EvaluateArgs {
         "model", "experiment", "attacks", "epsilons", "images", "curves", "out", "set", "data", "seed",
     ])]
     pub resume: Option<PathBuf>,
-    /// The experiment file whose settings are used, those of the built-in experiment when not given; one given later is laid over
-    /// the ones before it.
+    /// The experiment file whose settings are used; one given later is laid over the ones before it. When none is given, the settings
+    /// of the run that the network lies in, or the defaults: PGD-20 at 8/255 in evaluation, TRADES in fine-tuning, and so on.
     #[arg(long, value_name = "FILE")]
     pub experiment: Vec<PathBuf>,
     #[command(flatten)]

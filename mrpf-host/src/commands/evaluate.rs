@@ -89,7 +89,7 @@ fn begin(model: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Op
             settings.attacks = args.attacks.iter().map(choose).collect();
         }
     };
-    let opened = open_fresh(&args.experiment, &args.shared, "evaluate", change, console)?;
+    let opened = open_fresh(model, &args.experiment, &args.shared, "evaluate", change, console)?;
     let epsilons = if epsilons.is_empty() { vec![opened.experiment.evaluate.threat.epsilon.clone()] } else { epsilons };
     let model = std::path::absolute(model).unwrap_or_else(|_| model.to_owned());
     let task = EvaluationTask { model, sha256: sha256(&network.to_bytes()?), epsilons };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::Console;
 use crate::cli::{ModelArgs, RunArgs, Shared};
-use crate::experiment::{Experiment, Sources};
+use crate::experiment::{Base, Experiment, Sources};
 use crate::pipeline::{Opened, read_model};
 use crate::run_dir::RunDir;
 
@@ -19,7 +19,7 @@ pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &
             Ok(opened)
         }
         None => {
-            let experiment = load(&args.experiment, &args.shared, console)?;
+            let experiment = load(&args.experiment, Base::BuiltIn, &args.shared, console)?;
             let name = name(&experiment);
             fresh(experiment, &args.shared, name, console)
         }
@@ -42,15 +42,16 @@ pub fn reopen(dir: &Path, shared: &Shared, command: &str, console: &Console<'_>)
     Ok(Opened { experiment, dir, name, resumed: true })
 }
 
-/// Settings, changed as the command's own arguments say, and a fresh run directory.
+/// Settings for work on a saved network, changed as the command's own arguments say, and a fresh run directory.
 pub fn open_fresh(
+    model: &Path,
     files: &[PathBuf],
     shared: &Shared,
     command: &str,
     change: impl FnOnce(&mut Experiment),
     console: &Console<'_>,
 ) -> Result<Opened> {
-    let mut experiment = load(files, shared, console)?;
+    let mut experiment = load_for_model(model, files, shared, console)?;
     change(&mut experiment);
     experiment.check()?;
     let name = format!("{}-{command}", experiment.name);
@@ -60,14 +61,24 @@ pub fn open_fresh(
 /// Settings, a fresh run directory and the saved network.
 pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Opened, Network)> {
     let network = read_model(&args.model)?;
-    let experiment = load(&args.experiment, &args.shared, console)?;
+    let experiment = load_for_model(&args.model, &args.experiment, &args.shared, console)?;
     let name = format!("{}-{command}", experiment.name);
     Ok((fresh(experiment, &args.shared, name, console)?, network))
 }
 
-fn load(files: &[PathBuf], shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
+/// The settings of the run that the network lies in, if it lies in one and no file is given.
+fn load_for_model(model: &Path, files: &[PathBuf], shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
+    let run = model.parent().and_then(Path::parent).map(|run| run.join("experiment.toml"));
+    match run.filter(|run| files.is_empty() && run.is_file()) {
+        Some(run) => load(&[run], Base::Defaults, shared, console),
+        None => load(files, Base::Defaults, shared, console),
+    }
+}
+
+fn load(files: &[PathBuf], base: Base, shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
     Experiment::load(&Sources {
         files,
+        base,
         set: &shared.set,
         data: shared.data.as_deref(),
         data_dir: shared.data_dir.as_deref(),

@@ -25,8 +25,10 @@ pub const BUILT_IN: &str = include_str!("digits.toml");
 /// Where settings come from, the later over the earlier.
 #[derive(Debug, Clone, Default)]
 pub struct Sources<'a> {
-    /// Experiment files, the later over the earlier; the built-in experiment when there is none.
+    /// Experiment files, the later over the earlier.
     pub files: &'a [PathBuf],
+    /// What stands when there is no file.
+    pub base: Base,
     /// `--data`.
     pub data: Option<&'a str>,
     /// `key=value` texts.
@@ -39,6 +41,16 @@ pub struct Sources<'a> {
     pub plugins: &'a [PathBuf],
 }
 
+/// What an experiment is when no file is given.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Base {
+    /// The built-in experiment on digits.
+    #[default]
+    BuiltIn,
+    /// The default of every setting.
+    Defaults,
+}
+
 impl Experiment {
     /// Reads, merges and checks settings.
     ///
@@ -48,6 +60,7 @@ impl Experiment {
     pub fn load(sources: &Sources<'_>) -> Result<Self> {
         let mut value = to_value(&Self::default())?;
         match sources.files {
+            [] if sources.base == Base::Defaults => {}
             [] => {
                 merge(&mut value, Value::Object(parse(BUILT_IN)?), "").context(|| "the built-in experiment".into())?
             }
