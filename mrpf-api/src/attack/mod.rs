@@ -112,6 +112,12 @@ pub trait Attack: Send {
         AttackMeans::default()
     }
 
+    /// Whether it looks for the nearest misclassified image, so that the distances of what it finds make a curve of accuracy against
+    /// the radius.
+    fn seeks_nearest(&self) -> bool {
+        false
+    }
+
     /// The attacks that this one consists of, each for the images that the ones before it did not break; none for most attacks.
     ///
     /// Running them so with the streams `cx.child(name)` must give what [`Attack::attack`] gives: the host does, so that it can say

@@ -207,6 +207,10 @@ impl Attack for Guarded<dyn Attack> {
         unwinding(self.registration, || self.plugin.means())
     }
 
+    fn seeks_nearest(&self) -> bool {
+        unwinding(self.registration, || self.plugin.seeks_nearest())
+    }
+
     fn parts(&self) -> Result<Vec<AttackPart>> {
         let registration = self.registration;
         let parts = guarded(registration, || self.plugin.parts())?;

@@ -49,6 +49,7 @@ fn evaluation(images: usize) -> Evaluation {
         name: name.into(),
         means: AttackMeans::Gradients,
         survivors,
+        nearest: false,
         parts,
     };
     let tenth = images / 10;

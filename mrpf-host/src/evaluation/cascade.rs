@@ -75,7 +75,8 @@ pub(super) fn attack_images(
         records.push(PartRecord { name: part.clone(), means: attack.means(), survivors: left.len() });
     }
     let survivors = outcomes.values().filter(|outcome| outcome.survives).count();
-    Ok((AttackRecord { name: name.clone(), means: attack.means(), survivors, parts: records }, outcomes))
+    let (means, nearest) = (attack.means(), attack.seeks_nearest());
+    Ok((AttackRecord { name: name.clone(), means, survivors, nearest, parts: records }, outcomes))
 }
 
 /// Attacks the images at `left` that the journal does not know yet, batch after batch.

@@ -60,6 +60,9 @@ pub struct AttackRecord {
     pub means: AttackMeans,
     /// Images that survive this attack by itself.
     pub survivors: usize,
+    /// Whether the distances of broken images are the smallest that it found.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nearest: bool,
     /// For an attack of several parts, what was left after each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartRecord>,
@@ -118,6 +121,18 @@ impl Evaluation {
     /// Share that survives every attack.
     pub fn robust_accuracy(&self) -> f64 {
         self.robust as f64 / self.images.max(1) as f64
+    }
+
+    /// For an attack that seeks the nearest image: how many survive it within each of `points` radii from 0 to `epsilon`.
+    pub fn security_curve(&self, attack: usize, epsilon: f64, points: usize) -> Vec<(f64, usize)> {
+        let radius = |at: usize| epsilon * at as f64 / points.saturating_sub(1).max(1) as f64;
+        let survives = |outcome: &&ImageOutcome, radius: f64| {
+            let attacked = outcome.attacks.get(attack).and_then(Option::as_ref);
+            // Rounding puts a distance a little beyond the radius that it was found within.
+            attacked.is_some_and(|attacked| attacked.survives || attacked.distance > radius + 1e-6)
+        };
+        let count = |radius: f64| self.outcomes.iter().filter(|outcome| survives(outcome, radius)).count();
+        (0..points).map(|at| (radius(at), count(radius(at)))).collect()
     }
 
     /// The classes that have images, in their order.

@@ -109,6 +109,7 @@ mod tests {
             name: name.into(),
             means: mrpf_api::attack::AttackMeans::Gradients,
             survivors: 1,
+            nearest: false,
             parts: Vec::new(),
         };
         let outcome = |index, attacks| ImageOutcome { index, label: 3, predicted: 3, attacks };

@@ -80,6 +80,16 @@ pub struct CurvePoint {
     pub interval: [f64; 2],
 }
 
+impl CurvePoint {
+    fn new(at: f64, survivors: usize, images: usize) -> Self {
+        let robust_accuracy = survivors as f64 / images.max(1) as f64;
+        Self { at, robust_accuracy, interval: wilson(survivors, images) }
+    }
+}
+
+/// Radii of a security curve, from 0 to the one that was attacked with.
+const SECURITY_POINTS: usize = 11;
+
 impl AttackedNetwork {
     /// From the evaluations of one network with different radii; none if there is no evaluation.
     pub fn new(evaluations: &[(Fraction, Evaluation)], class_names: &[String]) -> Option<Self> {
@@ -93,21 +103,23 @@ impl AttackedNetwork {
             classes: BTreeMap::new(),
             curves: BTreeMap::new(),
         };
-        for (epsilon, evaluation) in evaluations {
-            let epsilon = epsilon.to_string();
-            for record in &evaluation.attacks {
-                let by_radius = found.attacks.entry(record.name.clone()).or_default();
-                by_radius.insert(epsilon.clone(), AttackResult::new(record, evaluation.images));
+        for (radius, evaluation) in evaluations {
+            let epsilon = radius.to_string();
+            for (at, record) in evaluation.attacks.iter().enumerate() {
+                let mut result = AttackResult::new(record, evaluation.images);
+                if record.nearest {
+                    let curve = evaluation.security_curve(at, radius.value(), SECURITY_POINTS);
+                    result
+                        .security
+                        .extend(curve.into_iter().map(|(at, left)| CurvePoint::new(at, left, evaluation.images)));
+                }
+                found.attacks.entry(record.name.clone()).or_default().insert(epsilon.clone(), result);
             }
             let sign = |sign: &Sign| SignAt { epsilon: epsilon.clone(), sign: sign.clone() };
             found.signs.extend(evaluation.signs.iter().map(sign));
             found.classes.insert(epsilon.clone(), class_results(evaluation, class_names));
             if let Some(curves) = &evaluation.curves {
-                let point = |at: f64, survivors: usize| CurvePoint {
-                    at,
-                    robust_accuracy: survivors as f64 / curves.images.max(1) as f64,
-                    interval: wilson(survivors, curves.images),
-                };
+                let point = |at: f64, survivors: usize| CurvePoint::new(at, survivors, curves.images);
                 let curves = CurveResults {
                     images: curves.images,
                     epsilons: curves.epsilons.iter().map(|found| point(found.epsilon, found.survivors)).collect(),
@@ -134,6 +146,18 @@ impl AttackedNetwork {
                 let parts = parts.collect::<Vec<_>>().join(", then ");
                 let robust = share(result.robust_accuracy, result.interval);
                 let _ = writeln!(text, "| {} | {epsilon} | {robust} | {parts} |", in_cell(name));
+            }
+        }
+        for (name, by_radius) in &self.attacks {
+            for (epsilon, result) in by_radius.iter().filter(|(_, result)| !result.security.is_empty()) {
+                let _ = write!(
+                    text,
+                    "\n## Security curve of {name}, radius {epsilon}\n\nWhat survives within smaller radii, by the distance of the nearest image \
+                     that was found.\n\n| radius | robust |\n| ---: | ---: |\n"
+                );
+                for point in &result.security {
+                    let _ = writeln!(text, "| {:.4} | {} |", point.at, share(point.robust_accuracy, point.interval));
+                }
             }
         }
         for (epsilon, classes) in &self.classes {

@@ -4,7 +4,7 @@ use mrpf_api::coupling::Cost;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::attacked::AttackedNetwork;
+use super::attacked::{AttackedNetwork, CurvePoint};
 use super::interval::wilson;
 use crate::evaluation::{AttackRecord, Evaluation, Latency, PartRecord, Sign};
 use crate::experiment::Experiment;
@@ -79,6 +79,9 @@ pub struct AttackResult {
     /// For an attack of several parts, what was left after each and those before it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartResult>,
+    /// For an attack that seeks the nearest image, what survives it within smaller radii.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security: Vec<CurvePoint>,
 }
 
 /// What was left after a part of an attack and those before it.
@@ -100,6 +103,7 @@ impl AttackResult {
             images,
             interval: wilson(record.survivors, images),
             parts: record.parts.iter().map(part).collect(),
+            security: Vec::new(),
         }
     }
 }

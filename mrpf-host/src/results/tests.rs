@@ -16,6 +16,7 @@ fn results() -> Results {
             name: "pgd".into(),
             means: AttackMeans::Gradients,
             survivors: robust,
+            nearest: false,
             parts: Vec::new(),
         }],
         outcomes: Vec::new(),

@@ -120,6 +120,10 @@ impl Search for DeepFool {
         }
     }
 
+    fn seeks_nearest(&self) -> bool {
+        true
+    }
+
     fn search(&self, cx: &CallContext<'_>, ball: Ball, ground: &Ground<'_>) -> Result<Vec<Vec<f64>>> {
         Ok(images(ground, self.nearest(cx, ball.norm, ground)?.into_iter(), ball))
     }

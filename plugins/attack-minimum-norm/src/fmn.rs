@@ -5,7 +5,7 @@ use mrpf_api::prelude::*;
 use mrpf_api::rayon::prelude::*;
 use std::f64::consts::PI;
 
-use crate::found::{Nearest, images, is_broken};
+use crate::found::{Nearest, images};
 
 /// Settings of `fmn`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +40,6 @@ pub(crate) struct Fmn(FmnSettings);
 
 /// One image on its way.
 pub(crate) struct Course<'a> {
-    pub row: usize,
     case: &'a Case,
     pub point: Vec<f64>,
     pub nearest: Nearest,
@@ -52,9 +51,9 @@ pub(crate) struct Course<'a> {
 }
 
 impl<'a> Course<'a> {
-    fn new(row: usize, case: &'a Case, norm: Norm) -> Self {
+    fn new(case: &'a Case, norm: Norm) -> Self {
         let furthest = length(norm, case.clean.iter().map(|value| value.max(1.0 - value)));
-        Self { row, case, point: case.clean.clone(), nearest: None, radius: f64::INFINITY, furthest, found: false }
+        Self { case, point: case.clean.clone(), nearest: None, radius: f64::INFINITY, furthest, found: false }
     }
 
     /// Takes in how the point is classified, and goes on; `lead` is by how much the highest wrong logit lies above the label's.
@@ -113,13 +112,9 @@ impl Fmn {
         watch: &mut dyn FnMut(usize, &[Course<'_>]),
     ) -> Result<Vec<Nearest>> {
         let norm = ball.norm;
-        let mut found: Vec<Nearest> = vec![None; ground.cases.len()];
         let mut live: Vec<Course<'_>> =
-            ground.cases.iter().enumerate().map(|(row, case)| Course::new(row, case, norm)).collect();
+            ground.cases.iter().map(|case| Course::new(case, norm)).collect();
         for step in 0..self.0.steps {
-            if live.is_empty() {
-                break;
-            }
             cx.check_interrupt()?;
             let labels: Vec<usize> = live.iter().map(|course| course.case.label).collect();
             let lead = |logits: &Tensor| lead(logits, &labels);
@@ -130,16 +125,9 @@ impl Fmn {
                 course.step(norm, annealed, seen.losses[at], &seen.gradients[at * each..(at + 1) * each]);
             });
             watch(step, &live);
-            live.retain_mut(|course| {
-                let leaves = is_broken(&course.nearest, ball);
-                if leaves {
-                    found[course.row] = course.nearest.take();
-                }
-                !leaves
-            });
         }
-        live.into_iter().for_each(|course| found[course.row] = course.nearest);
-        Ok(found)
+        // An image that is broken already goes on as well: its distance is what this attack is asked for.
+        Ok(live.into_iter().map(|course| course.nearest).collect())
     }
 }
 
@@ -157,6 +145,10 @@ pub(crate) fn lead(logits: &Tensor, labels: &[usize]) -> Result<Tensor> {
 impl Search for Fmn {
     fn name(&self) -> &'static str {
         "fmn"
+    }
+
+    fn seeks_nearest(&self) -> bool {
+        true
     }
 
     fn search(&self, cx: &CallContext<'_>, ball: Ball, ground: &Ground<'_>) -> Result<Vec<Vec<f64>>> {

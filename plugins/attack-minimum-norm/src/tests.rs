@@ -59,10 +59,9 @@ fn fmn_is_that_of_foolbox() -> Result<()> {
         let radii = fixture.tensor(&format!("fmn.{name}.radii"))?.to_vec2::<f64>()?;
         let fmn = Fmn::new(FmnSettings { steps: radii.len(), ..FmnSettings::default() })?;
         let found = fmn.nearest(&cx(), no_ball(norm), &ground(&frozen, &batch)?, &mut |step, live| {
-            for course in live {
-                let expected = radii[step][course.row];
-                let radius = course.radius;
-                assert!((radius - expected).abs() < 1e-8, "{name} step {step} image {}: {radius}", course.row);
+            for (row, course) in live.iter().enumerate() {
+                let (radius, expected) = (course.radius, radii[step][row]);
+                assert!((radius - expected).abs() < 1e-8, "{name} step {step} image {row}: {radius}");
             }
         })?;
         assert_near(name, &found, fixture.tensor(&format!("fmn.{name}.images"))?)?;

@@ -29,6 +29,11 @@ pub trait Search: Send + Sync {
         AttackMeans::default()
     }
 
+    /// Whether it goes on to the nearest misclassified image that it finds.
+    fn seeks_nearest(&self) -> bool {
+        false
+    }
+
     /// The least number of classes that it works with.
     fn least_classes(&self) -> usize {
         2
@@ -74,6 +79,10 @@ impl Attack for Searches {
         let mut means = self.0.iter().map(|search| search.means());
         let first = means.next().unwrap_or_default();
         if means.all(|other| other == first) { first } else { AttackMeans::Gradients }
+    }
+
+    fn seeks_nearest(&self) -> bool {
+        matches!(self.0.as_slice(), [only] if only.seeks_nearest())
     }
 
     fn parts(&self) -> Result<Vec<AttackPart>> {
