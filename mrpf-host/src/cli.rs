@@ -1,14 +1,15 @@
 //! Arguments exactly as typed; nothing here has side effects.
 
+mod evaluate;
 mod exchange;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 use crate::bench::What;
-use crate::bundle::Leaderboard;
 use crate::failure::EXIT_CODES;
 
+pub use evaluate::EvaluateArgs;
 pub use exchange::{ExportArgs, Format, ImportArgs};
 
 /// Makes image classifiers small and keeps them robust: measures how sensitive each module's robustness is (MRS), prunes
@@ -165,44 +166,6 @@ pub struct PruneArgs {
     /// Sensitivities measured before by `mrpf sensitivity`; measured now when they are needed and not given.
     #[arg(long, value_name = "FILE")]
     pub sensitivity: Option<PathBuf>,
-}
-
-/// A saved network to attack.
-#[derive(Debug, Args)]
-pub struct EvaluateArgs {
-    /// The saved network, a .safetensors file of mrpf.
-    #[arg(required_unless_present = "resume")]
-    pub model: Option<PathBuf>,
-    /// Go on with an evaluation that was stopped, with the network and the settings it was started with.
-    #[arg(long, value_name = "DIR", conflicts_with_all = [
-        "model", "experiment", "attacks", "epsilons", "images", "curves", "out", "set", "data", "seed",
-    ])]
-    pub resume: Option<PathBuf>,
-    /// The experiment file whose settings are used; one given later is laid over the ones before it. When none is given, the settings
-    /// of the run that the network lies in, or the defaults: PGD-20 at 8/255 in evaluation, TRADES in fine-tuning, and so on.
-    #[arg(long, value_name = "FILE")]
-    pub experiment: Vec<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub shared: Shared,
-    /// The attacks, in place of evaluate.attacks; each by itself, and robust is what survives all.
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
-    pub attacks: Vec<String>,
-    /// The radii, in place of evaluate.threat.epsilon, such as 8/255,0.031; one row of results for each.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub epsilons: Vec<String>,
-    /// Use the first N test images only.
-    #[arg(long, value_name = "N")]
-    pub images: Option<usize>,
-    /// Draw accuracy against radius and against steps on the first N images; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub curves: usize,
-    /// Write what a leaderboard asks for into DIR/bundle-LEADERBOARD, with what of it is not met; may be given several times.
-    #[arg(long, value_name = "LEADERBOARD")]
-    pub bundle: Vec<Leaderboard>,
-    /// A TOML file with what only you know of the network: paper, authors, sparsity; README.md shows one.
-    #[arg(long, value_name = "FILE", requires = "bundle")]
-    pub about: Option<PathBuf>,
 }
 
 /// About plugins.

@@ -112,8 +112,7 @@ impl Fmn {
         watch: &mut dyn FnMut(usize, &[Course<'_>]),
     ) -> Result<Vec<Nearest>> {
         let norm = ball.norm;
-        let mut live: Vec<Course<'_>> =
-            ground.cases.iter().map(|case| Course::new(case, norm)).collect();
+        let mut live: Vec<Course<'_>> = ground.cases.iter().map(|case| Course::new(case, norm)).collect();
         for step in 0..self.0.steps {
             cx.check_interrupt()?;
             let labels: Vec<usize> = live.iter().map(|course| course.case.label).collect();
