@@ -139,10 +139,13 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
 
 /// The names ordered by their likeness to `found`, the nearest first; equally near ones alphabetically.
 pub fn nearest_first<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    // Slips of the finger first, counted; what is further away by how much it has in common.
+    const SLIPS: usize = 2;
+    let far = |name: &str| strsim::osa_distance(found, name).min(SLIPS + 1);
     let mut names: Vec<&str> = known.into_iter().collect();
     names.sort_by(|a, b| {
         let (near_a, near_b) = (strsim::jaro_winkler(found, a), strsim::jaro_winkler(found, b));
-        near_b.total_cmp(&near_a).then_with(|| a.cmp(b))
+        far(a).cmp(&far(b)).then_with(|| near_b.total_cmp(&near_a)).then_with(|| a.cmp(b))
     });
     names
 }
@@ -150,6 +153,12 @@ pub fn nearest_first<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_nearer_than_a_shared_letter() {
+        assert_eq!(nearest_first("pdg", ["apgd-dlr", "apgd-t", "fgsm", "pgd"])[0], "pgd");
+        assert_eq!(nearest_first("wide", ["vgg", "mobilevit", "wide-resnet"])[0], "wide-resnet");
+    }
 
     #[test]
     fn an_unknown_name_is_answered_with_the_nearest_known_one() {

@@ -73,11 +73,13 @@ fn a_killed_evaluation_goes_on_without_loss() {
     let ground = trained();
     let settings = [
         "--set",
-        "evaluate.attacks=[{ name = \"pgd\", steps = 60, step_size = 0.01, restarts = 4 }]",
+        "evaluate.attacks=[{ name = \"pgd\", steps = 200, step_size = 0.01, restarts = 4 }]",
         "--set",
         "evaluate.batch=8",
         "--curves",
         "20",
+        "--images",
+        "360",
     ];
     let arguments = |out| [["evaluate", MODEL, "--out", out].as_slice(), &settings].concat();
     ground.mrpf(&arguments("whole")).ok();
