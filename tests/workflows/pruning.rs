@@ -71,10 +71,15 @@ fn declare(choice: &PluginChoice) -> Result<Declaration> {
     choice.make::<dyn Architecture>()?.declare(&request)
 }
 
-/// A network with biases and statistics that are not the fresh ones.
+/// A network for images of 16x16 pixels, see [`varied`].
 pub fn network(choice: &PluginChoice) -> Result<Network> {
+    varied(declare(choice)?)
+}
+
+/// A network with biases and statistics that are not the fresh ones.
+pub fn varied(declaration: Declaration) -> Result<Network> {
     let streams = Streams::new(11);
-    let network = Network::initialise(declare(choice)?, &streams, DType::F32, &Device::Cpu)?;
+    let network = Network::initialise(declaration, &streams, DType::F32, &Device::Cpu)?;
     for (name, variable) in network.parameters() {
         if variable.rank() == 1 {
             let noise = streams.child(name).stream().normal(variable.dims(), DType::F32, &Device::Cpu)?;
