@@ -300,7 +300,7 @@ fn exported_networks_give_in_pytorch_what_they_give_here() -> Result<()> {
     for row in found {
         let [logits, gradient] = ["logits", "gradient"].map(|what| row[what].as_f64().expect("a number"));
         // In f32 ReLUs whose inputs are nearly zero open or close.
-        let (near, gradient_near) = if row["double"] == true { (1e-6, 1e-6) } else { (1e-4, 1e-2) };
+        let (near, gradient_near) = if row["double"] == true { (1e-9, 1e-9) } else { (1e-4, 1e-2) };
         assert!(logits < near && gradient < gradient_near, "{row}");
     }
     Ok(())
