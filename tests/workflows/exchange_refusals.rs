@@ -115,6 +115,48 @@ fn weights_that_do_not_fit_are_told_by_name() -> Result<()> {
 }
 
 #[test]
+fn a_fused_layer_whose_rows_do_not_fit_is_told_by_name() -> Result<()> {
+    let ground = Playground::new();
+    let choice = small("mobilevit", &[("width", 0.1.into())]);
+    let input = ImageShape { channels: 3, height: 32, width: 32 };
+    let request = ArchitectureRequest { input, classes: 10, mean: vec![0.0; 3], std: vec![1.0; 3] };
+    let declaration = choice.make::<dyn Architecture>()?.declare(&request)?;
+    let network = Network::initialise(declaration, &Streams::new(5), DType::F32, &Device::Cpu)?;
+    let ours: Weights = network.weights().into_iter().chain(network.statistics()).collect();
+    let mut theirs: HashMap<String, Tensor> = HashMap::new();
+    for (name, tensor) in &ours {
+        match name.split_once(".query.") {
+            Some((layer, role)) => {
+                let [key, value] = ["key", "value"].map(|part| &ours[&format!("{layer}.{part}.{role}")]);
+                theirs.insert(format!("{layer}.qkv.{role}"), Tensor::cat(&[tensor, key, value], 0)?);
+            }
+            None if name.contains(".attn.key.") || name.contains(".attn.value.") => {}
+            None => drop(theirs.insert(name.clone(), tensor.clone())),
+        }
+    }
+    let block = "stages.2.1.transformer.0.attn";
+    let (weight, bias) = (format!("{block}.qkv.weight"), format!("{block}.qkv.bias"));
+    let import = |changed: &[(&str, Tensor)], width: &str| {
+        let mut tensors = theirs.clone();
+        tensors.extend(changed.iter().map(|(name, tensor)| (String::from(*name), tensor.clone())));
+        save(&tensors, ground.path("file")).expect("a file");
+        ground.mrpf(&["import", "file", "--arch", "mobilevit", "--set", width, "--out", "out"])
+    };
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu);
+    let told = format!(
+        "by the names of `timm`\n  2 whose rows cannot be split:\n    `{bias}`: [], expected as many rows of each of \
+         `{block}.query.bias`, `{block}.key.bias`, `{block}.value.bias`\n    `{weight}`: [25, 8], expected as many rows"
+    );
+    import(&[(&weight, zeros(&[25, 8])?), (&bias, zeros(&[])?)], "width=0.1").fails(4, &[&told]);
+    import(&[(&weight, zeros(&[27, 8])?)], "width=0.1")
+        .fails(4, &["3 of another shape:", &format!("`{weight}[9:18]`: [9, 8], expected [8, 8]")]);
+    import(&[], "width=0.2").fails(4, &["of another shape:", "by the names of `timm`"]);
+    let told = import(&[], "width=0.1").ok().stdout;
+    assert!(told.contains("names       timm"), "{told}");
+    Ok(())
+}
+
+#[test]
 fn an_export_overwrites_nothing_and_says_where_it_cannot_write() -> Result<()> {
     let ground = Playground::new();
     save(&tensors()?, ground.path("file"))?;

@@ -65,16 +65,22 @@ fn every_architecture_is_in_the_table() {
     }
 }
 
-fn declare(choice: &PluginChoice) -> Result<Declaration> {
-    let input = ImageShape { channels: 3, height: 16, width: 16 };
+/// A network for square images with so many pixels to a side.
+pub fn declare(choice: &PluginChoice, side: usize) -> Result<Declaration> {
+    let input = ImageShape { channels: 3, height: side, width: side };
     let request = ArchitectureRequest { input, classes: CLASSES, mean: vec![0.5; 3], std: vec![0.25; 3] };
     choice.make::<dyn Architecture>()?.declare(&request)
 }
 
+/// A network for images of 16x16 pixels, see [`varied`].
+fn network(choice: &PluginChoice) -> Result<Network> {
+    varied(declare(choice, 16)?)
+}
+
 /// A network with biases and statistics that are not the fresh ones.
-pub fn network(choice: &PluginChoice) -> Result<Network> {
+pub fn varied(declaration: Declaration) -> Result<Network> {
     let streams = Streams::new(11);
-    let network = Network::initialise(declare(choice)?, &streams, DType::F32, &Device::Cpu)?;
+    let network = Network::initialise(declaration, &streams, DType::F32, &Device::Cpu)?;
     for (name, variable) in network.parameters() {
         if variable.rank() == 1 {
             let noise = streams.child(name).stream().normal(variable.dims(), DType::F32, &Device::Cpu)?;
@@ -237,7 +243,7 @@ fn half_of_each_small_network_has_exactly_these_widths() -> Result<()> {
         (small("densenet", &[("depth", 10.into()), ("growth", 4.into())]), vec![4, 8, 2, 3, 8, 2, 3, 8, 2, 7]),
     ];
     for (choice, expected) in cases {
-        let declaration = declare(&choice)?;
+        let declaration = declare(&choice, 16)?;
         let groups = channel_groups(&declaration)?;
         let scores: Vec<Vec<f64>> = groups.iter().map(|group| vec![1.0; group.channels]).collect();
         let plan = PruningPlan::keep_highest(&groups, &scores, &keep_counts(&declaration, &groups, 0.5));

@@ -15,12 +15,14 @@ pub(super) struct Differences {
     pub left_over: Vec<(String, String)>,
     /// Tensors of another shape: the name in the file, the shape there, and the shape that is needed.
     pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
+    /// Tensors that hold several of the network and whose rows cannot be split evenly: the name in the file, the shape, the parts.
+    pub whole: Vec<(String, Vec<usize>, Vec<String>)>,
 }
 
 impl Differences {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.missing.len() + self.left_over.len() + self.shapes.len()
+        self.missing.len() + self.left_over.len() + self.shapes.len() + self.whole.len()
     }
 
     /// The failure, `about` which network and by whose names.
@@ -39,6 +41,11 @@ impl Differences {
         let shapes =
             self.shapes.iter().map(|(name, found, wanted)| format!("`{name}`: {found:?}, expected {wanted:?}"));
         list(&mut text, "of another shape", shapes.collect());
+        let whole = self.whole.iter().map(|(name, shape, parts)| {
+            let parts = parts.iter().map(|part| format!("`{part}`")).collect::<Vec<_>>().join(", ");
+            format!("`{name}`: {shape:?}, expected as many rows of each of {parts}")
+        });
+        list(&mut text, "whose rows cannot be split", whole.collect());
         Error::new(ErrorKind::Checkpoint, text).hint(hint)
     }
 }
@@ -75,6 +82,11 @@ mod tests {
             missing: (0..8).map(|n| format!("layer1.{n}.conv1.weight")).collect(),
             left_over: vec![owned("layer1.0.convolution1.weight"), owned("layer1.0.conv1.bias")],
             shapes: vec![("fc.weight".into(), vec![100, 64], vec![10, 64])],
+            whole: vec![(
+                "net.qkv.weight".into(),
+                vec![64, 8],
+                vec!["query.weight".into(), "key.weight".into(), "value.weight".into()],
+            )],
         };
         insta::assert_snapshot!(differences.told("a `resnet`", "look again".into()).to_string());
     }

@@ -9,14 +9,13 @@ use super::differences::Differences;
 use super::names::{Convention, LayerNames, PadShortcut};
 use super::state_dict::StateDict;
 
-/// By our names: the names in the file, and the tensors.
+/// By our names: the names in the file, with the rows where it is a part of a tensor, and the tensors.
 pub(super) type Tensors = BTreeMap<String, (String, Tensor)>;
 
 /// A file as one convention reads it.
 pub(super) struct Matched {
     pub convention: Convention,
     pub wrapping: String,
-    /// By our names: the names in the file, and the tensors.
     pub tensors: Tensors,
     pub differences: Differences,
     pub ignored: usize,
@@ -33,7 +32,7 @@ pub(super) fn best(file: &StateDict, declaration: &Declaration, known: &[Convent
     for wrapping in file.wrappings() {
         for convention in known {
             let names = convention.of(&declaration.architecture);
-            let found = read(file, &needed, &wrapping, convention, &names);
+            let found = read(file, &needed, &wrapping, convention, &names)?;
             // Names do not tell where zero channels lie: a convention that says it is meant, except in files of our own.
             let centred = pads && !ours && names.pad_shortcut != PadShortcut::After;
             let rank = |matched: &Matched| matched.differences.count();
@@ -54,7 +53,7 @@ fn read(
     wrapping: &str,
     convention: &Convention,
     names: &LayerNames,
-) -> Matched {
+) -> Result<Matched> {
     let mut matched = Matched {
         convention: convention.clone(),
         wrapping: wrapping.to_owned(),
@@ -66,20 +65,44 @@ fn read(
     for (in_file, tensor) in &file.tensors {
         let bare = in_file.strip_prefix(wrapping).unwrap_or(in_file);
         let (layer, role) = bare.rsplit_once('.').unwrap_or((bare, ""));
-        let Some(layer) = names.ours(layer) else {
+        let layers = names.ours(layer);
+        if layers.is_empty() {
             matched.ignored += 1;
             continue;
+        }
+        let ours: Vec<String> = layers.iter().map(|layer| format!("{layer}.{role}")).collect();
+        let Some(parts) = rows(in_file, tensor, ours.len())? else {
+            matched.differences.whole.push((in_file.clone(), tensor.dims().to_vec(), ours));
+            continue;
         };
-        let ours = format!("{layer}.{role}");
-        let wanted = needed.iter().any(|spec| spec.name == ours) && !matched.tensors.contains_key(&ours);
-        match wanted {
-            true => drop(matched.tensors.insert(ours, (in_file.clone(), tensor.clone()))),
-            false => matched.differences.left_over.push((in_file.clone(), ours)),
+        for (ours, (in_file, tensor)) in ours.into_iter().zip(parts) {
+            let wanted = needed.iter().any(|spec| spec.name == ours) && !matched.tensors.contains_key(&ours);
+            match wanted {
+                true => drop(matched.tensors.insert(ours, (in_file, tensor))),
+                false => matched.differences.left_over.push((in_file, ours)),
+            }
         }
     }
-    let missing = needed.iter().filter(|spec| !matched.tensors.contains_key(&spec.name));
-    matched.differences.missing = missing.map(|spec| spec.name.clone()).collect();
-    matched
+    // What a tensor holds that cannot be split is told there.
+    let held: Vec<&String> = matched.differences.whole.iter().flat_map(|(_, _, parts)| parts).collect();
+    let missing = needed.iter().map(|spec| &spec.name);
+    let missing = missing.filter(|name| !matched.tensors.contains_key(*name) && !held.contains(name));
+    matched.differences.missing = missing.cloned().collect();
+    Ok(matched)
+}
+
+/// The rows of `tensor` in so many equal parts, each called as Python slices them; none if that cannot be.
+fn rows(name: &str, tensor: &Tensor, parts: usize) -> Result<Option<Vec<(String, Tensor)>>> {
+    if parts == 1 {
+        return Ok(Some(vec![(name.to_owned(), tensor.clone())]));
+    }
+    let Some(rows) = tensor.dims().first().filter(|rows| **rows > 0 && rows.is_multiple_of(parts)) else {
+        return Ok(None);
+    };
+    let each = rows / parts;
+    let part =
+        |at: usize| Ok((format!("{name}[{}:{}]", at * each, (at + 1) * each), tensor.narrow(0, at * each, each)?));
+    (0..parts).map(part).collect::<Result<_>>().map(Some)
 }
 
 /// What is of another shape than a network of that declaration needs.

@@ -5,7 +5,7 @@
 use candle_core::{DType, Device, Tensor};
 use mrpf_api::candle_core;
 use mrpf_api::coupling::{channel_groups, cost};
-use mrpf_api::network::{BatchNorm, LayerKind};
+use mrpf_api::network::{Attention, AttentionUnit, BatchNorm, LayerKind, LayerNorm};
 use mrpf_api::prelude::*;
 use std::collections::HashMap;
 use std::path::Path;
@@ -103,9 +103,20 @@ pub fn every_kind() -> Result<Declaration> {
     net.from("max").conv("widen", 12, ConvGeometry::square(1), false).add("sum", "pad");
     net.layer("gelu", LayerKind::Gelu, &["sum"]).concat("both", &["sum"]);
     net.avg_pool("avg", PoolGeometry { kernel: [2; 2], stride: [1; 2], padding: [1; 2] });
-    let map = net.current();
     net.global_avg_pool("mean");
-    net.from(&map).flatten("flat").linear("hidden", 24).add("heads", "mean").linear("class", 5);
+    net.from("avg").layer("tall", LayerKind::Resize { size: [6, 4] }, &["avg"]);
+    net.layer("unfold", LayerKind::Unfold { patch: [3, 2] }, &["tall"]);
+    net.layer("tokens.norm", LayerKind::LayerNorm(LayerNorm { channels: 24, epsilon: 1e-3 }), &["unfold"]);
+    for (name, width) in [("query", 8), ("key", 8), ("value", 12)] {
+        net.from("tokens.norm").linear(&format!("tokens.{name}"), width);
+    }
+    let inputs = ["tokens.query", "tokens.key", "tokens.value"];
+    let attention =
+        Attention { query_channels: 8, value_channels: 12, heads: 2, scale: 0.75, unit: AttentionUnit::Width };
+    net.layer("attention", LayerKind::Attention(attention), &inputs).linear("proj", 24);
+    net.add("stream", "unfold").layer_norm("norm");
+    net.layer("fold", LayerKind::Fold { patch: [3, 2], size: [6, 4] }, &["norm"]).resize("square", [5; 2]);
+    net.flatten("flat").linear("hidden", 24).add("heads", "mean").linear("class", 5);
     net.finish()
 }
 

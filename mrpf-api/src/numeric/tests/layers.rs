@@ -78,6 +78,21 @@ fn relu6_is_flat_from_its_corners_on() -> Result<()> {
 }
 
 #[test]
+fn gelu_and_its_gradient_are_exact() -> Result<()> {
+    let x = Var::new(&[1.0_f64, -2.0, 0.5], &Device::Cpu)?;
+    let y = gelu(&x)?;
+    let gradient = y.sum_all()?.backward()?.get(&x).map(values).transpose()?.unwrap_or_default();
+    // x Phi(x), and Phi(x) + x phi(x).
+    for (found, expected) in [
+        (values(&y)?, [0.8413447460685429, -0.04550026389635844, 0.34573123063700656]),
+        (gradient, [1.0833154705876864, -0.0852318010781969, 0.8674951246561629]),
+    ] {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}, expected {expected:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn activations_keep_what_is_not_a_number() -> Result<()> {
     let x = Tensor::new(&[f32::NAN, f32::INFINITY], &Device::Cpu)?;
     for activation in [relu, silu, gelu] {

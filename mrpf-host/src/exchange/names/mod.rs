@@ -8,11 +8,15 @@
 //! rename = [["fc", "linear"]]      # one after the other, see `pattern`
 //! ignore = ["sub_block1.*"]        # layers of the file that the network never runs
 //! pad_shortcut = "centred"         # where padding shortcuts put their zero channels; "after" when not given
+//! [[resnet.split]]                 # a layer of the file, as it is called after `rename`, that holds the rows of several of ours
+//! layer = "block{b}.qkv"
+//! into = ["block{b}.query", "block{b}.key", "block{b}.value"]
 //! ```
 //!
 //! To add one, write its file and name it in `FILES`.
 
 mod pattern;
+mod split;
 
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::Deserialize;
@@ -20,6 +24,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 pub use pattern::{Pattern, Rename};
+use split::Split;
 
 /// The conventions; of those that fit a file equally well, the first is taken.
 const FILES: &[(&str, &str)] = &[
@@ -56,6 +61,7 @@ pub struct Convention {
 pub struct LayerNames {
     rename: Vec<Rename>,
     ignore: Vec<Pattern>,
+    split: Vec<Split>,
     /// Where padding shortcuts put their zero channels.
     pub pad_shortcut: PadShortcut,
 }
@@ -85,6 +91,8 @@ struct Table {
     rename: Vec<[String; 2]>,
     #[serde(default)]
     ignore: Vec<String>,
+    #[serde(default)]
+    split: Vec<split::Table>,
     #[serde(default)]
     pad_shortcut: PadShortcut,
 }
@@ -134,9 +142,11 @@ impl Convention {
         for (architecture, table) in file.architectures {
             let rename = table.rename.iter().map(|[from, to]| Rename::parse(from, to)).collect::<Result<_, _>>();
             let ignore = table.ignore.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>();
+            let split = table.split.iter().map(Split::parse).collect::<Result<_, _>>();
             let names = LayerNames {
                 rename: rename.map_err(wrong)?,
                 ignore: ignore.map_err(wrong)?,
+                split: split.map_err(wrong)?,
                 pad_shortcut: table.pad_shortcut,
             };
             architectures.insert(architecture, names);
@@ -151,13 +161,15 @@ impl Convention {
 }
 
 impl LayerNames {
-    /// Our name of a layer; none if the network never runs it.
-    pub fn ours(&self, layer: &str) -> Option<String> {
+    /// Our name of a layer, or of each layer whose rows it holds, the same number of each and in this order; none if the network
+    /// never runs it.
+    pub fn ours(&self, layer: &str) -> Vec<String> {
         if self.ignore.iter().any(|pattern| pattern.fits(layer)) {
-            return None;
+            return Vec::new();
         }
         let renamed = |name: String, rename: &Rename| rename.apply(&name).unwrap_or(name);
-        Some(self.rename.iter().fold(layer.to_owned(), renamed))
+        let name = self.rename.iter().fold(layer.to_owned(), renamed);
+        self.split.iter().find_map(|split| split.apply(&name)).unwrap_or_else(|| vec![name])
     }
 }
 
@@ -195,6 +207,8 @@ mod tests {
             ("[resnet]\nrename = []", "about"),
             ("about = \"x\"\n[resnet]\nrenames = []", "renames"),
             ("about = \"x\"\n[resnet]\nrename = [[\"a{\", \"b\"]]", "names `mine`: `a{`"),
+            ("about = \"x\"\n[[resnet.split]]\nlayer = \"a\"", "into"),
+            ("about = \"x\"\n[[resnet.split]]\nlayer = \"a\"\ninto = [\"b\"]", "names `mine`: `a` is split into 1"),
             ("about = \"x\"\n[resnet]\npad_shortcut = \"left\"", "left"),
         ] {
             let error = Convention::parse("mine", text).expect_err(text).to_string();

@@ -47,7 +47,9 @@ pub(super) fn expression(kind: &LayerKind, module: &str, inputs: &[String], shap
             let added = channels.saturating_sub(shape.channels());
             format!("F.pad({x}[:, :, ::{stride}, ::{stride}], (0, 0, 0, 0, 0, {added}))")
         }
-        LayerKind::Attention(attention) => attend(attention, inputs)?,
+        LayerKind::Attention(Attention { heads, scale, .. }) => {
+            format!("attention({}, heads={heads}, scale={scale:?})", inputs.join(", "))
+        }
         LayerKind::Unfold { patch: [height, width] } => {
             let Shape::Map(map) = shape else { return Err(unexpected(kind, shape)) };
             // Rows of patches, rows in a patch, columns of patches, columns in a patch; then a sequence for each place in a patch.
@@ -74,22 +76,6 @@ pub(super) fn expression(kind: &LayerKind, module: &str, inputs: &[String], shap
             format!("F.interpolate({x}, size=({height}, {width}), mode=\"bilinear\", align_corners=False)")
         }
     })
-}
-
-/// Attention by PyTorch's own function, heads before tokens.
-fn attend(attention: &Attention, inputs: &[String]) -> Result<String> {
-    let [query, key, value] = inputs else {
-        let message = format!("{} inputs of an attention, expected queries, keys and values", inputs.len());
-        return Err(Error::new(ErrorKind::Declaration, message));
-    };
-    let heads = |input: &str| format!("{input}.unflatten(-1, ({}, -1)).transpose(-2, -3)", attention.heads);
-    Ok(format!(
-        "F.scaled_dot_product_attention({}, {}, {}, scale={:?}).transpose(-2, -3).flatten(-2)",
-        heads(query),
-        heads(key),
-        heads(value),
-        attention.scale
-    ))
 }
 
 fn unexpected(kind: &LayerKind, shape: &Shape) -> Error {

@@ -11,6 +11,8 @@ use super::names::{Variables, class_name, is_identifier, may_name_a_submodule, q
 
 /// What wraps a mean and a deviation; written where a network normalises.
 const NORMALIZE: &str = include_str!("normalize.py.txt");
+/// What attends; written where a network does.
+const ATTENTION: &str = include_str!("attention.py.txt");
 
 /// The layers that have tensors, by the parts of their names.
 #[derive(Default)]
@@ -37,6 +39,9 @@ pub(super) fn text(declaration: &Declaration, name: &str) -> Result<String> {
     let mut text = heading(declaration, name, &class)?;
     if declaration.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Normalize { .. })) {
         text.push_str(NORMALIZE);
+    }
+    if declaration.layers.iter().any(|layer| matches!(layer.kind, LayerKind::Attention(_))) {
+        text.push_str(ATTENTION);
     }
     let input = declaration.input;
     let _ = write!(

@@ -47,6 +47,7 @@ const TAKEN: &[&str] = &[
     "safetensors",
     "Path",
     "Normalize",
+    "attention",
     "load",
     "load_file",
     "network",
