@@ -7,6 +7,7 @@ pub mod built_in;
 pub mod bundle;
 pub mod cli;
 pub mod commands;
+pub mod comparison;
 pub mod data_check;
 pub mod evaluation;
 pub mod event;

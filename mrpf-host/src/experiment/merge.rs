@@ -15,6 +15,9 @@ const CHOICES: &[&str] = &[
     "prune.schedule",
 ];
 
+/// The key below which settings are named by their paths.
+const VARIED: &str = "grid.vary";
+
 /// Lays `given` over `base`, key by key. Keys that `base` lacks are refused with the nearest one it has.
 ///
 /// A plugin's name replaces the plugin, and its settings unless it is the same plugin; a table without a name changes settings
@@ -24,6 +27,11 @@ pub fn merge(base: &mut Value, given: Value, path: &str) -> Result<()> {
         return merge_choice(base, given);
     }
     match (base, given) {
+        // Its keys are paths of settings; which there are is not known here.
+        (Value::Object(base), Value::Object(given)) if path == VARIED => {
+            base.extend(given);
+            Ok(())
+        }
         (Value::Object(base), Value::Object(given)) => {
             for (key, value) in given {
                 let full = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };

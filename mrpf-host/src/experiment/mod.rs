@@ -13,5 +13,8 @@ pub use architecture::architecture;
 pub use choice::PluginChoice;
 pub use load::{BUILT_IN, Base, Sources};
 pub(crate) use merge::assignment;
-pub use settings::{Combine, CompareRow, DataSettings, EvaluateSettings, Experiment, NetworkSettings, PruneSettings};
+pub use settings::{
+    Combine, CompareRow, DataSettings, EvaluateSettings, Experiment, GridSettings, NetworkSettings, Pretraining,
+    PruneSettings,
+};
 pub use variant::Variant;

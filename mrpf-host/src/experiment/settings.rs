@@ -3,6 +3,7 @@
 use mrpf_api::attack::ThreatModel;
 use mrpf_api::budget::BudgetKind;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::choice::PluginChoice;
@@ -34,6 +35,31 @@ pub struct Experiment {
     pub standard_baseline: bool,
     /// Other ways of pruning, set beside `prune` from the same checkpoint with the same fine-tuning.
     pub compare: Vec<CompareRow>,
+    /// Of `mrpf compare`: which settings are varied over which values, and with which seeds.
+    pub grid: GridSettings,
+}
+
+/// The grid of `mrpf compare`: every combination of these settings, each with every method and every seed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GridSettings {
+    /// Values for each setting that is varied, by the setting's path: `"prune.ratio" = [0.5, 0.7]`.
+    pub vary: BTreeMap<String, Vec<serde_json::Value>>,
+    /// Seeds of pruning and fine-tuning; the experiment's seed alone when empty.
+    pub seeds: Vec<u64>,
+    /// Whether all seeds start from one dense network, or each from its own.
+    pub pretraining: Pretraining,
+}
+
+/// Which dense network the runs of a seed start from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pretraining {
+    /// All from one, trained with the experiment's seed: what differs between seeds is pruning and fine-tuning alone.
+    #[default]
+    Shared,
+    /// Each from its own, so that differences between seeds include the pretraining.
+    PerSeed,
 }
 
 /// Which images.
@@ -48,6 +74,8 @@ pub struct DataSettings {
     pub train_images: Option<usize>,
     /// Share of the training images that is held out to choose the best epoch, from 0 to 0.5.
     pub holdout: f64,
+    /// Seed that chooses the held-out images and, with `train_images`, those trained on; the run's seed when not given.
+    pub split_seed: Option<u64>,
 }
 
 /// Which network.

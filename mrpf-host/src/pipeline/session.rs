@@ -85,8 +85,9 @@ impl<'a> Session<'a> {
         let source = experiment.data.name.make::<dyn DataSource>()?;
         let data = source.load_watched(experiment.data.dir.as_deref(), watcher).context(about)?;
         let streams = Streams::new(experiment.seed);
+        let split_streams = experiment.data.split_seed.map_or_else(|| streams.clone(), Streams::new);
         let split =
-            Split::new(&data, experiment.data.holdout, experiment.data.train_images, &streams.child("holdout"))?;
+            Split::new(&data, experiment.data.holdout, experiment.data.train_images, &split_streams.child("holdout"))?;
         let loaded = Event::DataLoaded {
             name: set.clone(),
             train: split.train.len(),

@@ -1,0 +1,5 @@
+//! Comparisons: a grid of runs that share what they can, and what is found in it.
+
+mod findings;
+
+pub use findings::{Axis, DenseFinding, Failure, Finding, Findings, Place};
