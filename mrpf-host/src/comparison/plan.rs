@@ -212,7 +212,7 @@ mod tests {
             assert!(stage.work.needs().all(earlier), "{}", stage.name);
         }
         let names: Vec<&str> = plan.stages.iter().take(5).map(|stage| stage.name.as_str()).collect();
-        let first = ["train dense", "attack dense", "measure mrs (attack_step_size 0.025, epsilon 0.1, images 256)"];
+        let first = ["train dense", "attack dense", "measure mrs (images 256, attack_step_size 0.025, epsilon 0.1)"];
         assert_eq!(names[..3], first);
         assert_eq!(names[3], "prune mrs-l1-norm, ratio 0.5, seed 0");
         Ok(())
