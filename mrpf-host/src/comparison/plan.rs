@@ -1,6 +1,6 @@
 //! The plan of a comparison: the stages that its cells need, each once, in an order in which every stage finds what it needs.
 
-use mrpf_api::Result;
+use mrpf_api::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 
 use super::findings::Place;
@@ -161,6 +161,11 @@ impl Plan {
     pub fn stage(&self, key: &str) -> Option<&Stage> {
         self.stages.iter().find(|stage| stage.key == key)
     }
+}
+
+/// What to say of a stage that is not planned.
+pub(super) fn no_stage(key: &str) -> Error {
+    Error::new(ErrorKind::Checkpoint, format!("the plan has no stage {key}"))
 }
 
 impl Place {
