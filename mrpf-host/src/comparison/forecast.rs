@@ -281,3 +281,33 @@ fn wrapped(text: &str) -> Vec<String> {
     }
     lines.into_iter().map(|line| line.trim_end().to_owned()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_reads_as_text() {
+        let latency = |median_ms| Latency { batch: 64, median_ms };
+        let row = ForecastRow {
+            method: "mrs-l1-norm".into(),
+            settings: BTreeMap::from([("prune.ratio".to_owned(), "0.5".to_owned())]),
+            certain: false,
+            ratio_asked: 0.5,
+            ratio_achieved: 0.42,
+            shortfall: Some("nothing more can go: every group keeps a tenth".into()),
+            macs: [2_000_000, 1_160_000],
+            params: [20_000, 9_000],
+            latency: [latency(4.0), latency(2.5)],
+            keep: (1..12)
+                .map(|at| KeptOf { group: format!("layer{at}.conv1"), kept: 4 * at, channels: 8 * at })
+                .collect(),
+        };
+        let sure = ForecastRow { method: "l1-norm-uniform".into(), certain: true, shortfall: None, ..row.clone() };
+        let rows = vec![row, sure];
+        let forecast = Forecast { name: "digits".into(), networks: 4, stages: 11, reused: 3, rows, seconds: 75.0 };
+        insta::assert_snapshot!(forecast);
+        let all = Forecast { reused: 11, rows: Vec::new(), ..forecast };
+        assert!(all.to_string().ends_with("everything is there; only tables would be written"), "{all}");
+    }
+}
