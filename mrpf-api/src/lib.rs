@@ -43,7 +43,7 @@ pub mod prelude {
     };
     pub use crate::budget::{BudgetKind, BudgetProblem, Solution};
     pub use crate::context::{CallContext, Unwatched, Watcher};
-    pub use crate::coupling::{ChannelGroup, Member, Role};
+    pub use crate::coupling::{ChannelGroup, CoupledWeights, Member, Reduction, Role};
     pub use crate::criterion::Criterion;
     pub use crate::data::{ArchiveFormat, Batch, DataSource, Download, ImageSet, ImageShape, LoadedData};
     pub use crate::fraction::Fraction;
