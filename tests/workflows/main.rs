@@ -10,6 +10,7 @@
 //! - `originals`: architectures give what their originals give in PyTorch.
 //! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
+//! - `tensorboard`: event files, read by TensorBoard. Set MRPF_TENSORBOARD to a Python that has it.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
 mod bad_input;
@@ -26,3 +27,4 @@ mod pruning;
 mod repository;
 mod seeded;
 mod support;
+mod tensorboard;

@@ -42,8 +42,9 @@ struct Summary {
 struct Scalar {
     #[prost(string, tag = "1")]
     tag: String,
-    #[prost(float, tag = "2")]
-    simple_value: f32,
+    // One of several kinds of value: a zero that is left out would be no value at all.
+    #[prost(float, optional, tag = "2")]
+    simple_value: Option<f32>,
 }
 
 /// Writes what can be drawn over steps; what else happens is passed over.
@@ -79,7 +80,7 @@ impl TensorBoard {
     /// A new file; TensorBoard takes files of one run in the order of their names.
     fn create(&self, run: &str) -> io::Result<File> {
         // `prune l1-norm, ratio 0.5, seed 1` lies in folders within one another, so that a part of a comparison can be looked at alone.
-        let folder = run.split(", ").map(file_name).fold(self.folder.clone(), |folder, part| folder.join(part));
+        let folder = parts(run).map(file_name).fold(self.folder.clone(), |folder, part| folder.join(part));
         std::fs::create_dir_all(&folder)?;
         let seconds = now() as u64;
         let name =
@@ -110,6 +111,16 @@ impl EventSink for TensorBoard {
             let _ = self.write(&run.unwrap_or(own), step, scalars);
         }
     }
+}
+
+/// The parts of a stage's name; settings of a plugin, in parentheses, stay together.
+fn parts(run: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0;
+    let apart = move |letter: char| {
+        depth += i32::from(letter == '(') - i32::from(letter == ')');
+        letter == ',' && depth == 0
+    };
+    run.split(apart).map(str::trim_start)
 }
 
 /// The run that an event belongs to, its step, and what is drawn.
@@ -164,7 +175,7 @@ fn scalars(event: &Value) -> Option<(String, i64, Vec<Scalar>)> {
 }
 
 fn scalar(tag: &str, value: f64) -> Scalar {
-    Scalar { tag: tag.into(), simple_value: value as f32 }
+    Scalar { tag: tag.into(), simple_value: Some(value as f32) }
 }
 
 fn now() -> f64 {
@@ -255,7 +266,7 @@ mod tests {
             scalars.iter().find(|scalar| scalar.tag == "loss/train").map(|scalar| (record.step, scalar.simple_value))
         };
         let losses: Vec<_> = records[1..].iter().map(loss).collect();
-        assert_eq!(losses, [Some((1, 2.0)), Some((2, 1.5))]);
+        assert_eq!(losses, [Some((1, Some(2.0))), Some((2, Some(1.5)))]);
         let tags = &records[1].summary.as_ref().expect("a summary").value;
         assert!(tags.iter().any(|scalar| scalar.tag == "accuracy/held-out robust"));
         assert!(!tags.iter().any(|scalar| scalar.tag == "accuracy/held-out clean"), "there was none");
