@@ -1,6 +1,7 @@
 //! What the dashboard knows: kept up to date by events, drawn by the view.
 
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::event::Event;
@@ -20,6 +21,10 @@ pub struct State {
     pub running: Vec<Running>,
     /// What has not begun.
     pub next: Vec<String>,
+    /// Stages at a time.
+    pub jobs: usize,
+    /// Seconds that ended stages of each kind took together, and how many there were.
+    pub took: BTreeMap<String, (f64, usize)>,
 }
 
 /// A stage in progress.
@@ -41,7 +46,16 @@ pub struct Running {
 
 impl Default for State {
     fn default() -> Self {
-        Self { start: Instant::now(), total: 0, ended: 0, failed: 0, running: Vec::new(), next: Vec::new() }
+        Self {
+            start: Instant::now(),
+            total: 0,
+            ended: 0,
+            failed: 0,
+            running: Vec::new(),
+            next: Vec::new(),
+            jobs: 1,
+            took: BTreeMap::new(),
+        }
     }
 }
 
@@ -49,7 +63,8 @@ impl State {
     /// Takes note of an event.
     pub fn note(&mut self, event: &Event) {
         match event {
-            Event::ComparisonPlanned { to_compute, .. } => {
+            Event::ComparisonPlanned { to_compute, jobs, .. } => {
+                self.jobs = *jobs;
                 self.total = to_compute.len();
                 self.next.clone_from(to_compute);
                 self.start = Instant::now();
@@ -70,7 +85,11 @@ impl State {
                     running.note(told);
                 }
             }
-            Event::JobFinished { stage, .. } => self.end(stage),
+            Event::JobFinished { stage, seconds, .. } => {
+                self.end(stage);
+                let (sum, count) = self.took.entry(kind(stage).to_owned()).or_default();
+                (*sum, *count) = (*sum + seconds, *count + 1);
+            }
             Event::JobFailed { stage, .. } => {
                 self.end(stage);
                 self.failed += 1;
@@ -79,10 +98,29 @@ impl State {
         }
     }
 
+    /// Seconds until all is done, if the stages to come take as long as those of their kind did; none before one has ended.
+    pub fn left(&self, now: Instant) -> Option<f64> {
+        let (sum, count) = self.took.values().fold((0.0, 0), |(sum, count), took| (sum + took.0, count + took.1));
+        let mean = |stage: &str| {
+            let (sum, count) = self.took.get(kind(stage)).copied().unwrap_or((sum, count));
+            sum / count.max(1) as f64
+        };
+        let open = self.running.iter().map(|running| {
+            (mean(&running.stage) - now.saturating_duration_since(running.start).as_secs_f64()).max(0.0)
+        });
+        let seconds: f64 = open.chain(self.next.iter().map(|stage| mean(stage))).sum();
+        (count > 0).then(|| seconds / self.jobs.clamp(1, (self.running.len() + self.next.len()).max(1)) as f64)
+    }
+
     fn end(&mut self, stage: &str) {
         self.running.retain(|running| running.stage != stage);
         self.ended += 1;
     }
+}
+
+/// The first word of a stage's name says what is done in it.
+fn kind(stage: &str) -> &str {
+    stage.split(' ').next().unwrap_or_default()
 }
 
 impl Running {

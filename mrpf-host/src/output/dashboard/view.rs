@@ -29,13 +29,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, now: Instant) {
 
 fn head(frame: &mut Frame<'_>, area: Rect, state: &State, now: Instant) {
     let elapsed = now.duration_since(state.start).as_secs_f64();
-    let left = match state.ended {
-        0 => String::new(),
-        ended => {
-            let left = elapsed / ended as f64 * state.total.saturating_sub(ended) as f64;
-            format!(", about {} left", duration(left))
-        }
-    };
+    let left = state.left(now).map_or(String::new(), |left| format!(", about {} left", duration(left)));
     let failed = if state.failed > 0 { format!(", {} failed", state.failed) } else { String::new() };
     let label = format!("{}/{} stages{failed}  {}{left}", state.ended, state.total, duration(elapsed));
     let gauge = LineGauge::default()
