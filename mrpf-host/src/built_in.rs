@@ -1,6 +1,7 @@
 //! The plugins that are part of the program: the one list to add a plugin crate to.
 
 use mrpf_allocation_global as _;
+use mrpf_allocation_layer_wise as _;
 use mrpf_allocation_sensitivity as _;
 use mrpf_allocation_uniform as _;
 use mrpf_architecture_densenet as _;
@@ -23,7 +24,9 @@ use mrpf_data_images as _;
 use mrpf_data_mnist as _;
 use mrpf_data_svhn as _;
 use mrpf_schedule_standard as _;
+use mrpf_sensitivity_feature_shift as _;
 use mrpf_sensitivity_mrs as _;
+use mrpf_sensitivity_pruning as _;
 use mrpf_trainer_awp as _;
 use mrpf_trainer_distill as _;
 use mrpf_trainer_fgsm_rs as _;

@@ -60,8 +60,9 @@ pub fn signature(declaration: &Declaration, group: &ChannelGroup) -> Result<Stri
             LayerKind::Conv2d(conv) if conv.geometry.groups > 1 => "grouped",
             kind => kind.name(),
         };
-        let tensor = member.tensor.rsplit('.').next().unwrap_or_default();
-        signature += &format!("({kind} {tensor} {})", member.axis);
+        // An attention has no tensor and stands for itself.
+        let tensor = member.tensor.strip_prefix(&member.layer).unwrap_or_default();
+        signature += &format!("({kind}{tensor} {})", member.axis);
     }
     Ok(signature)
 }

@@ -136,7 +136,7 @@ proptest! {
         let problem = problem_of(architecture, settings, kind, ratio)?;
         let solution = match allocate(name, &problem, &scattered(&problem, seed)) {
             // Layers that must stay whole may hold more than the budget leaves.
-            Err(error) if error.kind() == ErrorKind::Budget => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Budget && !["resnet", "vgg"].contains(&architecture) => return Ok(()),
             other => other?,
         };
         prop_assert!((problem.achieved(&solution.keep)? - ratio).abs() <= 0.01, "{solution:?}");
@@ -207,9 +207,9 @@ fn only_groups_that_are_built_alike_compete() -> Result<()> {
     let problem = three_in_a_row(0.3)?;
     let signatures: Vec<String> =
         problem.groups().iter().map(|group| signature(problem.declaration(), group)).collect::<Result<_>>()?;
-    assert_eq!(signatures[0], "(conv2d weight 0)(conv2d weight 1)");
+    assert_eq!(signatures[0], "(conv2d.weight 0)(conv2d.weight 1)");
     assert_eq!(signatures[0], signatures[1]);
-    assert_eq!(signatures[2], "(conv2d weight 0)(linear weight 1)");
+    assert_eq!(signatures[2], "(conv2d.weight 0)(linear.weight 1)");
     // Group a is low beside b; c is spread as evenly as can be, and lower than all without a normaliser.
     let scores = [vec![0.5; 20], vec![1.0; 20], vec![0.01; 20], Vec::new()];
     let keep = |name: &str| -> Result<Vec<usize>> {
