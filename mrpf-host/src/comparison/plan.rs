@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::findings::Place;
 use super::grid::{Cell, Grid};
 use super::stage::{Ground, Stage, label};
+use crate::experiment::PluginChoice;
 
 /// Stages, and which of them each row is made of.
 #[derive(Debug, Clone, Default)]
@@ -76,19 +77,11 @@ impl Plan {
                 self.dense.len() - 1
             }
         };
-        let sensitivity = match cell.variant.needs_sensitivity()? {
-            false => None,
-            true => {
-                let measure = Stage::measure(cell, &train, ground);
-                let metric = label(&cell.variant.prune.sensitivity);
-                let known = &mut self.dense[dense].measure;
-                if !known.iter().any(|(_, key)| *key == measure.key) {
-                    known.push((metric.clone(), measure.key.clone()));
-                }
-                self.put(measure.clone(), || format!("measure {metric}"));
-                Some(measure)
-            }
-        };
+        let own = cell.variant.needs_sensitivity()?.then_some(&cell.variant.prune.sensitivity);
+        let sensitivity = own.map(|metric| self.measure(cell, metric, dense, &train, ground));
+        for metric in &cell.experiment.grid.metrics {
+            self.measure(cell, metric, dense, &train, ground);
+        }
         let prune = Stage::prune(cell, &train, sensitivity.as_ref(), ground)?;
         let attack = Stage::attack(cell, &prune, ground);
         let row = PlannedRow { cell: cell.clone(), dense, prune: prune.key.clone(), attack: attack.key.clone() };
@@ -97,6 +90,17 @@ impl Plan {
         self.put(attack, || format!("attack {about}"));
         self.rows.push(row);
         Ok(())
+    }
+
+    fn measure(&mut self, cell: &Cell, metric: &PluginChoice, dense: usize, train: &Stage, ground: &Ground) -> Stage {
+        let stage = Stage::measure(cell, metric, train, ground);
+        let metric = label(metric);
+        let known = &mut self.dense[dense].measure;
+        if !known.iter().any(|(_, key)| *key == stage.key) {
+            known.push((metric.clone(), stage.key.clone()));
+        }
+        self.put(stage.clone(), || format!("measure {metric}"));
+        stage
     }
 
     fn put(&mut self, stage: Stage, name: impl FnOnce() -> String) {
@@ -220,6 +224,27 @@ mod tests {
         let first = ["train dense", "attack dense", "measure mrs (images 256, attack_step_size 0.025, epsilon 0.1)"];
         assert_eq!(names[..3], first);
         assert_eq!(names[3], "prune mrs-l1-norm, ratio 0.5, seed 0");
+        Ok(())
+    }
+
+    #[test]
+    fn metrics_are_measured_once_whoever_asks() -> Result<()> {
+        let measured = |metrics: &[&str]| -> Result<Vec<String>> {
+            let plan = plan(|experiment| {
+                experiment.grid.metrics = metrics.iter().map(|name| PluginChoice::named(name)).collect();
+                if metrics.contains(&"mrs") {
+                    experiment.grid.metrics[0] = experiment.prune.sensitivity.clone();
+                }
+            })?;
+            Ok(plan.dense[0]
+                .measure
+                .iter()
+                .map(|(metric, _)| metric.split(' ').next().unwrap_or_default().to_owned())
+                .collect())
+        };
+        assert_eq!(measured(&[])?, ["mrs"]);
+        assert_eq!(measured(&["mrs"])?, ["mrs"], "the method's own");
+        assert_eq!(measured(&["mrc", "clean-sensitivity"])?, ["mrs", "mrc", "clean-sensitivity"]);
         Ok(())
     }
 

@@ -92,10 +92,10 @@ impl Stage {
         })
     }
 
-    /// The stage that measures the cell's metric on its dense network.
-    pub fn measure(cell: &Cell, dense: &Self, ground: &Ground) -> Self {
+    /// The stage that measures a metric on the cell's dense network.
+    pub fn measure(cell: &Cell, metric: &PluginChoice, dense: &Self, ground: &Ground) -> Self {
         let mut experiment = base(cell);
-        experiment.prune.sensitivity = cell.variant.prune.sensitivity.clone();
+        experiment.prune.sensitivity = metric.clone();
         let depends = json!({ "dense": dense.key, "sensitivity": experiment.prune.sensitivity });
         let key = key("measure", &experiment, ground, &depends);
         Self { key, name: String::new(), experiment, work: Work::Measure { dense: dense.key.clone() } }

@@ -207,6 +207,9 @@ impl Experiment {
         if untaught && pretrain.make::<dyn AdversarialTrainer>()?.needs_teacher() {
             return Err(missing_teacher(&pretrain.name).context("setting `pretrain.trainer`"));
         }
+        for metric in &self.grid.metrics {
+            made::<dyn SensitivityMetric>("grid.metrics", metric)?;
+        }
         for attack in &self.evaluate.attacks {
             made::<dyn Attack>("evaluate.attacks", attack)?;
         }

@@ -49,6 +49,8 @@ pub struct GridSettings {
     pub seeds: Vec<u64>,
     /// Whether all seeds start from one dense network, or each from its own.
     pub pretraining: Pretraining,
+    /// Metrics to measure beside those that methods use, to see how far they agree.
+    pub metrics: Vec<PluginChoice>,
 }
 
 /// Which dense network the runs of a seed start from.
