@@ -2,7 +2,8 @@
 //!
 //! - `program`: the commands a user types, on the built-in images, in a fresh directory each.
 //! - `bad_input`: what the program answers to everything that can be wrong.
-//! - `pruning`: masked equals cut, for every architecture, criterion and ratio.
+//! - `pruning`: masked equals cut, for every architecture and criterion at several ratios.
+//! - `pruned_channels`: the channels that Torch-Pruning keeps are kept.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
 //! - `comparison`: `mrpf compare`, whole, killed, extended and failing.
@@ -23,6 +24,7 @@ mod exchange;
 mod exchange_refusals;
 mod originals;
 mod program;
+mod pruned_channels;
 mod pruning;
 mod repository;
 mod seeded;

@@ -248,7 +248,7 @@ fn a_network_is_summarised() {
 fn every_piece_of_work_is_measured_and_compared() {
     let ground = Playground::new();
     let small = ["--arch", "resnet20", "--batch", "2", "--steps", "1", "--warmup", "0", "--attack-steps", "1"];
-    for what in ["conv", "forward", "attack", "train_step", "mrs"] {
+    for what in ["conv", "forward", "attack", "train_step", "mrs", "cut"] {
         let mut arguments = vec!["bench", "--what", what, "--json", "--images", "2", "--epochs", "1", "--threads", "1"];
         arguments.extend(small);
         let lines = ground.mrpf(&arguments).ok().stdout;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Measurement {
-    /// The work: `conv`, `forward`, `attack`, `train_step` or `mrs`.
+    /// The work: `conv`, `forward`, `attack`, `train_step`, `mrs` or `cut`.
     pub what: String,
     /// The network.
     #[serde(skip_serializing_if = "Option::is_none")]

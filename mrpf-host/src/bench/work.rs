@@ -5,7 +5,7 @@ use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
 use mrpf_api::budget::BudgetKind;
 use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::{CallContext, Watcher};
-use mrpf_api::coupling::cost;
+use mrpf_api::coupling::{ChannelGroup, PruningPlan, channel_groups, cost, cut};
 use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
 use mrpf_api::network::{Classifier, Network};
 use mrpf_api::numeric::{ConvGeometry, conv2d, loss};
@@ -36,6 +36,8 @@ pub enum What {
     TrainStep,
     /// The sensitivity of every module, by `mrs` in its mode `rift-code`.
     Mrs,
+    /// The channel groups found anew, and half of each one's channels cut.
+    Cut,
 }
 
 impl What {
@@ -46,6 +48,7 @@ impl What {
             Self::Attack => "attack",
             Self::TrainStep => "train_step",
             Self::Mrs => "mrs",
+            Self::Cut => "cut",
         }
     }
 }
@@ -116,6 +119,10 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
             let mut sgd = Sgd::new(&TrainingSettings::default());
             let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
             timed(head, settings, || train_step(trainer.as_mut(), &network, &mut sgd, &step, &batch, 0.01).map(drop))?
+        }
+        What::Cut => {
+            let measured = timed(head, settings, || halve(&network).map(drop))?;
+            Measurement { images_per_s: None, ..measured }
         }
         What::Mrs => {
             let (images, epochs) = (settings.images, settings.epochs);
@@ -194,6 +201,15 @@ fn cut_to(cx: &CallContext<'_>, network: &Network, share: f64) -> Result<Network
     let (settings, ratio) = (&settings, settings.ratio);
     let step = PruneStep { cx, settings, data: &data(1)?, modules: &[], dense: &dense, ratio };
     Ok(prune_step(&step, network)?.network)
+}
+
+/// The network with the first half of the channels of every group that may be pruned.
+fn halve(network: &Network) -> Result<Network> {
+    let groups = channel_groups(network.declaration())?;
+    let scores: Vec<Vec<f64>> = groups.iter().map(|group| vec![0.0; group.channels]).collect();
+    let left = |group: &ChannelGroup| if group.frozen.is_some() { group.channels } else { group.channels.div_ceil(2) };
+    let plan = PruningPlan::keep_highest(&groups, &scores, &groups.iter().map(left).collect::<Vec<_>>());
+    cut(network, &plan)
 }
 
 /// Random images with random labels.
