@@ -2,6 +2,7 @@
 //!
 //! - `program`: the commands a user types, on the built-in images, in a fresh directory each.
 //! - `bad_input`: what the program answers to everything that can be wrong.
+//! - `budgets`: every architecture under every allocation meets its budget or says why not, and obeys the constraints.
 //! - `pruning`: masked equals cut, for every architecture, criterion and ratio.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
@@ -12,6 +13,7 @@
 //! - `repository`: invariants of the source tree that no compiler checks.
 
 mod bad_input;
+mod budgets;
 mod cifar10;
 mod data;
 mod determinism;

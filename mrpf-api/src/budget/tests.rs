@@ -1,5 +1,7 @@
 //! Budgets are met to one percent, or what stands between is said.
 
+mod constraints;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -33,7 +35,7 @@ fn resnet(blocks: usize, widths: [usize; 3]) -> Result<Declaration> {
     net.global_avg_pool("pool").linear("fc", 10).finish()
 }
 
-const KINDS: [BudgetKind; 3] = [BudgetKind::Macs, BudgetKind::Params, BudgetKind::Channels];
+const KINDS: [BudgetKind; 4] = BudgetKind::COUNTED;
 
 /// A problem with the declaration's own cost as its reference.
 fn problem(declaration: &Declaration, kind: BudgetKind, ratio: f64) -> Result<BudgetProblem> {

@@ -1,10 +1,12 @@
 //! What an experiment is when nothing is said.
 
 use mrpf_api::attack::ThreatModel;
-use mrpf_api::budget::BudgetKind;
+use mrpf_api::budget::{BudgetKind, Constraints};
 
 use super::choice::PluginChoice;
-use super::settings::{Combine, DataSettings, EvaluateSettings, Experiment, GridSettings, NetworkSettings, PruneSettings};
+use super::settings::{
+    Combine, DataSettings, EvaluateSettings, Experiment, GridSettings, NetworkSettings, PruneSettings,
+};
 use crate::training::{LearningRate, TrainingSettings};
 
 impl Default for Experiment {
@@ -15,7 +17,13 @@ impl Default for Experiment {
             name: "experiment".into(),
             seed: 0,
             plugins: Vec::new(),
-            data: DataSettings { name: named("cifar10"), dir: None, train_images: None, holdout: 0.1, split_seed: None },
+            data: DataSettings {
+                name: named("cifar10"),
+                dir: None,
+                train_images: None,
+                holdout: 0.1,
+                split_seed: None,
+            },
             network: NetworkSettings { architecture: named("resnet") },
             pretrain: TrainingSettings::default(),
             prune: PruneSettings {
@@ -26,6 +34,7 @@ impl Default for Experiment {
                 rounds: 1,
                 ratio: 0.5,
                 budget: BudgetKind::Macs,
+                constraints: Constraints::default(),
                 combine: Combine::Max,
                 remeasure: true,
             },

@@ -144,6 +144,7 @@ impl Experiment {
                 return wrong("prune.ratio", ratio.to_string(), "the share to remove, at least 0 and below 1");
             }
         }
+        prune.constraints.check().context(|| "setting `prune.constraints`".into())?;
         if prune.rounds == 0 {
             return wrong("prune.rounds", "0".into(), "at least 1");
         }

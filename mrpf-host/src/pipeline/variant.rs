@@ -11,7 +11,7 @@ use super::session::Session;
 use super::train::TrainedRecord;
 use crate::event::{Event, EventSink};
 use crate::experiment::Variant;
-use crate::pruning::{PruneRecord, PruneStep, prune_step, rounds};
+use crate::pruning::{Dense, PruneRecord, PruneStep, prune_step, rounds};
 
 /// What is kept of a row's pruning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,14 +58,14 @@ impl Session<'_> {
         dense: &Network,
         modules: &[ModuleSensitivity],
     ) -> Result<Finished> {
-        let (teacher, dense_cost) = (dense, cost(dense.declaration())?);
+        let (teacher, before) = (dense, Dense::new(dense.declaration(), &variant.prune)?);
         let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
         let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
         let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
         let mut pruned = PrunedRow {
             row: variant.name.clone(),
-            dense: dense_cost,
-            pruned: dense_cost,
+            dense: before.cost,
+            pruned: before.cost,
             plan: PruningPlan::default(),
             rounds: Vec::new(),
         };
@@ -83,7 +83,7 @@ impl Session<'_> {
                 modules = &remeasured;
             }
             let stage = format!("prune {}{suffix}", variant.name);
-            let (dense, plan) = (&dense_cost, &mut pruned);
+            let (dense, plan) = (&before, &mut pruned);
             let result = self.stage(&stage, || {
                 let step = PruneStep {
                     cx: self.context("prune"),
