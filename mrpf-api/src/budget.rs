@@ -2,6 +2,7 @@
 
 mod constraints;
 mod kind;
+mod latency;
 mod search;
 
 use crate::coupling::{ChannelGroup, Cost, CostByWidth, fewest_channels};
@@ -10,6 +11,7 @@ use crate::{Error, ErrorKind, Result};
 
 pub use constraints::{Constraints, Limits};
 pub use kind::BudgetKind;
+pub use latency::{LatencyTable, LayerTimes, widths};
 
 /// How far the achieved ratio may be from the asked one before it is said.
 pub const TOLERANCE: f64 = 0.01;
@@ -24,7 +26,9 @@ pub struct BudgetProblem {
     constrained: bool,
     costs: CostByWidth,
     kind: BudgetKind,
-    reference: u64,
+    /// Where the budget is a latency: the table, and the position in it of each layer that costs something.
+    table: Option<(LatencyTable, Vec<Option<usize>>)>,
+    reference: f64,
     ratio: f64,
 }
 
@@ -52,14 +56,39 @@ impl BudgetProblem {
         reference: &Cost,
         ratio: f64,
     ) -> Result<Self> {
+        let reference = kind.of(reference).ok_or_else(|| {
+            let message = "a latency budget needs a table of layer times";
+            Error::new(ErrorKind::Settings, message).hint("make the problem by `BudgetProblem::timed`")
+        })?;
+        Self::unsolved(declaration, groups, kind, reference.max(1) as f64, ratio)
+    }
+
+    /// A problem on `declaration`: remove the share `ratio` in [0, 1) of the time that the network of the table takes.
+    ///
+    /// # Errors
+    /// As [`BudgetProblem::new`].
+    pub fn timed(declaration: &Declaration, groups: &[ChannelGroup], table: &LatencyTable, ratio: f64) -> Result<Self> {
+        let problem = Self::unsolved(declaration, groups, BudgetKind::Latency, table.network_ms, ratio)?;
+        let places = problem.costs.names().map(|layer| table.place(layer)).collect();
+        Ok(Self { table: Some((table.clone(), places)), ..problem })
+    }
+
+    fn unsolved(
+        declaration: &Declaration,
+        groups: &[ChannelGroup],
+        kind: BudgetKind,
+        reference: f64,
+        ratio: f64,
+    ) -> Result<Self> {
         if !(0.0..1.0).contains(&ratio) {
             let message = format!("pruning ratio {ratio}, expected the share to remove: at least 0 and below 1");
             return Err(Error::new(ErrorKind::Settings, message));
         }
-        let (reference, costs) = (kind.of(reference), CostByWidth::new(declaration, groups)?);
+        let costs = CostByWidth::new(declaration, groups)?;
         let fewest = fewest_channels(declaration, groups);
         let allowed = groups.iter().zip(&fewest).map(|(group, &fewest)| (fewest..=group.channels).collect()).collect();
-        Ok(Self { groups: groups.to_vec(), allowed, fewest, constrained: false, costs, kind, reference, ratio })
+        let groups = groups.to_vec();
+        Ok(Self { groups, allowed, fewest, constrained: false, costs, kind, table: None, reference, ratio })
     }
 
     /// The same with no widths but those that `limits` allow, see [`Constraints::limits`].
@@ -179,7 +208,11 @@ impl BudgetProblem {
     }
 
     fn share_removed(&self, keep: &[usize]) -> f64 {
-        1.0 - self.kind.of(&self.costs.cost(keep)) as f64 / self.reference.max(1) as f64
+        let figure = match &self.table {
+            Some((table, places)) => table.total(places.iter().copied().zip(self.costs.layers(keep))),
+            None => self.kind.of(&self.costs.cost(keep)).unwrap_or(0) as f64,
+        };
+        1.0 - figure / self.reference
     }
 
     fn distance(&self, keep: &[usize]) -> f64 {

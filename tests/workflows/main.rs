@@ -5,6 +5,7 @@
 //! - `budgets`: every architecture under every allocation meets its budget or says why not, and obeys the constraints.
 //! - `pruning`: masked equals cut, for every architecture, criterion and ratio.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
+//! - `dry_run`: what `mrpf prune --dry-run` tells is what `mrpf prune` does, and budgets of latency.
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
@@ -17,6 +18,7 @@ mod budgets;
 mod cifar10;
 mod data;
 mod determinism;
+mod dry_run;
 mod evaluation;
 mod exchange;
 mod exchange_refusals;

@@ -18,6 +18,8 @@ pub enum BudgetKind {
     Channels,
     /// Bytes of the tensors in the saved network, running statistics among them.
     Bytes,
+    /// Time of a pass, by a table of layer times.
+    Latency,
 }
 
 impl BudgetKind {
@@ -31,16 +33,18 @@ impl BudgetKind {
             Self::Params => "params",
             Self::Channels => "channels",
             Self::Bytes => "bytes",
+            Self::Latency => "latency",
         }
     }
 
-    /// The counted figure.
-    pub fn of(self, cost: &Cost) -> u64 {
+    /// The counted figure; none for latency, which a table tells.
+    pub fn of(self, cost: &Cost) -> Option<u64> {
         match self {
-            Self::Macs => cost.macs,
-            Self::Params => cost.params,
-            Self::Channels => cost.channels,
-            Self::Bytes => cost.bytes,
+            Self::Macs => Some(cost.macs),
+            Self::Params => Some(cost.params),
+            Self::Channels => Some(cost.channels),
+            Self::Bytes => Some(cost.bytes),
+            Self::Latency => None,
         }
     }
 }

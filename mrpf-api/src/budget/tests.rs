@@ -1,6 +1,7 @@
 //! Budgets are met to one percent, or what stands between is said.
 
 mod constraints;
+mod latency;
 
 use proptest::prelude::*;
 
@@ -53,7 +54,8 @@ fn measured(declaration: &Declaration, problem: &BudgetProblem, keep: &[usize], 
         problem.groups().iter().map(|group| (0..group.channels).map(|at| (7 * at % 5) as f64).collect()).collect();
     let plan = PruningPlan::keep_highest(problem.groups(), &scores, keep);
     let left = cost(&cut_declaration(declaration, &plan)?)?;
-    Ok(1.0 - problem.kind().of(&left) as f64 / problem.kind().of(reference) as f64)
+    let figure = |cost: &Cost| problem.kind().of(cost).unwrap_or(0) as f64;
+    Ok(1.0 - figure(&left) / figure(reference))
 }
 
 proptest! {

@@ -185,6 +185,7 @@ fn cut_to(cx: &CallContext<'_>, network: &Network, share: f64) -> Result<Network
         rounds: 1,
         ratio: 1.0 - share,
         budget: BudgetKind::Macs,
+        latency_table: None,
         constraints: Constraints::default(),
         combine: Combine::default(),
         remeasure: false,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod data;
+mod dry_run;
 mod evaluate;
 mod explain;
 mod export;
@@ -84,6 +85,8 @@ pub fn threads(command: &Command) -> Option<usize> {
 pub fn events_as_json(command: &Command) -> bool {
     match command {
         Command::Data(DataCommand::Fetch(args)) => args.json,
+        // Its answer is one object, which stands alone.
+        Command::Prune(args) if args.dry_run => false,
         other => shared(other).is_some_and(|shared| shared.json),
     }
 }
@@ -93,6 +96,7 @@ pub fn quiet(command: &Command) -> bool {
     match command {
         Command::Data(DataCommand::Check(args)) => args.json,
         Command::Import(args) => args.json,
+        Command::Prune(args) if args.dry_run => args.model.shared.json || args.model.shared.quiet,
         other => shared(other).is_some_and(|shared| shared.quiet),
     }
 }

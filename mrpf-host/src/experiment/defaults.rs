@@ -34,6 +34,7 @@ impl Default for Experiment {
                 rounds: 1,
                 ratio: 0.5,
                 budget: BudgetKind::Macs,
+                latency_table: None,
                 constraints: Constraints::default(),
                 combine: Combine::Max,
                 remeasure: true,

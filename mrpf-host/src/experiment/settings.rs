@@ -102,8 +102,10 @@ pub struct PruneSettings {
     pub rounds: usize,
     /// Share of the budget's figure to remove, in [0, 1).
     pub ratio: f64,
-    /// What the ratio counts: macs, params, channels or bytes.
+    /// What the ratio counts: macs, params, channels, bytes or latency.
     pub budget: BudgetKind,
+    /// For a latency budget: the table of layer times of another run, `latency-table.json`; measured when not given.
+    pub latency_table: Option<PathBuf>,
     /// What every allocation must leave: widths that are multiples, a floor and a ceiling of each group, layers left whole.
     pub constraints: Constraints,
     /// How the sensitivities of the modules that produce a group's channels become the group's: max or mean.

@@ -1,6 +1,7 @@
 //! What a person or a program sees of a run: consumers of events.
 
 mod colour;
+mod forecast;
 mod json_lines;
 mod metrics_file;
 mod plain;
@@ -10,6 +11,7 @@ mod terminal;
 
 use std::io::IsTerminal;
 
+pub use forecast::forecast_text;
 pub use metrics_file::MetricsFile;
 pub use print::{print_error, print_text};
 pub(crate) use sentence::{count, percent};

@@ -1,6 +1,7 @@
 //! One row of the comparison: prune and fine-tune in rounds, then attack.
 
 use mrpf_api::Result;
+use mrpf_api::budget::BudgetKind;
 use mrpf_api::coupling::{Cost, PruningPlan, cost};
 use mrpf_api::network::Network;
 use mrpf_api::schedule::PruningSchedule;
@@ -11,7 +12,7 @@ use super::session::Session;
 use super::train::TrainedRecord;
 use crate::event::{Event, EventSink};
 use crate::experiment::Variant;
-use crate::pruning::{Dense, PruneRecord, PruneStep, prune_step, rounds};
+use crate::pruning::{PruneRecord, PruneStep, prune_step, rounds};
 
 /// What is kept of a row's pruning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -58,7 +59,7 @@ impl Session<'_> {
         dense: &Network,
         modules: &[ModuleSensitivity],
     ) -> Result<Finished> {
-        let (teacher, before) = (dense, Dense::new(dense.declaration(), &variant.prune)?);
+        let (teacher, before) = (dense, self.dense(dense, &variant.prune)?);
         let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
         let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
         let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
@@ -101,6 +102,9 @@ impl Session<'_> {
                 Ok((result.network, false))
             })?;
             cut = result;
+            if let (BudgetKind::Latency, Some(last)) = (variant.prune.budget, pruned.last()) {
+                self.check_latency(variant, teacher, &cut, last.ratio_achieved)?;
+            }
             let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.

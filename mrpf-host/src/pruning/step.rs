@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::allocate::allocate;
 use super::dense::Dense;
+use super::forecast::padded;
 use super::group_sensitivity::group_sensitivities;
 use crate::experiment::PruneSettings;
 
@@ -85,7 +86,8 @@ pub fn prune_step(step: &PruneStep<'_>, network: &Network) -> Result<Pruned> {
     let sensitivities = group_sensitivities(&groups, step.modules, settings.combine);
     let problem = step.dense.problem(network.declaration(), &groups, settings.budget, step.ratio)?;
     let solution = allocate(settings, &problem, &sensitivities, &scores)?;
-    let plan = PruningPlan::keep_highest(&groups, &ranked(&groups, &scores), &solution.keep);
+    let ranked: Vec<Vec<f64>> = groups.iter().zip(&scores).map(|(group, scores)| padded(group, scores)).collect();
+    let plan = PruningPlan::keep_highest(&groups, &ranked, &solution.keep);
     let pruned = cut(network, &plan)?;
     let records = groups.into_iter().zip(sensitivities).zip(scores).map(|((group, sensitivity), scores)| {
         let kept = plan.keep.get(&group.name).cloned().unwrap_or_default();
@@ -127,13 +129,4 @@ fn score(step: &PruneStep<'_>, network: &Network, groups: &[ChannelGroup]) -> Re
         all.push(scores);
     }
     Ok(all)
-}
-
-/// Scores with zeros for frozen groups, which keep every channel in order.
-fn ranked(groups: &[ChannelGroup], scores: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let filled = groups.iter().zip(scores).map(|(group, scores)| match scores.is_empty() {
-        true => vec![0.0; group.channels],
-        false => scores.clone(),
-    });
-    filled.collect()
 }
