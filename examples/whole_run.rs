@@ -11,7 +11,7 @@ use mrpf_api::data::DataSource;
 use mrpf_api::prelude::*;
 use mrpf_host::event::Silent;
 use mrpf_host::experiment::{Experiment, PluginChoice, Sources};
-use mrpf_host::pruning::{PruneStep, prune_step};
+use mrpf_host::pruning::{Dense, PruneStep, prune_step};
 use mrpf_host::training::{Split, TrainingJob, TrainingSettings, train};
 
 fn main() -> Result<()> {
@@ -50,7 +50,7 @@ fn main() -> Result<()> {
     let cx = CallContext { streams: streams.child("prune"), watcher: &Unwatched };
     let modules =
         experiment.prune.sensitivity.make::<dyn SensitivityMetric>()?.measure(&cx, &trained.network, &data)?;
-    let dense = cost(trained.network.declaration())?;
+    let dense = Dense::new(trained.network.declaration(), &experiment.prune)?;
     let step = PruneStep {
         cx: cx.clone(),
         settings: &experiment.prune,

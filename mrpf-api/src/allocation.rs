@@ -21,6 +21,11 @@ pub trait Allocation: Send {
         false
     }
 
+    /// Whether scores decide how many channels of a group go, and not only which; a forecast without scores then says so.
+    fn needs_scores(&self) -> bool {
+        true
+    }
+
     /// How many channels each group keeps.
     ///
     /// # Errors

@@ -1,44 +1,17 @@
 //! Budgets: what the pruned network may cost, and how a family of allocations is solved for it.
 
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+mod constraints;
+mod kind;
+mod latency;
+mod search;
 
 use crate::coupling::{ChannelGroup, Cost, CostByWidth, fewest_channels};
 use crate::network::Declaration;
 use crate::{Error, ErrorKind, Result};
 
-/// What a budget counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum BudgetKind {
-    /// Multiply-accumulates of one image.
-    #[default]
-    Macs,
-    /// Trainable parameters.
-    Params,
-    /// Output channels.
-    Channels,
-}
-
-impl BudgetKind {
-    /// The name in settings and reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Macs => "macs",
-            Self::Params => "params",
-            Self::Channels => "channels",
-        }
-    }
-
-    /// The counted figure.
-    pub fn of(self, cost: &Cost) -> u64 {
-        match self {
-            Self::Macs => cost.macs,
-            Self::Params => cost.params,
-            Self::Channels => cost.channels,
-        }
-    }
-}
+pub use constraints::{Constraints, Limits};
+pub use kind::BudgetKind;
+pub use latency::{LatencyTable, LayerTimes, widths};
 
 /// How far the achieved ratio may be from the asked one before it is said.
 pub const TOLERANCE: f64 = 0.01;
@@ -48,10 +21,15 @@ pub const TOLERANCE: f64 = 0.01;
 pub struct BudgetProblem {
     declaration: Declaration,
     groups: Vec<ChannelGroup>,
+    /// Of each group: the widths that it may have, ascending.
+    allowed: Vec<Vec<usize>>,
     fewest: Vec<usize>,
+    constrained: bool,
     costs: CostByWidth,
     kind: BudgetKind,
-    reference: u64,
+    /// Where the budget is a latency: the table, and the position in it of each layer that costs something.
+    table: Option<(LatencyTable, Vec<Option<usize>>)>,
+    reference: f64,
     ratio: f64,
 }
 
@@ -79,14 +57,50 @@ impl BudgetProblem {
         reference: &Cost,
         ratio: f64,
     ) -> Result<Self> {
+        let reference = kind.of(reference).ok_or_else(|| {
+            let message = "a latency budget needs a table of layer times";
+            Error::new(ErrorKind::Settings, message).hint("make the problem by `BudgetProblem::timed`")
+        })?;
+        Self::unsolved(declaration, groups, kind, reference.max(1) as f64, ratio)
+    }
+
+    /// A problem on `declaration`: remove the share `ratio` in [0, 1) of the time that the network of the table takes.
+    ///
+    /// # Errors
+    /// As [`BudgetProblem::new`].
+    pub fn timed(declaration: &Declaration, groups: &[ChannelGroup], table: &LatencyTable, ratio: f64) -> Result<Self> {
+        let problem = Self::unsolved(declaration, groups, BudgetKind::Latency, table.network_ms, ratio)?;
+        let places = problem.costs.names().map(|layer| table.place(layer)).collect();
+        Ok(Self { table: Some((table.clone(), places)), ..problem })
+    }
+
+    fn unsolved(
+        declaration: &Declaration,
+        groups: &[ChannelGroup],
+        kind: BudgetKind,
+        reference: f64,
+        ratio: f64,
+    ) -> Result<Self> {
         if !(0.0..1.0).contains(&ratio) {
             let message = format!("pruning ratio {ratio}, expected the share to remove: at least 0 and below 1");
             return Err(Error::new(ErrorKind::Settings, message));
         }
-        let (reference, costs) = (kind.of(reference), CostByWidth::new(declaration, groups)?);
+        let costs = CostByWidth::new(declaration, groups)?;
         let fewest = fewest_channels(declaration, groups);
+        let allowed = groups.iter().zip(&fewest).map(|(group, &fewest)| (fewest..=group.channels).collect()).collect();
         let (declaration, groups) = (declaration.clone(), groups.to_vec());
-        Ok(Self { declaration, groups, fewest, costs, kind, reference, ratio })
+        Ok(Self {
+            declaration,
+            groups,
+            allowed,
+            fewest,
+            constrained: false,
+            costs,
+            kind,
+            table: None,
+            reference,
+            ratio,
+        })
     }
 
     /// The network as it is before the step; for allocations that decide by the shapes of layers.
@@ -94,9 +108,23 @@ impl BudgetProblem {
         &self.declaration
     }
 
+    /// The same with no widths but those that `limits` allow, see [`Constraints::limits`].
+    #[must_use]
+    pub fn within(mut self, limits: &Limits) -> Self {
+        self.constrained = limits.constrained();
+        self.allowed =
+            self.groups.iter().zip(&self.fewest).map(|(group, &fewest)| limits.allowed(group, fewest)).collect();
+        self
+    }
+
     /// The groups, frozen ones included.
     pub fn groups(&self) -> &[ChannelGroup] {
         &self.groups
+    }
+
+    /// The widths that each group may have, ascending and never none: one for a group that must stay as it is.
+    pub fn allowed(&self) -> &[Vec<usize>] {
+        &self.allowed
     }
 
     /// The share that is to be removed.
@@ -121,21 +149,43 @@ impl BudgetProblem {
         Ok(self.share_removed(keep))
     }
 
+    /// Checks that every group keeps a number of channels that it may have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Plugin`] naming the first group that does not.
+    pub fn check(&self, keep: &[usize]) -> Result<()> {
+        self.one_for_each_group("keep counts", keep.len())?;
+        for ((group, allowed), &keep) in self.groups.iter().zip(&self.allowed).zip(keep) {
+            if allowed.binary_search(&keep).is_err() {
+                let (least, most) = (allowed[0], allowed[allowed.len() - 1]);
+                let which = if allowed.len() == 1 + most - least { "" } else { ", not every number between" };
+                let message = format!(
+                    "keeps {keep} of the {} channels of group `{}`, expected {least} to {most}{which}",
+                    group.channels, group.name
+                );
+                return Err(Error::new(ErrorKind::Plugin, message));
+            }
+        }
+        Ok(())
+    }
+
     /// Finds the strength at which a family of allocations meets the budget.
     ///
     /// `ratios(strength)` gives each group's share to remove for a strength in [0, 1]; it must not fall as the strength grows.
-    /// Widths are whole numbers: between the last widths that cost too much and the first that do not, groups change channel by
-    /// channel, in turn, until the figure is nearest to what was asked. Where that is still coarse, groups exchange single
-    /// channels, one beyond those widths and never beyond what strengths 0 and 1 leave. Frozen groups keep all; every other group keeps what
-    /// [`fewest_channels`] says at least. If the network is small enough as it is, every group keeps all.
+    /// Widths are whole numbers: between the last widths that cost too much and the first that do not, groups change from one allowed
+    /// width to the next, in turn, until the figure is nearest to what was asked. Where that is still coarse, groups exchange single
+    /// steps, one beyond those widths and never beyond what strengths 0 and 1 leave. Frozen groups keep all; every other group has one
+    /// of its [`BudgetProblem::allowed`] widths. If the network is small enough as it is, every group keeps all that it may.
     ///
     /// # Errors
     /// [`ErrorKind::Budget`] if even strength 1 does not reach the budget; the message says what is reachable.
     /// [`ErrorKind::Plugin`] if the family does not give one finite number for each group.
     pub fn solve(&self, ratios: &dyn Fn(f64) -> Vec<f64>) -> Result<Solution> {
-        let whole: Vec<usize> = self.groups.iter().map(|group| group.channels).collect();
-        if self.share_removed(&whole) >= self.ratio {
-            return Ok(self.solution(whole, "had gone before"));
+        let most: Vec<usize> = self.allowed.iter().map(|allowed| allowed[allowed.len() - 1]).collect();
+        if self.share_removed(&most) >= self.ratio {
+            let whole = most.iter().zip(&self.groups).all(|(&most, group)| most == group.channels);
+            let why = if whole { "had gone before" } else { "is the least that the constraints take" };
+            return Ok(self.solution(most, why));
         }
         let (widest, narrowest) = (self.widths(&ratios(0.0))?, self.widths(&ratios(1.0))?);
         let reachable = self.share_removed(&narrowest);
@@ -145,25 +195,24 @@ impl BudgetProblem {
         if self.share_removed(&widest) >= self.ratio {
             return Ok(self.solution(widest, "is the least that the allocation takes"));
         }
-        let (mut above, mut below) = (widest.clone(), narrowest.clone());
+        let mut ends = (widest.clone(), narrowest.clone());
         let (mut low, mut high) = (0.0, 1.0);
         // Fifty halvings are far finer than any width.
         for _ in 0..50 {
             let middle = 0.5 * (low + high);
             let widths = self.widths(&ratios(middle))?;
             if self.share_removed(&widths) < self.ratio {
-                (low, above) = (middle, widths);
+                (low, ends.0) = (middle, widths);
             } else {
-                (high, below) = (middle, widths);
+                (high, ends.1) = (middle, widths);
             }
         }
-        let nearest = self.between(above.clone(), &below);
-        // One channel beyond the widths of the family at most, so that its shares stay recognisable.
-        let fewest: Vec<usize> =
-            below.iter().zip(&narrowest).map(|(&at, &end)| at.saturating_sub(1).max(end)).collect();
-        let most: Vec<usize> = above.iter().zip(&widest).map(|(&at, &end)| (at + 1).min(end)).collect();
-        let nearest = self.exchanged(nearest, &fewest, &most);
-        Ok(self.solution(nearest, "is the nearest that whole channels allow"))
+        let nearest = self.nearest(&ends, &widest, &narrowest);
+        let why = match self.constrained {
+            false => "is the nearest that whole channels allow",
+            true => "is the nearest that was found within the constraints",
+        };
+        Ok(self.solution(nearest, why))
     }
 
     fn one_for_each_group(&self, what: &str, found: usize) -> Result<()> {
@@ -176,7 +225,11 @@ impl BudgetProblem {
     }
 
     fn share_removed(&self, keep: &[usize]) -> f64 {
-        1.0 - self.kind.of(&self.costs.cost(keep)) as f64 / self.reference.max(1) as f64
+        let figure = match &self.table {
+            Some((table, places)) => table.total(places.iter().copied().zip(self.costs.layers(keep))),
+            None => self.kind.of(&self.costs.cost(keep)).unwrap_or(0) as f64,
+        };
+        1.0 - figure / self.reference
     }
 
     fn distance(&self, keep: &[usize]) -> f64 {
@@ -186,67 +239,15 @@ impl BudgetProblem {
     fn widths(&self, ratios: &[f64]) -> Result<Vec<usize>> {
         self.one_for_each_group("ratios", ratios.len())?;
         let mut widths = Vec::with_capacity(ratios.len());
-        for ((group, &fewest), ratio) in self.groups.iter().zip(&self.fewest).zip(ratios) {
+        for ((group, allowed), ratio) in self.groups.iter().zip(&self.allowed).zip(ratios) {
             if !ratio.is_finite() {
                 let message = format!("ratio {ratio} for group `{}`, expected a share from 0 to 1", group.name);
                 return Err(Error::new(ErrorKind::Plugin, message));
             }
             let kept = group.channels as f64 * (1.0 - ratio.clamp(0.0, 1.0));
-            widths.push((kept.round() as usize).clamp(fewest, group.channels));
+            widths.push(search::nearest_width(allowed, kept));
         }
         Ok(widths)
-    }
-
-    /// Walks from `above` to `below`, one channel of one group at a time and the groups in turn, passing over channels that would
-    /// remove too much; the nearest widths on the way.
-    fn between(&self, mut widths: Vec<usize>, below: &[usize]) -> Vec<usize> {
-        let mut best = (self.distance(&widths), widths.clone());
-        let mut moved = true;
-        while moved {
-            moved = false;
-            for at in 0..widths.len() {
-                if widths[at] <= below[at] {
-                    continue;
-                }
-                widths[at] -= 1;
-                let distance = self.distance(&widths);
-                if distance < best.0 {
-                    best = (distance, widths.clone());
-                }
-                if self.share_removed(&widths) > self.ratio {
-                    widths[at] += 1;
-                } else {
-                    moved = true;
-                }
-            }
-        }
-        best.1
-    }
-
-    /// Gives a channel to one group and takes one from another, the best such pair first, until the figure is well within
-    /// [`TOLERANCE`] or comes no nearer.
-    fn exchanged(&self, widths: Vec<usize>, fewest: &[usize], most: &[usize]) -> Vec<usize> {
-        let mut best = (self.distance(&widths), widths);
-        while best.0 > TOLERANCE / 2.0 {
-            let start = best.1.clone();
-            let mut tried = start.clone();
-            for wider in (0..start.len()).filter(|&at| start[at] < most[at]) {
-                tried[wider] += 1;
-                for narrower in (0..start.len()).filter(|&at| at != wider && start[at] > fewest[at]) {
-                    tried[narrower] -= 1;
-                    let distance = self.distance(&tried);
-                    if distance < best.0 {
-                        best = (distance, tried.clone());
-                    }
-                    tried[narrower] += 1;
-                }
-                tried[wider] -= 1;
-            }
-            if best.1 == start {
-                break;
-            }
-        }
-        best.1
     }
 
     /// `why` says what the achieved share is, should it be far from the asked one.
@@ -261,8 +262,9 @@ impl BudgetProblem {
     fn unreachable(&self, reachable: f64) -> Error {
         let (asked, most, what) = (100.0 * self.ratio, 100.0 * reachable, self.kind.name());
         let message = format!("the budget asks to remove {asked:.1} % of the {what}, at most {most:.1} % can go");
-        Error::new(ErrorKind::Budget, message)
-            .hint("ask for less, or let the allocation take more of each group (its max_ratio)")
+        let hint = "ask for less, or let the allocation take more of each group (its max_ratio)";
+        let more = if self.constrained { ", or loosen the constraints" } else { "" };
+        Error::new(ErrorKind::Budget, message).hint(format!("{hint}{more}"))
     }
 }
 

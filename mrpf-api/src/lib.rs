@@ -41,7 +41,7 @@ pub mod prelude {
     pub use crate::attack::{
         Ascent, Attack, AttackMeans, AttackOutcome, AttackPart, Norm, Start, ThreatModel, ascend, ascend_watched,
     };
-    pub use crate::budget::{BudgetKind, BudgetProblem, Solution};
+    pub use crate::budget::{BudgetKind, BudgetProblem, Constraints, Solution};
     pub use crate::context::{CallContext, Unwatched, Watcher};
     pub use crate::coupling::{ChannelGroup, CoupledWeights, Member, Reduction, Role};
     pub use crate::criterion::Criterion;

@@ -59,6 +59,11 @@ pub enum Command {
     /// Measure the sensitivity of each module of a saved network.
     Sensitivity(ModelArgs),
     /// Prune a saved network with the `prune` settings, without fine-tuning.
+    ///
+    /// Examples:
+    ///   mrpf prune a/networks/dense.safetensors --sensitivity b/sensitivity/mrs.json --out c
+    ///   mrpf prune a/networks/dense.safetensors --set prune.constraints.multiple=8 --dry-run
+    #[command(verbatim_doc_comment)]
     Prune(PruneArgs),
     /// Train a saved network, pruned or not, with the `finetune` settings.
     Finetune(ModelArgs),
@@ -182,6 +187,13 @@ pub struct PruneArgs {
     /// Sensitivities measured before by `mrpf sensitivity`; measured now when they are needed and not given.
     #[arg(long, value_name = "FILE")]
     pub sensitivity: Option<PathBuf>,
+    /// Only tell what would be left: the channels that each layer keeps, multiply-accumulates, parameters and bytes. Nothing is measured,
+    /// cut or written.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// With --dry-run: also time the layers on this machine and tell the latency that would be left.
+    #[arg(long, requires = "dry_run")]
+    pub latency: bool,
 }
 
 /// About plugins.

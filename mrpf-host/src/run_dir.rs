@@ -15,6 +15,7 @@
 //! plans/ROW.json         what was cut and why
 //! evaluation/ROW.json    counts, and ROW.parquet with the outcome of every image
 //! latency/ROW.json       time of a pass on this machine
+//! latency-table.json     times of layers, where latency is the budget
 //! ```
 //!
 //! Different names lie in different files: a space is written `+`, and what no file name should hold as `%` and its hexadecimal code.

@@ -46,6 +46,17 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
         (&["--set", "prune.ratio=1.0"], 2, &["setting `prune.ratio`: found 1, expected the share to remove"]),
         (&["--set", "prune.ratio=-0.1"], 2, &["setting `prune.ratio`: found -0.1"]),
         (&["--set", "prune.budget=flops"], 2, &["setting `prune.budget`", "flops", "macs"]),
+        (
+            &["--set", "prune.constraints.multiple=0"],
+            2,
+            &["setting `prune.constraints`: multiple 0, expected at least 1"],
+        ),
+        (&["--set", "prune.constraints.flor=0.5"], 2, &["unknown setting", "did you mean `prune.constraints.floor`?"]),
+        (
+            &["--set", "prune.constraints.keep=layer1.*,layr2.0.conv1"],
+            2,
+            &["unknown layer with channels `layr2.0.conv1`", "did you mean `layer2.0.conv1`?"],
+        ),
         (&["--set", "pretrain.batch=1"], 2, &["setting `pretrain.batch`: found 1, expected at least 2"]),
         (&["--set", "network.architecture.depth=19"], 2, &["depth 19, expected one of 8, 14, 18"]),
         (

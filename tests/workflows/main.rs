@@ -4,7 +4,9 @@
 //! - `bad_input`: what the program answers to everything that can be wrong.
 //! - `pruning`: masked equals cut, for every architecture and criterion at several ratios.
 //! - `pruned_channels`: the channels that Torch-Pruning keeps are kept.
+//! - `budgets`: every architecture under every allocation meets its budget or says why not, and obeys the constraints.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
+//! - `dry_run`: what `mrpf prune --dry-run` tells is what `mrpf prune` does, and budgets of latency.
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
 //! - `comparison`: `mrpf compare`, whole, killed, extended and failing.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
@@ -15,10 +17,12 @@
 //! - `repository`: invariants of the source tree that no compiler checks.
 
 mod bad_input;
+mod budgets;
 mod cifar10;
 mod comparison;
 mod data;
 mod determinism;
+mod dry_run;
 mod evaluation;
 mod exchange;
 mod exchange_refusals;

@@ -1,5 +1,8 @@
 //! Budgets are met to one percent, or what stands between is said.
 
+mod constraints;
+mod latency;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -33,7 +36,7 @@ fn resnet(blocks: usize, widths: [usize; 3]) -> Result<Declaration> {
     net.global_avg_pool("pool").linear("fc", 10).finish()
 }
 
-const KINDS: [BudgetKind; 3] = [BudgetKind::Macs, BudgetKind::Params, BudgetKind::Channels];
+const KINDS: [BudgetKind; 4] = BudgetKind::COUNTED;
 
 /// A problem with the declaration's own cost as its reference.
 fn problem(declaration: &Declaration, kind: BudgetKind, ratio: f64) -> Result<BudgetProblem> {
@@ -51,7 +54,8 @@ fn measured(declaration: &Declaration, problem: &BudgetProblem, keep: &[usize], 
         problem.groups().iter().map(|group| (0..group.channels).map(|at| (7 * at % 5) as f64).collect()).collect();
     let plan = PruningPlan::keep_highest(problem.groups(), &scores, keep);
     let left = cost(&cut_declaration(declaration, &plan)?)?;
-    Ok(1.0 - problem.kind().of(&left) as f64 / problem.kind().of(reference) as f64)
+    let figure = |cost: &Cost| problem.kind().of(cost).unwrap_or(0) as f64;
+    Ok(1.0 - figure(&left) / figure(reference))
 }
 
 proptest! {

@@ -3,27 +3,34 @@
 use super::problem::declaration;
 use super::{Finding, Subject, Verdict, holds_if, law};
 use crate::allocation::{Allocation, AllocationRequest};
-use crate::budget::{BudgetKind, BudgetProblem, Solution};
+use crate::budget::{BudgetKind, BudgetProblem, Constraints, Solution};
 use crate::coupling::{ChannelGroup, channel_groups, cost};
 use crate::{ErrorKind, Result};
 
 const RATIOS: [f64; 4] = [0.0, 0.2, 0.4, 0.6];
-const KINDS: [BudgetKind; 3] = [BudgetKind::Macs, BudgetKind::Params, BudgetKind::Channels];
+const KINDS: [BudgetKind; 4] = BudgetKind::COUNTED;
 
 pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
     vec![
         law("it keeps between one and all channels of each group, and all of a frozen one", || counts(subject)),
         law("the budget is met, or what stands between is said", || budget(subject)),
+        law("it keeps to the widths that the constraints allow", || constrained(subject)),
         law("a ratio of 0 removes nothing", || nothing(subject)),
         law("the same request gets the same answer", || same(subject)),
     ]
 }
 
 /// What it answers for a budget and a ratio; `None` if that is out of its reach.
-fn answer(subject: &Subject<'_>, kind: BudgetKind, ratio: f64) -> Result<Option<(BudgetProblem, Solution)>> {
+fn answer(
+    subject: &Subject<'_>,
+    kind: BudgetKind,
+    ratio: f64,
+    constraints: &Constraints,
+) -> Result<Option<(BudgetProblem, Solution)>> {
     let declaration = declaration()?;
     let groups = channel_groups(&declaration)?;
-    let problem = BudgetProblem::new(&declaration, &groups, kind, &cost(&declaration)?, ratio)?;
+    let problem = BudgetProblem::new(&declaration, &groups, kind, &cost(&declaration)?, ratio)?
+        .within(&constraints.limits(&declaration, &groups)?);
     let has_module = |group: &ChannelGroup| group.producers().next().is_some();
     let sensitivities: Vec<Option<f64>> =
         groups.iter().enumerate().map(|(at, group)| has_module(group).then_some(0.1 + at as f64)).collect();
@@ -42,12 +49,21 @@ fn answer(subject: &Subject<'_>, kind: BudgetKind, ratio: f64) -> Result<Option<
     }
 }
 
-/// Examines every answer that it gives.
+/// Examines every answer that it gives where nothing constrains it.
 fn every(subject: &Subject<'_>, examine: impl Fn(&BudgetProblem, &Solution) -> Result<Verdict>) -> Result<Verdict> {
+    every_within(subject, &Constraints::default(), examine)
+}
+
+/// Examines every answer that it gives within these constraints.
+fn every_within(
+    subject: &Subject<'_>,
+    constraints: &Constraints,
+    examine: impl Fn(&BudgetProblem, &Solution) -> Result<Verdict>,
+) -> Result<Verdict> {
     let mut answered = 0;
     for kind in KINDS {
         for ratio in RATIOS {
-            let Some((problem, solution)) = answer(subject, kind, ratio)? else { continue };
+            let Some((problem, solution)) = answer(subject, kind, ratio, constraints)? else { continue };
             answered += 1;
             if let Verdict::Broken(how) = examine(&problem, &solution)? {
                 return Ok(Verdict::Broken(format!("{} by {ratio}: {how}", kind.name())));
@@ -83,9 +99,29 @@ fn budget(subject: &Subject<'_>) -> Result<Verdict> {
     })
 }
 
+fn constrained(subject: &Subject<'_>) -> Result<Verdict> {
+    let usual = Constraints::default;
+    for constraints in [
+        Constraints { multiple: 2, ..usual() },
+        Constraints { floor: 0.4, ceiling: 0.9, ..usual() },
+        Constraints { keep: vec!["inn*".into()], ..usual() },
+    ] {
+        let verdict = every_within(subject, &constraints, |problem, solution| {
+            Ok(match problem.check(&solution.keep) {
+                Ok(()) => Verdict::Holds,
+                Err(error) => Verdict::Broken(format!("with {constraints:?} it {error}")),
+            })
+        })?;
+        if let Verdict::Broken(_) = verdict {
+            return Ok(verdict);
+        }
+    }
+    Ok(Verdict::Holds)
+}
+
 fn nothing(subject: &Subject<'_>) -> Result<Verdict> {
     for kind in KINDS {
-        if let Some((problem, solution)) = answer(subject, kind, 0.0)? {
+        if let Some((problem, solution)) = answer(subject, kind, 0.0, &Constraints::default())? {
             let whole: Vec<usize> = problem.groups().iter().map(|group| group.channels).collect();
             if solution.keep != whole {
                 return Ok(Verdict::Broken(format!("{} by 0: it keeps {:?} of {whole:?}", kind.name(), solution.keep)));
@@ -97,7 +133,8 @@ fn nothing(subject: &Subject<'_>) -> Result<Verdict> {
 
 fn same(subject: &Subject<'_>) -> Result<Verdict> {
     every(subject, |problem, solution| {
-        let again = answer(subject, problem.kind(), problem.ratio())?.map(|(_, solution)| solution.keep);
+        let again = answer(subject, problem.kind(), problem.ratio(), &Constraints::default())?;
+        let again = again.map(|(_, solution)| solution.keep);
         Ok(holds_if(again.as_ref() == Some(&solution.keep), || format!("{:?}, then {again:?}", solution.keep)))
     })
 }

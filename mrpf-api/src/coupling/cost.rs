@@ -15,7 +15,13 @@ pub struct Cost {
     pub params: u64,
     /// Output channels of convolutions and of linear layers other than the classifier.
     pub channels: u64,
+    /// Bytes of the tensors that a saved network holds, in f32: parameters and running statistics.
+    #[serde(default)]
+    pub bytes: u64,
 }
+
+/// Bytes of a number in a saved network.
+const NUMBER: usize = size_of::<f32>();
 
 /// The cost of one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +38,7 @@ impl Sum for Cost {
             macs: sum.macs + cost.macs,
             params: sum.params + cost.params,
             channels: sum.channels + cost.channels,
+            bytes: sum.bytes + cost.bytes,
         })
     }
 }
@@ -78,5 +85,10 @@ pub(super) fn layer_cost(kind: &LayerKind, output: Shape, is_last: bool) -> Cost
         }
         _ => (0, 0, 0),
     };
-    Cost { macs: macs as u64, params: params as u64, channels: channels as u64 }
+    let statistics = match kind {
+        LayerKind::BatchNorm(norm) => 2 * norm.channels,
+        _ => 0,
+    };
+    let bytes = NUMBER * (params + statistics);
+    Cost { macs: macs as u64, params: params as u64, channels: channels as u64, bytes: bytes as u64 }
 }

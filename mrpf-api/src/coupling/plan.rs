@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-use super::groups::ChannelGroup;
+use super::groups::{ChannelGroup, Member};
 use crate::{Error, ErrorKind, Result};
 
 /// Which channels stay, per group. Groups that are not named stay whole.
@@ -18,7 +18,8 @@ impl PruningPlan {
     /// Keeps the `keep[i]` channels of group i that have the highest scores; among equal scores the earlier channel stays.
     ///
     /// Counts above the number of channels keep all. A group joined from several producers by a concatenation may lose all of one
-    /// producer's channels that way; the best of those is kept in addition, because no layer can be left without any.
+    /// producer's channels that way; the best of those takes the place of the lowest that stays, because no layer can be left without
+    /// any. Counts below what [`super::fewest_channels`] says keep so many.
     pub fn keep_highest(groups: &[ChannelGroup], scores: &[Vec<f64>], keep: &[usize]) -> Self {
         let mut plan = Self::default();
         for ((group, scores), &count) in groups.iter().zip(scores).zip(keep) {
@@ -86,13 +87,27 @@ impl PruningPlan {
     }
 }
 
-/// The first `count` channels of `order`, ascending, and the first of every member that would have none.
+/// The first `count` channels of `order`, ascending, with the first of every member that would have none in the place of the last ones.
 fn first_of(group: &ChannelGroup, order: &[usize], count: usize) -> Vec<usize> {
-    let mut kept = order[..count.min(order.len())].to_vec();
+    let count = count.min(order.len());
+    let mut kept = order[..count].to_vec();
     for member in &group.members {
         let present = |channel: &usize| !member.positions[*channel].is_empty();
         if !kept.iter().any(present) {
             kept.extend(order.iter().copied().find(present));
+        }
+    }
+    for at in (0..count).rev() {
+        if kept.len() <= count {
+            break;
+        }
+        let channel = kept[at];
+        let needed = |member: &Member| {
+            let present = |channel: &&usize| !member.positions[**channel].is_empty();
+            present(&&channel) && kept.iter().filter(present).count() == 1
+        };
+        if !group.members.iter().any(needed) {
+            kept.remove(at);
         }
     }
     kept.sort_unstable();

@@ -18,6 +18,7 @@ pub(crate) struct CostByWidth {
 /// A layer that costs something.
 #[derive(Debug, Clone)]
 struct CostedLayer {
+    name: String,
     kind: LayerKind,
     shape: Shape,
     is_last: bool,
@@ -50,7 +51,8 @@ impl CostByWidth {
         for (at, layer) in declaration.layers.iter().enumerate() {
             if layer_cost(&layer.kind, shapes[at], at == last) != Cost::default() {
                 let axes = [0, 1].map(|axis| narrowings.remove(&(layer.name.as_str(), axis)).unwrap_or_default());
-                layers.push(CostedLayer { kind: layer.kind.clone(), shape: shapes[at], is_last: at == last, axes });
+                let (name, kind) = (layer.name.clone(), layer.kind.clone());
+                layers.push(CostedLayer { name, kind, shape: shapes[at], is_last: at == last, axes });
             }
         }
         Ok(Self { layers })
@@ -58,17 +60,30 @@ impl CostByWidth {
 
     /// The cost when group i keeps `keep[i]` channels; counts from 1 to the number of channels, others are taken as the nearest of these.
     pub(crate) fn cost(&self, keep: &[usize]) -> Cost {
-        let costs = self.layers.iter().map(|layer| {
-            let [outputs, inputs] = [0, 1].map(|axis| {
-                let gone =
-                    |narrowing: &Narrowing| narrowing.removed[keep[narrowing.group].min(narrowing.removed.len() - 1)];
-                layer.axes[axis].iter().map(gone).sum()
-            });
-            let mut kind = layer.kind.clone();
-            shrink_layer(&mut kind, outputs, inputs);
-            layer_cost(&kind, layer.shape, layer.is_last)
+        self.layers.iter().map(|layer| layer_cost(&layer.narrowed(keep), layer.shape, layer.is_last)).sum()
+    }
+
+    /// The names of the layers that cost something, in forward order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.layers.iter().map(|layer| layer.name.as_str())
+    }
+
+    /// These layers when group i keeps `keep[i]` channels.
+    pub(crate) fn layers(&self, keep: &[usize]) -> impl Iterator<Item = LayerKind> {
+        self.layers.iter().map(|layer| layer.narrowed(keep))
+    }
+}
+
+impl CostedLayer {
+    fn narrowed(&self, keep: &[usize]) -> LayerKind {
+        let [outputs, inputs] = [0, 1].map(|axis| {
+            let gone =
+                |narrowing: &Narrowing| narrowing.removed[keep[narrowing.group].min(narrowing.removed.len() - 1)];
+            self.axes[axis].iter().map(gone).sum()
         });
-        costs.sum()
+        let mut kind = self.kind.clone();
+        shrink_layer(&mut kind, outputs, inputs);
+        kind
     }
 }
 

@@ -2,10 +2,10 @@
 
 use mrpf_api::architecture::{Architecture, ArchitectureRequest};
 use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
-use mrpf_api::budget::BudgetKind;
+use mrpf_api::budget::{BudgetKind, Constraints};
 use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::{CallContext, Watcher};
-use mrpf_api::coupling::{ChannelGroup, PruningPlan, channel_groups, cost, cut};
+use mrpf_api::coupling::{ChannelGroup, PruningPlan, channel_groups, cut};
 use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
 use mrpf_api::network::{Classifier, Network};
 use mrpf_api::numeric::{ConvGeometry, conv2d, loss};
@@ -19,7 +19,7 @@ use std::time::Instant;
 
 use super::Measurement;
 use crate::experiment::{Combine, PluginChoice, PruneSettings, architecture};
-use crate::pruning::{PruneStep, prune_step};
+use crate::pruning::{Dense, PruneStep, prune_step};
 use crate::training::{Sgd, TrainingSettings, train_step};
 
 /// A piece of work.
@@ -193,10 +193,12 @@ fn cut_to(cx: &CallContext<'_>, network: &Network, share: f64) -> Result<Network
         rounds: 1,
         ratio: 1.0 - share,
         budget: BudgetKind::Macs,
+        latency_table: None,
+        constraints: Constraints::default(),
         combine: Combine::default(),
         remeasure: false,
     };
-    let dense = cost(network.declaration())?;
+    let dense = Dense::new(network.declaration(), &settings)?;
     let cx = CallContext { streams: cx.streams.child("cut"), watcher: cx.watcher };
     let (settings, ratio) = (&settings, settings.ratio);
     let step = PruneStep { cx, settings, data: &data(1)?, modules: &[], dense: &dense, ratio };

@@ -3,6 +3,7 @@
 mod bench;
 mod compare;
 mod data;
+mod dry_run;
 mod evaluate;
 mod explain;
 mod export;
@@ -100,6 +101,8 @@ pub fn events_as_json(command: &Command) -> bool {
     match command {
         Command::Data(DataCommand::Fetch(args)) => args.json,
         Command::Stage(_) => true,
+        // Its answer is one object, which stands alone.
+        Command::Prune(args) if args.dry_run => false,
         other => shared(other).is_some_and(|shared| shared.json),
     }
 }
@@ -109,6 +112,7 @@ pub fn quiet(command: &Command) -> bool {
     match command {
         Command::Data(DataCommand::Check(args)) => args.json,
         Command::Import(args) => args.json,
+        Command::Prune(args) if args.dry_run => args.model.shared.json || args.model.shared.quiet,
         other => shared(other).is_some_and(|shared| shared.quiet),
     }
 }

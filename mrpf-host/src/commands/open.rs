@@ -67,7 +67,12 @@ pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Res
 }
 
 /// The settings of the run that the network lies in, if it lies in one and no file is given.
-fn load_for_model(model: &Path, files: &[PathBuf], shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
+pub(super) fn load_for_model(
+    model: &Path,
+    files: &[PathBuf],
+    shared: &Shared,
+    console: &Console<'_>,
+) -> Result<Experiment> {
     let run = model.parent().and_then(Path::parent).map(|run| run.join("experiment.toml"));
     match run.filter(|run| files.is_empty() && run.is_file()) {
         Some(run) => load(&[run], Base::Defaults, shared, console),

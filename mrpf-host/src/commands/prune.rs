@@ -6,12 +6,16 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::Console;
+use super::dry_run::dry_run;
 use super::open::open_model;
 use crate::cli::PruneArgs;
 use crate::pipeline::Session;
 
 /// Prunes once to the asked ratio, without fine-tuning, and attacks the result.
 pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
+    if args.dry_run {
+        return dry_run(args, console);
+    }
     let start = Instant::now();
     let given = args.sensitivity.as_deref().map(read_sensitivity).transpose()?;
     let (opened, network) = open_model(&args.model, "prune", console)?;
@@ -31,7 +35,8 @@ pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
     session.finish(&[row], start.elapsed().as_secs_f64())
 }
 
-fn read_sensitivity(path: &Path) -> Result<Vec<ModuleSensitivity>> {
+/// Reads what `mrpf sensitivity` wrote.
+pub(super) fn read_sensitivity(path: &Path) -> Result<Vec<ModuleSensitivity>> {
     let wrong = |why: String| {
         Error::new(ErrorKind::Checkpoint, format!("{}: {why}", path.display()))
             .context("reading sensitivities")

@@ -8,6 +8,7 @@ use super::open::open_run;
 use crate::cli::RunArgs;
 use crate::experiment::{Experiment, PluginChoice};
 use crate::pipeline::Session;
+use crate::pruning::Dense;
 use crate::results::Row;
 use crate::training::Select;
 
@@ -17,6 +18,8 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     let opened = open_run(args, |experiment| experiment.name.clone(), console)?;
     let stages = count_stages(&opened.experiment)?;
     let session = Session::open(opened, stages, console.events, console.watcher)?;
+    // What the constraints name must be there before hours go into training.
+    Dense::new(&session.declare()?, &session.experiment.prune)?;
     let mut rows: Vec<Row> = Vec::new();
 
     if session.experiment.standard_baseline {

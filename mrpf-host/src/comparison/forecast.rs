@@ -112,7 +112,9 @@ impl Forecast {
                     None => trial.seconds_with_dense(stage, of)?,
                 },
                 Work::Train => trial.seconds_with_dense(stage, &stage.key)?,
-                Work::Measure { dense } | Work::Prune { dense, .. } => trial.seconds_with_dense(stage, dense)?,
+                Work::Measure { dense } | Work::Time { dense } | Work::Prune { dense, .. } => {
+                    trial.seconds_with_dense(stage, dense)?
+                }
             };
         }
         Ok(forecast)
@@ -157,7 +159,7 @@ impl Trial<'_> {
 
     fn row(&mut self, row: &PlannedRow) -> Result<(ForecastRow, Tried)> {
         let Some(stage) = self.plan.stage(&row.prune) else { return Err(super::plan::no_stage(&row.prune)) };
-        let Work::Prune { dense: trained, sensitivity } = &stage.work else {
+        let Work::Prune { dense: trained, sensitivity, .. } = &stage.work else {
             return Err(super::plan::no_stage(&row.prune));
         };
         let dense = self.dense(trained)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::findings::Place;
 use super::grid::{Cell, Grid};
-use super::stage::{Ground, Stage, label};
+use super::stage::{Ground, Stage, Work, label};
 use crate::experiment::PluginChoice;
 
 /// Stages, and which of them each row is made of.
@@ -82,7 +82,11 @@ impl Plan {
         for metric in &cell.experiment.grid.metrics {
             self.measure(cell, metric, dense, &train, ground);
         }
-        let prune = Stage::prune(cell, &train, sensitivity.as_ref(), ground)?;
+        let times = Stage::time(cell, &train, ground)?;
+        if let Some(times) = &times {
+            self.put(times.clone(), || "time layers".into());
+        }
+        let prune = Stage::prune(cell, &train, sensitivity.as_ref(), times.as_ref(), ground)?;
         let attack = Stage::attack(cell, &prune, ground);
         let row = PlannedRow { cell: cell.clone(), dense, prune: prune.key.clone(), attack: attack.key.clone() };
         let about = cell.place.to_string();
@@ -149,7 +153,8 @@ impl Plan {
                     names.insert(stage.key.clone(), format!("train dense{about}"));
                 } else if stage.key == dense.attack {
                     names.insert(stage.key.clone(), format!("attack dense{about}"));
-                } else if dense.measure.iter().any(|(_, key)| *key == stage.key) {
+                } else if matches!(&stage.work, Work::Measure { dense: of } | Work::Time { dense: of } if *of == dense.train)
+                {
                     names.insert(stage.key.clone(), format!("{}{about}", stage.name));
                 }
             }
@@ -190,7 +195,6 @@ impl std::fmt::Display for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::comparison::stage::Work;
     use crate::experiment::{BUILT_IN, Experiment};
     use serde_json::json;
 

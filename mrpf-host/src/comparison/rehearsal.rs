@@ -18,7 +18,7 @@ use crate::evaluation::{Journal, evaluate};
 use crate::event::Silent;
 use crate::experiment::{EvaluateSettings, Experiment, PluginChoice, PruneSettings};
 use crate::pipeline::{Opened, Session};
-use crate::pruning::{PruneRecord, PruneStep, prune_step, rounds};
+use crate::pruning::{PruneRecord, PruneStep, measure_layer_times, prune_step, rounds};
 use crate::run_dir::RunDir;
 use crate::training::{Split, TrainingJob, TrainingSettings, train};
 
@@ -111,6 +111,7 @@ fn cost_of_work(session: &str, stage: &Stage, network: &Network) -> Result<Strin
     let settings = match stage.work {
         Work::Train => json!(["train", experiment.pretrain]),
         Work::Measure { .. } => json!(["measure", experiment.prune.sensitivity]),
+        Work::Time { .. } => json!("time"),
         Work::Prune { .. } => json!(["prune", experiment.prune, experiment.finetune]),
         Work::Attack { .. } => json!(["attack", experiment.evaluate]),
     };
@@ -123,6 +124,11 @@ fn time(session: &Session<'_>, stage: &Stage, network: &Network) -> Result<f64> 
     match &stage.work {
         Work::Train => training(session, &experiment.pretrain, network),
         Work::Measure { .. } => measuring(session, &experiment.prune.sensitivity, network),
+        Work::Time { .. } => {
+            let start = Instant::now();
+            measure_layer_times(&session.context("timing"), network)?;
+            Ok(start.elapsed().as_secs_f64())
+        }
         Work::Prune { .. } => {
             let (prune, finetune) = (&experiment.prune, &experiment.finetune);
             let start = Instant::now();
@@ -153,17 +159,17 @@ fn cut(
     dense: &Network,
     modules: &[ModuleSensitivity],
 ) -> Result<Tried> {
-    let dense_cost = cost(dense.declaration())?;
+    let before = session.dense(dense, settings)?;
     let step = PruneStep {
         cx: session.context("prune"),
         settings,
         data: &session.data,
         modules,
-        dense: &dense_cost,
+        dense: &before,
         ratio: settings.ratio,
     };
     let pruned = prune_step(&step, dense)?;
-    Ok(Tried { network: pruned.network, dense: dense_cost, record: pruned.record })
+    Ok(Tried { network: pruned.network, dense: before.cost, record: pruned.record })
 }
 
 /// Some steps of an epoch with their share of held-out images, times all steps.

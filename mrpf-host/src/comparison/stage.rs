@@ -1,5 +1,6 @@
 //! Stages: what runs of a grid share. A stage's key names everything that its result depends on, so equal stages are one.
 
+use mrpf_api::budget::BudgetKind;
 use mrpf_api::data::LoadedData;
 use mrpf_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -36,12 +37,20 @@ pub enum Work {
         /// The stage that trained it.
         dense: String,
     },
+    /// Times the layers of a dense network, for budgets of latency: once, so that all rows refer to the same times.
+    Time {
+        /// The stage that trained it.
+        dense: String,
+    },
     /// Prunes a dense network and fine-tunes it.
     Prune {
         /// The stage that trained it.
         dense: String,
         /// The stage that measured it, where the allocation asks for sensitivities.
         sensitivity: Option<String>,
+        /// The stage that timed its layers, where the budget is a latency.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        times: Option<String>,
     },
     /// Attacks the networks that a stage made.
     Attack {
@@ -53,13 +62,13 @@ pub enum Work {
 impl Work {
     /// The stages whose results it needs.
     pub fn needs(&self) -> impl Iterator<Item = &String> {
-        let (first, second) = match self {
-            Self::Train => (None, None),
-            Self::Measure { dense } => (Some(dense), None),
-            Self::Prune { dense, sensitivity } => (Some(dense), sensitivity.as_ref()),
-            Self::Attack { of } => (Some(of), None),
+        let all = match self {
+            Self::Train => [None, None, None],
+            Self::Measure { dense } | Self::Time { dense } => [Some(dense), None, None],
+            Self::Prune { dense, sensitivity, times } => [Some(dense), sensitivity.as_ref(), times.as_ref()],
+            Self::Attack { of } => [Some(of), None, None],
         };
-        first.into_iter().chain(second)
+        all.into_iter().flatten()
     }
 }
 
@@ -82,7 +91,7 @@ impl Stage {
         let depends = json!({
             "network": experiment.network,
             "pretrain": experiment.pretrain,
-            "teacher": teacher(experiment.pretrain.teacher.as_deref())?,
+            "teacher": digest("teacher", experiment.pretrain.teacher.as_deref())?,
         });
         Ok(Self {
             key: key("train", &experiment, ground, &depends),
@@ -101,11 +110,32 @@ impl Stage {
         Self { key, name: String::new(), experiment, work: Work::Measure { dense: dense.key.clone() } }
     }
 
+    /// The stage that times the layers of the cell's dense network, or reads the table that its settings name; none for other budgets.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the table cannot be read.
+    pub fn time(cell: &Cell, dense: &Self, ground: &Ground) -> Result<Option<Self>> {
+        if cell.variant.prune.budget != BudgetKind::Latency {
+            return Ok(None);
+        }
+        let mut experiment = base(cell);
+        experiment.prune = cell.variant.prune.clone();
+        let table = digest("table of layer times", experiment.prune.latency_table.as_deref())?;
+        let key = key("time", &experiment, ground, &json!({ "dense": dense.key, "table": table }));
+        Ok(Some(Self { key, name: String::new(), experiment, work: Work::Time { dense: dense.key.clone() } }))
+    }
+
     /// The stage that prunes and fine-tunes as the cell says.
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the file of a teacher cannot be read.
-    pub fn prune(cell: &Cell, dense: &Self, sensitivity: Option<&Self>, ground: &Ground) -> Result<Self> {
+    pub fn prune(
+        cell: &Cell,
+        dense: &Self,
+        sensitivity: Option<&Self>,
+        times: Option<&Self>,
+        ground: &Ground,
+    ) -> Result<Self> {
         let mut experiment = base(cell);
         experiment.seed = cell.place.seed;
         (experiment.prune, experiment.finetune) = (cell.variant.prune.clone(), cell.variant.finetune.clone());
@@ -113,16 +143,24 @@ impl Stage {
             // A metric that is not asked for makes no difference.
             experiment.prune.sensitivity = Experiment::default().prune.sensitivity;
         }
-        let sensitivity = sensitivity.map(|stage| stage.key.clone());
+        // The stage that times layers has read it.
+        experiment.prune.latency_table = None;
+        let [sensitivity, times] = [sensitivity, times].map(|stage| stage.map(|stage| stage.key.clone()));
         let depends = json!({
             "dense": dense.key,
             "sensitivity": sensitivity,
+            "times": times,
             "prune": experiment.prune,
             "finetune": experiment.finetune,
-            "teacher": teacher(experiment.finetune.teacher.as_deref())?,
+            "teacher": digest("teacher", experiment.finetune.teacher.as_deref())?,
         });
         let key = key("prune", &experiment, ground, &depends);
-        Ok(Self { key, name: String::new(), experiment, work: Work::Prune { dense: dense.key.clone(), sensitivity } })
+        Ok(Self {
+            key,
+            name: String::new(),
+            experiment,
+            work: Work::Prune { dense: dense.key.clone(), sensitivity, times },
+        })
     }
 
     /// The stage that attacks what another made. All networks are attacked with the same random numbers.
@@ -166,11 +204,12 @@ fn key(kind: &str, experiment: &Experiment, ground: &Ground, depends: &Value) ->
     format!("{kind}-{}", &sha256(all.to_string().as_bytes())[..16])
 }
 
-fn teacher(path: Option<&std::path::Path>) -> Result<Option<String>> {
+/// Digest of a file that settings name.
+fn digest(what: &str, path: Option<&std::path::Path>) -> Result<Option<String>> {
     let read = |path: &std::path::Path| {
         std::fs::read(path)
             .map(|bytes| sha256(&bytes))
-            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read the teacher {}: {error}", path.display())))
+            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read the {what} {}: {error}", path.display())))
     };
     path.map(read).transpose()
 }

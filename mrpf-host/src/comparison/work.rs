@@ -73,14 +73,18 @@ fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
             let metric = session.experiment.prune.sensitivity.clone();
             session.sensitivities(names::SENSITIVITY, &metric, &network(dense, names::DENSE)?)?;
         }
-        Work::Prune { dense, sensitivity } => {
+        Work::Time { dense } => {
+            session.dense(&network(dense, names::DENSE)?, &session.experiment.prune)?;
+        }
+        Work::Prune { dense, sensitivity, times } => {
             let modules = match sensitivity {
                 None => Vec::new(),
                 Some(key) => {
                     other(key)?.read_sensitivity(names::SENSITIVITY)?.ok_or_else(|| missing(key, names::SENSITIVITY))?
                 }
             };
-            let variant = Stage::variant(&session.experiment);
+            let mut variant = Stage::variant(&session.experiment);
+            variant.prune.latency_table = times.as_ref().map(|key| path.with_file_name(key).join("latency-table.json"));
             let finished = session.pruned_and_finetuned(&variant, &network(dense, names::DENSE)?, &modules)?;
             session.dir.write_network(names::CUT, &finished.cut)?;
         }

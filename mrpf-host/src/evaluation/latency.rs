@@ -16,26 +16,31 @@ pub struct Latency {
 }
 
 /// Images in a pass.
-const BATCH: usize = 64;
+pub const LATENCY_BATCH: usize = 64;
 /// Passes that are counted, after as many warm-up passes as bring caches and clocks up.
 const PASSES: usize = 15;
 const WARM_UP: usize = 3;
 
 /// Median time of a forward pass in evaluation mode with batch norm folded, as the network would be used.
 pub fn measure_latency(network: &Network) -> Result<Latency> {
+    Ok(Latency { batch: LATENCY_BATCH, median_ms: median_pass_ms(network, WARM_UP, PASSES)? })
+}
+
+/// Median time in milliseconds of `passes` passes of [`LATENCY_BATCH`] images, after some that do not count.
+pub fn median_pass_ms(network: &Network, warm_up: usize, passes: usize) -> Result<f64> {
     let frozen = network.freeze()?;
     let input = network.declaration().input;
-    let images = Tensor::full(0.5f32, (BATCH, input.channels, input.height, input.width), network.device())?
+    let images = Tensor::full(0.5f32, (LATENCY_BATCH, input.channels, input.height, input.width), network.device())?
         .to_dtype(network.dtype())?;
-    let mut times = Vec::with_capacity(PASSES);
-    for pass in 0..WARM_UP + PASSES {
+    let mut times = Vec::with_capacity(passes);
+    for pass in 0..warm_up + passes {
         let start = Instant::now();
         // Reading the result makes sure that the pass has really ended, on any device.
         frozen.logits(&images)?.to_vec2::<f32>()?;
-        if pass >= WARM_UP {
+        if pass >= warm_up {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
     times.sort_by(f64::total_cmp);
-    Ok(Latency { batch: BATCH, median_ms: times[PASSES / 2] })
+    Ok(times.get(passes / 2).copied().unwrap_or(0.0))
 }

@@ -12,7 +12,7 @@ mod signs;
 
 pub use curves::{Curves, EpsilonPoint, StepsPoint};
 pub use journal::{AttackedBatch, Journal};
-pub use latency::{Latency, measure_latency};
+pub use latency::{LATENCY_BATCH, Latency, measure_latency, median_pass_ms};
 pub use outcome::{AttackRecord, AttackedImage, ClassRecord, Evaluation, ImageOutcome, PartRecord};
 pub use outcome_table::outcome_table;
 pub use robustness::evaluate;

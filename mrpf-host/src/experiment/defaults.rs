@@ -1,7 +1,7 @@
 //! What an experiment is when nothing is said.
 
 use mrpf_api::attack::ThreatModel;
-use mrpf_api::budget::BudgetKind;
+use mrpf_api::budget::{BudgetKind, Constraints};
 
 use super::choice::PluginChoice;
 use super::settings::{
@@ -34,6 +34,8 @@ impl Default for Experiment {
                 rounds: 1,
                 ratio: 0.5,
                 budget: BudgetKind::Macs,
+                latency_table: None,
+                constraints: Constraints::default(),
                 combine: Combine::Max,
                 remeasure: true,
             },

@@ -74,9 +74,10 @@ impl Experiment {
             merge(&mut value, assignment(text)?, "").context(|| format!("--set {text}"))?;
         }
         let mut experiment = Self::from_value(value)?;
-        for teacher in [&mut experiment.pretrain.teacher, &mut experiment.finetune.teacher].into_iter().flatten() {
+        let [pretrain, finetune] = [&mut experiment.pretrain.teacher, &mut experiment.finetune.teacher];
+        for file in [pretrain, finetune, &mut experiment.prune.latency_table].into_iter().flatten() {
             // A run may be resumed from another folder.
-            *teacher = std::path::absolute(&*teacher).unwrap_or_else(|_| teacher.clone());
+            *file = std::path::absolute(&*file).unwrap_or_else(|_| file.clone());
         }
         if let Some(dir) = sources.data_dir {
             experiment.data.dir = Some(dir.to_owned());
@@ -163,6 +164,10 @@ impl Experiment {
             if !(0.0..1.0).contains(&ratio) {
                 return wrong("prune.ratio", ratio.to_string(), "the share to remove, at least 0 and below 1");
             }
+        }
+        prune.constraints.check().context(|| "setting `prune.constraints`".into())?;
+        if let Some(table) = prune.latency_table.as_ref().filter(|table| !table.is_file()) {
+            return wrong("prune.latency_table", table.display().to_string(), "a table of layer times");
         }
         if prune.rounds == 0 {
             return wrong("prune.rounds", "0".into(), "at least 1");

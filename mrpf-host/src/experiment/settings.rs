@@ -1,7 +1,7 @@
 //! The settings of an experiment, with their defaults.
 
 use mrpf_api::attack::ThreatModel;
-use mrpf_api::budget::BudgetKind;
+use mrpf_api::budget::{BudgetKind, Constraints};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -104,8 +104,12 @@ pub struct PruneSettings {
     pub rounds: usize,
     /// Share of the budget's figure to remove, in [0, 1).
     pub ratio: f64,
-    /// What the ratio counts: macs, params or channels.
+    /// What the ratio counts: macs, params, channels, bytes or latency.
     pub budget: BudgetKind,
+    /// For a latency budget: the table of layer times of another run, `latency-table.json`; measured when not given.
+    pub latency_table: Option<PathBuf>,
+    /// What every allocation must leave: widths that are multiples, a floor and a ceiling of each group, layers left whole.
+    pub constraints: Constraints,
     /// How the sensitivities of the modules that produce a group's channels become the group's: max or mean.
     pub combine: Combine,
     /// With several rounds: measure sensitivities anew before each, instead of once on the dense network.

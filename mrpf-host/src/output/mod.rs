@@ -2,6 +2,7 @@
 
 mod colour;
 mod dashboard;
+mod forecast;
 mod json_lines;
 mod metrics_file;
 mod plain;
@@ -12,6 +13,7 @@ mod terminal;
 
 use std::io::IsTerminal;
 
+pub use forecast::forecast_text;
 pub use metrics_file::MetricsFile;
 pub use print::{print_error, print_text};
 pub(crate) use sentence::{count, duration, percent};

@@ -5,10 +5,12 @@ mod finish;
 mod measure;
 mod saved_network;
 mod session;
+mod timing;
 mod train;
 mod variant;
 
 pub use saved_network::read_model;
 pub use session::{Opened, Session};
+pub use timing::read_layer_times;
 pub use train::TrainedRecord;
 pub use variant::{Finished, PrunedRow};

@@ -125,7 +125,8 @@ impl<'a> Session<'a> {
         Ok(network)
     }
 
-    fn declare(&self) -> Result<Declaration> {
+    /// The experiment's network without weights.
+    pub fn declare(&self) -> Result<Declaration> {
         let choice = &self.experiment.network.architecture;
         let request = ArchitectureRequest {
             input: self.data.shape(),

@@ -1,6 +1,7 @@
 //! One row of the comparison: prune and fine-tune in rounds, then attack.
 
 use mrpf_api::Result;
+use mrpf_api::budget::BudgetKind;
 use mrpf_api::coupling::{Cost, PruningPlan, cost};
 use mrpf_api::network::Network;
 use mrpf_api::schedule::PruningSchedule;
@@ -58,14 +59,14 @@ impl Session<'_> {
         dense: &Network,
         modules: &[ModuleSensitivity],
     ) -> Result<Finished> {
-        let (teacher, dense_cost) = (dense, cost(dense.declaration())?);
+        let (teacher, before) = (dense, self.dense(dense, &variant.prune)?);
         let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
         let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
         let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
         let mut pruned = PrunedRow {
             row: variant.name.clone(),
-            dense: dense_cost,
-            pruned: dense_cost,
+            dense: before.cost,
+            pruned: before.cost,
             plan: PruningPlan::default(),
             rounds: Vec::new(),
         };
@@ -83,7 +84,7 @@ impl Session<'_> {
                 modules = &remeasured;
             }
             let stage = format!("prune {}{suffix}", variant.name);
-            let (dense, plan) = (&dense_cost, &mut pruned);
+            let (dense, plan) = (&before, &mut pruned);
             let result = self.stage(&stage, || {
                 let step = PruneStep {
                     cx: self.context("prune"),
@@ -101,6 +102,9 @@ impl Session<'_> {
                 Ok((result.network, false))
             })?;
             cut = result;
+            if let (BudgetKind::Latency, Some(last)) = (variant.prune.budget, pruned.last()) {
+                self.check_latency(variant, teacher, &cut, last.ratio_achieved)?;
+            }
             let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.

@@ -1,9 +1,7 @@
 //! One pruning step: score, allocate, plan, cut.
 
-use mrpf_api::allocation::{Allocation, AllocationRequest};
-use mrpf_api::budget::BudgetProblem;
 use mrpf_api::context::CallContext;
-use mrpf_api::coupling::{ChannelGroup, Cost, PruningPlan, channel_groups, cost, cut};
+use mrpf_api::coupling::{ChannelGroup, PruningPlan, channel_groups, cut};
 use mrpf_api::criterion::Criterion;
 use mrpf_api::data::LoadedData;
 use mrpf_api::network::Network;
@@ -11,6 +9,9 @@ use mrpf_api::sensitivity::ModuleSensitivity;
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
+use super::allocate::allocate;
+use super::dense::Dense;
+use super::forecast::padded;
 use super::group_sensitivity::group_sensitivities;
 use crate::experiment::PruneSettings;
 
@@ -24,8 +25,8 @@ pub struct PruneStep<'a> {
     pub data: &'a LoadedData,
     /// Sensitivities of modules; empty when none are needed.
     pub modules: &'a [ModuleSensitivity],
-    /// Cost of the dense network, which ratios refer to.
-    pub dense: &'a Cost,
+    /// The dense network, which ratios and constraints refer to.
+    pub dense: &'a Dense,
     /// The share of it that shall be gone afterwards.
     pub ratio: f64,
 }
@@ -83,15 +84,10 @@ pub fn prune_step(step: &PruneStep<'_>, network: &Network) -> Result<Pruned> {
     let groups = channel_groups(network.declaration())?;
     let scores = score(step, network, &groups)?;
     let sensitivities = group_sensitivities(&groups, step.modules, settings.combine);
-    let problem = BudgetProblem::new(network.declaration(), &groups, settings.budget, step.dense, step.ratio)?;
-    let request = AllocationRequest { problem: &problem, sensitivities: &sensitivities, scores: &scores };
-    let about = || format!("allocation `{}`", settings.allocation.name);
-    let solution = settings.allocation.make::<dyn Allocation>()?.allocate(&request).context(about)?;
-    if solution.keep.len() != groups.len() {
-        let message = format!("gave {} keep counts for {} groups", solution.keep.len(), groups.len());
-        return Err(Error::new(ErrorKind::Plugin, message).context(about()));
-    }
-    let plan = PruningPlan::keep_highest(&groups, &ranked(&groups, &scores), &solution.keep);
+    let problem = step.dense.problem(network.declaration(), &groups, settings.budget, step.ratio)?;
+    let solution = allocate(settings, &problem, &sensitivities, &scores)?;
+    let ranked: Vec<Vec<f64>> = groups.iter().zip(&scores).map(|(group, scores)| padded(group, scores)).collect();
+    let plan = PruningPlan::keep_highest(&groups, &ranked, &solution.keep);
     let pruned = cut(network, &plan)?;
     let records = groups.into_iter().zip(sensitivities).zip(scores).map(|((group, sensitivity), scores)| {
         let kept = plan.keep.get(&group.name).cloned().unwrap_or_default();
@@ -100,8 +96,7 @@ pub fn prune_step(step: &PruneStep<'_>, network: &Network) -> Result<Pruned> {
     let record = PruneRecord {
         ratio_asked: step.ratio,
         // Measured on the network that was cut, not on what the solver aimed at.
-        ratio_achieved: 1.0
-            - settings.budget.of(&cost(pruned.declaration())?) as f64 / settings.budget.of(step.dense).max(1) as f64,
+        ratio_achieved: step.dense.achieved(pruned.declaration(), settings.budget)?,
         shortfall: solution.shortfall,
         groups: records.collect(),
     };
@@ -134,13 +129,4 @@ fn score(step: &PruneStep<'_>, network: &Network, groups: &[ChannelGroup]) -> Re
         all.push(scores);
     }
     Ok(all)
-}
-
-/// Scores with zeros for frozen groups, which keep every channel in order.
-fn ranked(groups: &[ChannelGroup], scores: &[Vec<f64>]) -> Vec<Vec<f64>> {
-    let filled = groups.iter().zip(scores).map(|(group, scores)| match scores.is_empty() {
-        true => vec![0.0; group.channels],
-        false => scores.clone(),
-    });
-    filled.collect()
 }

@@ -1,6 +1,7 @@
 //! What a run directory keeps, read and written by its type.
 
 use mrpf_api::attack::ThreatModel;
+use mrpf_api::budget::LatencyTable;
 use mrpf_api::candle_core::Device;
 use mrpf_api::network::Network;
 use mrpf_api::sensitivity::ModuleSensitivity;
@@ -98,6 +99,16 @@ impl RunDir {
     /// Writes a measured time.
     pub fn write_latency(&self, row: &str, latency: &Latency) -> Result<()> {
         write_json(&self.json("latency", row), latency)
+    }
+
+    /// Reads the times of layers, if they have been measured.
+    pub fn read_layer_times(&self) -> Result<Option<LatencyTable>> {
+        read_json(&self.path.join("latency-table.json"))
+    }
+
+    /// Writes the times of layers.
+    pub fn write_layer_times(&self, table: &LatencyTable) -> Result<()> {
+        write_json(&self.path.join("latency-table.json"), table)
     }
 
     /// Writes the results.

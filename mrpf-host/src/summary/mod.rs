@@ -93,7 +93,7 @@ impl Summary {
                 groups: carried[layer.name.as_str()].iter().map(|&group| group.to_owned()).collect(),
             }
         });
-        let Cost { params, macs, channels } = cost(declaration)?;
+        let Cost { params, macs, channels, .. } = cost(declaration)?;
         Ok(Self {
             architecture: declaration.architecture.clone(),
             input: declaration.input.dims(),

@@ -106,6 +106,10 @@ impl BySensitivity {
 }
 
 impl Allocation for BySensitivity {
+    fn needs_scores(&self) -> bool {
+        false
+    }
+
     fn needs_sensitivity(&self) -> bool {
         true
     }

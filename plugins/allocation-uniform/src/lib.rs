@@ -41,6 +41,10 @@ impl Uniform {
 }
 
 impl Allocation for Uniform {
+    fn needs_scores(&self) -> bool {
+        false
+    }
+
     fn allocate(&self, request: &AllocationRequest<'_>) -> Result<Solution> {
         let groups = request.problem.groups().len();
         request.problem.solve(&|strength| vec![strength * self.max_ratio; groups])

@@ -127,7 +127,7 @@ fn no_producer_of_a_joined_group_is_left_without_channels() -> Result<()> {
     // The four channels of `a` come first and score least.
     let scores = [(0..9).map(f64::from).collect(), vec![0.0; 4]];
     let plan = PruningPlan::keep_highest(&groups, &scores, &[3, 4]);
-    assert_eq!(plan.keep["a"], [3, 6, 7, 8]);
+    assert_eq!(plan.keep["a"], [3, 7, 8]);
     let without = PruningPlan { keep: [("a".to_owned(), vec![6, 7, 8])].into() };
     let told = without.check(&groups).expect_err("nothing of `a`").to_string();
     assert_eq!(told, "group `a`: nothing would be left of `a`, expected at least one of its channels");
