@@ -2,6 +2,7 @@
 
 use mrpf_api::architecture::Architecture;
 use mrpf_api::attack::Attack;
+use mrpf_api::budget::Constraints;
 use mrpf_api::criterion::Criterion;
 use mrpf_api::data::DataSource;
 use mrpf_api::schedule::PruningSchedule;
@@ -119,9 +120,12 @@ impl Experiment {
         // TOML has no null: what is not set is left out.
         let mut value = to_value(self)?;
         drop_nulls(&mut value);
+        // Tables that say nothing are left out.
         if self.grid == GridSettings::default() {
-            // A single run has no grid.
             value.as_object_mut().map(|table| table.remove("grid"));
+        }
+        if self.prune.constraints == Constraints::default() {
+            value["prune"].as_object_mut().map(|table| table.remove("constraints"));
         }
         toml::to_string(&value)
             .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))

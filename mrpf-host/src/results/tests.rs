@@ -29,7 +29,7 @@ fn results() -> Results {
         budget: "macs".into(),
         best_and_last_robust: Some([0.61, 0.6]),
         latency: latency(8.125),
-        ..Row::measured("dense", &Cost { macs: 40_813_184, params: 272_474, channels: 0 }, &evaluation(180, 120))
+        ..Row::measured("dense", &Cost { macs: 40_813_184, params: 272_474, ..Cost::default() }, &evaluation(180, 120))
     };
     let mut pruned = Row {
         sensitivity: Some("mrs".into()),
@@ -44,7 +44,11 @@ fn results() -> Results {
         clean_accuracy_pruned: Some(0.4),
         robust_accuracy_pruned: Some(0.1),
         latency: latency(5.5),
-        ..Row::measured("mrs-l1-norm", &Cost { macs: 20_931_072, params: 9_000, channels: 0 }, &evaluation(170, 110))
+        ..Row::measured(
+            "mrs-l1-norm",
+            &Cost { macs: 20_931_072, params: 9_000, ..Cost::default() },
+            &evaluation(170, 110),
+        )
     };
     let message = "random noise breaks as much as the attacks".into();
     pruned.signs.push(Sign { name: "noise-as-strong".into(), message });

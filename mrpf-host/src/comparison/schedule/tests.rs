@@ -42,7 +42,7 @@ fn plan() -> Plan {
         stage("train-1", Work::Train),
         stage("measure-1", Work::Measure { dense: dense() }),
         stage("measure-2", Work::Measure { dense: dense() }),
-        stage("prune-1", Work::Prune { dense: dense(), sensitivity: Some("measure-2".into()) }),
+        stage("prune-1", Work::Prune { dense: dense(), sensitivity: Some("measure-2".into()), times: None }),
     ];
     Plan { stages, ..Plan::default() }
 }
