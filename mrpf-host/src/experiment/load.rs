@@ -122,10 +122,10 @@ impl Experiment {
         drop_nulls(&mut value);
         // Tables that say nothing are left out.
         if self.grid == GridSettings::default() {
-            value.as_object_mut().map(|table| table.remove("grid"));
+            value.as_object_mut().map(|table| table.shift_remove("grid"));
         }
         if self.prune.constraints == Constraints::default() {
-            value["prune"].as_object_mut().map(|table| table.remove("constraints"));
+            value["prune"].as_object_mut().map(|table| table.shift_remove("constraints"));
         }
         toml::to_string(&value)
             .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))
