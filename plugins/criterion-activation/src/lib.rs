@@ -7,7 +7,7 @@ use mrpf_api::prelude::*;
 
 pub use rank::rank;
 
-use maps::{Maps, mean_over_images};
+use maps::{Maps, OfMaps, mean_over_images};
 
 /// Settings of `activation`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -34,7 +34,7 @@ pub enum Measure {
     MeanAbsolute,
     /// The Euclidean norm of an image's map, averaged over images.
     L2,
-    /// The share that is not zero: 1 - APoZ, the average percentage of zeros (Hu et al. 2016, equation 1).
+    /// The share that is not zero: 1 - APoZ, the average percentage of zeros (Hu et al. 2016).
     Apoz,
 }
 
@@ -48,7 +48,7 @@ register_plugin! {
     kind: Criterion,
     name: "activation",
     summary: "how strongly a channel answers to images, or how often at all (APoZ)",
-    source: "Molchanov et al. 2017, arXiv 1611.06440, section 2.2; apoz: Hu et al. 2016, Network Trimming, arXiv 1607.03250, equation 1",
+    source: "Molchanov et al. 2017, arXiv 1611.06440; apoz: Hu et al. 2016, Network Trimming, arXiv 1607.03250",
     settings: ActivationSettings,
     make: |settings| {
         let ActivationSettings { measure, reduction, images, batch } = settings;
@@ -92,7 +92,7 @@ register_plugin! {
     kind: Criterion,
     name: "hrank",
     summary: "mean rank of a channel's maps after the activation, as matrices of pixels",
-    source: "Lin et al. 2020, HRank, arXiv 2002.10179, equation 3",
+    source: "Lin et al. 2020, HRank, arXiv 2002.10179",
     settings: HrankSettings,
     make: |settings| {
         let HrankSettings { reduction, images, batch } = settings;
@@ -110,8 +110,7 @@ fn check(images: usize, batch: usize) -> Result<()> {
 
 /// A number of each channel's maps, averaged over images.
 struct Shown {
-    /// For each channel the sum over the images of a batch.
-    of_maps: Box<dyn Fn(&Maps) -> Result<Vec<f64>> + Send>,
+    of_maps: Box<OfMaps>,
     reduction: Reduction,
     images: usize,
     batch: usize,
@@ -123,7 +122,7 @@ impl Criterion for Shown {
     fn prepare(&mut self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<()> {
         let indices = data.train.balanced_subset(self.images, &cx.streams.child("subset"));
         let chunks: Vec<_> = indices.chunks(self.batch).collect();
-        self.seen = Some(mean_over_images(cx, network, &data.train, &chunks, &self.of_maps)?);
+        self.seen = Some(mean_over_images(cx, network, &data.train, &chunks, self.of_maps.as_ref())?);
         Ok(())
     }
 

@@ -21,6 +21,9 @@ impl Maps {
     }
 }
 
+/// A number of each channel: the sum over the images of a batch.
+pub(crate) type OfMaps = dyn Fn(&Maps) -> Result<Vec<f64>> + Send;
+
 /// A number of each channel, by the layer at which it shows.
 pub(crate) type Means = BTreeMap<String, Vec<f64>>;
 
@@ -30,7 +33,7 @@ pub(crate) fn mean_over_images(
     network: &Network,
     images: &ImageSet,
     chunks: &[&[usize]],
-    of_maps: &dyn Fn(&Maps) -> Result<Vec<f64>>,
+    of_maps: &OfMaps,
 ) -> Result<Means> {
     let declaration = network.declaration();
     let wiring = declaration.wiring()?;

@@ -33,7 +33,7 @@ register_plugin! {
     kind: Criterion,
     name: "bn-scale",
     summary: "size of the batch-norm scale of a channel; for networks trained by `slimming`",
-    source: "Liu et al. 2017, Network Slimming, arXiv 1708.06519, section 3",
+    source: "Liu et al. 2017, Network Slimming, arXiv 1708.06519",
     settings: BnScaleSettings,
     make: |settings| Ok(Box::new(BnScale(settings))),
 }

@@ -1,8 +1,8 @@
 //! Criteria by how far a filter lies from the middle of its layer, where others can stand for it: `fpgm` and `geometric-median`.
 //!
 //! Both begin with the geometric median m of a layer's filters, the point from which the sum of the distances to them is least. He et al.
-//! 2019 want to remove the filters nearest to it (their equation 4), and take, instead of looking for m, the filters whose own sum of distances
-//! to all others is least (equation 6): that sum is `fpgm`. `geometric-median` looks for m and scores a filter by its distance to it. The two
+//! 2019 want to remove the filters nearest to it, and take, instead of looking for m, the filters whose own sum of distances to all others is
+//! least: that sum is `fpgm`. `geometric-median` looks for m and scores a filter by its distance to it. The two
 //! begin with the same filter where m is one of them; they differ because a sum of distances grows flatly near m, and in another way in each
 //! direction.
 
@@ -43,7 +43,7 @@ register_plugin! {
     kind: Criterion,
     name: "fpgm",
     summary: "sum of a filter's distances to the other filters of its layer",
-    source: "He et al. 2019, Filter Pruning via Geometric Median, arXiv 1811.00250, equation 6; form coupled-squares: Torch-Pruning (Fang et al. 2023, arXiv 2301.12900)",
+    source: "He et al. 2019, Filter Pruning via Geometric Median, arXiv 1811.00250, as it is computed there; form coupled-squares: Torch-Pruning (Fang et al. 2023, arXiv 2301.12900)",
     settings: FpgmSettings,
     make: |settings| Ok(Box::new(Fpgm(settings))),
 }
@@ -91,7 +91,7 @@ register_plugin! {
     kind: Criterion,
     name: "geometric-median",
     summary: "distance of a filter from the geometric median of its layer's filters",
-    source: "He et al. 2019, Filter Pruning via Geometric Median, arXiv 1811.00250, equations 3 and 4, without the relaxation of equation 6; the median by Weiszfeld's algorithm (Vardi and Zhang 2000)",
+    source: "He et al. 2019, Filter Pruning via Geometric Median, arXiv 1811.00250, without its relaxation to the layer's own filters; the median by Weiszfeld's algorithm (Vardi and Zhang 2000)",
     settings: MedianSettings,
     make: |settings| {
         if settings.tolerance > 0.0 && settings.steps > 0 {

@@ -8,7 +8,7 @@ use super::distances::distance;
 ///
 /// Weiszfeld's step puts the mean, weighted by the inverse distances, in the place of the current point. At one of the points, whose
 /// weight would be infinite, it is shortened by how often the point occurs against the pull of the others (Vardi and Zhang 2000, The
-/// multivariate L1-median and associated data depth, equation 2.6). Ends with a step below `tolerance` times the mean distance, or after
+/// multivariate L1-median and associated data depth). Ends with a step below `tolerance` times the mean distance, or after
 /// `steps`. Where points lie on a line and their number is even the median is not unique, and one of them is found.
 pub fn geometric_median(points: &[&[f64]], tolerance: f64, steps: usize) -> Vec<f64> {
     let Some(first) = points.first() else { return Vec::new() };

@@ -40,7 +40,7 @@ register_plugin! {
     kind: Criterion,
     name: "lamp",
     summary: "squared weights of a channel as a share of those of the channels that are not smaller",
-    source: "Lee et al. 2021, Layer-Adaptive Sparsity for the Magnitude-Based Pruning, arXiv 2010.07611, equation 4; on channels as in Torch-Pruning (Fang et al. 2023, arXiv 2301.12900)",
+    source: "Lee et al. 2021, Layer-Adaptive Sparsity for the Magnitude-Based Pruning, arXiv 2010.07611; on channels as in Torch-Pruning (Fang et al. 2023, arXiv 2301.12900)",
     settings: LampSettings,
     make: |settings| Ok(Box::new(Lamp(settings))),
 }

@@ -50,7 +50,7 @@ register_plugin! {
     kind: Criterion,
     name: "group-norm",
     summary: "sum of powers of all weights that go with a channel, on both of its sides, relative to its group",
-    source: "Fang et al. 2023, DepGraph, arXiv 2301.12900, section 3.3; the mean over tensors and the normaliser as in Torch-Pruning",
+    source: "Fang et al. 2023, DepGraph, arXiv 2301.12900; the mean over tensors and the normaliser as in Torch-Pruning",
     settings: GroupNormSettings,
     make: |settings| {
         if settings.power > 0.0 && settings.power.is_finite() {

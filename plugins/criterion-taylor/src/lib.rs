@@ -43,7 +43,7 @@ pub enum Form {
     /// `|sum w g|`: the change of the loss itself, where weights may make up for one another (Torch-Pruning's `multivariable`).
     Signed,
     /// The squared gradient of a gate of 1 that multiplies the channel after its batch norm, averaged over mini-batches (Molchanov et al.
-    /// 2019, equation 8). Where several layers produce the channel each has its own gate, and `mean` divides by their number, as the
+    /// 2019). Where several layers produce the channel each has its own gate, and `mean` divides by their number, as the
     /// authors do at skip connections.
     Gate,
 }
@@ -59,7 +59,7 @@ register_plugin! {
     kind: Criterion,
     name: "taylor",
     summary: "first-order change of the loss of clean or attacked images without the channel",
-    source: "Molchanov et al. 2019, Importance Estimation for Neural Network Pruning, arXiv 1906.10771, equations 7 and 8; over coupled tensors as in Torch-Pruning (Fang et al. 2023, arXiv 2301.12900)",
+    source: "Molchanov et al. 2019, Importance Estimation for Neural Network Pruning, arXiv 1906.10771; over coupled tensors as in Torch-Pruning (Fang et al. 2023, arXiv 2301.12900)",
     settings: TaylorSettings,
     make: |settings| {
         settings.images.check()?;

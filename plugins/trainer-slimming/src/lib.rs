@@ -31,7 +31,7 @@ register_plugin! {
     kind: Trainer,
     name: "slimming",
     summary: "another training with a penalty on the batch-norm scales, before pruning by `bn-scale`",
-    source: "Liu et al. 2017, Network Slimming, arXiv 1708.06519, equation 1",
+    source: "Liu et al. 2017, Network Slimming, arXiv 1708.06519",
     settings: SlimmingSettings,
     make: |settings| Ok(Box::new(Slimming::new(settings)?)),
 }
