@@ -19,8 +19,8 @@ fn forecast(ground: &Playground, arguments: &[&str]) -> serde_json::Value {
 #[test]
 fn what_is_told_is_what_is_done() {
     let ground = trained();
-    for (out, arguments) in [
-        ("a", &["--set", "prune.allocation=uniform", "--set", "prune.ratio=0.4"][..]),
+    let cases: [(&str, &[&str]); 3] = [
+        ("a", &["--set", "prune.allocation=uniform", "--set", "prune.ratio=0.4"]),
         (
             "b",
             &[
@@ -43,7 +43,8 @@ fn what_is_told_is_what_is_done() {
                 "prune.constraints.keep=layer1.*",
             ],
         ),
-    ] {
+    ];
+    for (out, arguments) in cases {
         let told = forecast(&ground, arguments);
         assert!(!ground.path("runs").exists(), "a dry run leaves nothing");
         assert_eq!(told["unknown"], serde_json::json!([]), "{told}");

@@ -338,6 +338,7 @@ fn allocations() -> Result<()> {
         ("out of reach", counts),
         ("always halves", budget),
         ("always halves", "a ratio of 0 removes nothing"),
+        ("always halves", "it keeps to the widths that the constraints allow"),
     ] {
         assert!(broken(Kind::Allocation, "broken-allocation", how)?.contains(&law), "{how}");
     }

@@ -181,6 +181,10 @@ impl Allocation for Guarded<dyn Allocation> {
         unwinding(self.registration, || self.plugin.needs_sensitivity())
     }
 
+    fn needs_scores(&self) -> bool {
+        unwinding(self.registration, || self.plugin.needs_scores())
+    }
+
     fn allocate(&self, request: &AllocationRequest<'_>) -> Result<Solution> {
         guarded(self.registration, || self.plugin.allocate(request))
     }
