@@ -1,5 +1,6 @@
 //! Arguments exactly as typed; nothing here has side effects.
 
+mod compare;
 mod evaluate;
 mod exchange;
 
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use crate::bench::What;
 use crate::failure::EXIT_CODES;
 
+pub use compare::{CompareArgs, StageArgs};
 pub use evaluate::EvaluateArgs;
 pub use exchange::{ExportArgs, Format, ImportArgs};
 
@@ -62,6 +64,20 @@ pub enum Command {
     Finetune(ModelArgs),
     /// Attack a saved network and report clean and robust accuracy.
     Evaluate(EvaluateArgs),
+    /// Compare methods over settings and seeds: a grid of runs that share what they can, with statistics, one table and one page.
+    ///
+    /// Without a file it compares the methods of the built-in experiment. The same command goes on where it was stopped, and
+    /// computes only what is new when the grid has grown.
+    ///
+    /// Examples:
+    ///   mrpf compare examples/compare-digits.toml --out digits
+    ///   mrpf compare examples/compare-cifar10.toml --data-dir ~/data/cifar10 --out cifar10 --jobs 2 --memory 8G
+    ///   mrpf compare examples/compare-digits.toml --dry-run
+    #[command(verbatim_doc_comment)]
+    Compare(CompareArgs),
+    /// Compute one stage of a comparison; `mrpf compare` calls this.
+    #[command(hide = true)]
+    Stage(StageArgs),
     /// Show which plugins there are and what can be set; write, compile and check new ones.
     #[command(subcommand)]
     Plugins(PluginsCommand),

@@ -179,6 +179,76 @@ pub enum Event {
         /// Images attacked in a second, over all attacks; none where the outcome was known already.
         images_per_s: Option<f64>,
     },
+    /// A comparison is planned.
+    ComparisonPlanned {
+        /// Its name.
+        name: String,
+        /// Where its results go.
+        directory: PathBuf,
+        /// Version of mrpf.
+        version: String,
+        /// Pruned networks to compare.
+        networks: usize,
+        /// Stages that they need, each counted once.
+        stages: usize,
+        /// Stages whose results are there from before.
+        reused: usize,
+        /// The stages to compute, in their order.
+        to_compute: Vec<String>,
+        /// Processes at a time.
+        jobs: usize,
+    },
+    /// The process of a stage has begun.
+    JobStarted {
+        /// The stage.
+        stage: String,
+        /// How many were begun, with this one.
+        number: usize,
+        /// How many there are to compute.
+        of: usize,
+        /// Threads that it has.
+        threads: usize,
+    },
+    /// The process of a stage tells something; shown live, not kept, as that process keeps it itself.
+    JobTold {
+        /// The stage.
+        stage: String,
+        /// The event, as JSON.
+        told: serde_json::Value,
+    },
+    /// A stage of a comparison is done.
+    JobFinished {
+        /// The stage.
+        stage: String,
+        /// How many are done or have failed, with this one.
+        number: usize,
+        /// How many there were to compute.
+        of: usize,
+        /// How long it took.
+        seconds: f64,
+        /// What it came to, in a few words.
+        summary: Option<String>,
+    },
+    /// A stage of a comparison has failed; those that need it are left out.
+    JobFailed {
+        /// The stage.
+        stage: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// A comparison has ended.
+    ComparisonFinished {
+        /// How long it took in all.
+        seconds: f64,
+        /// Stages computed.
+        computed: usize,
+        /// Stages that were there before.
+        reused: usize,
+        /// Stages that failed, or were not begun because of one that did.
+        failed: usize,
+        /// The comparison as text lines.
+        table: String,
+    },
     /// Something that the reader should know, for example a sign of false robustness.
     Warning {
         /// What it is about.
@@ -205,7 +275,7 @@ pub enum Event {
 impl Event {
     /// Whether it only says how far something is: such events are shown live, now and then, and not kept.
     pub fn is_progress(&self) -> bool {
-        matches!(self, Self::Progress { .. } | Self::Downloading { .. })
+        matches!(self, Self::Progress { .. } | Self::Downloading { .. } | Self::JobTold { .. })
     }
 }
 

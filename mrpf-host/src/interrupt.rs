@@ -31,6 +31,16 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Stops also when the standard input ends, as it does when the process that started this one is no more.
+    pub fn at_end_of_input(&self) {
+        let flag = self.0.clone();
+        std::thread::spawn(move || {
+            // Whether it ends or cannot be read, nobody is there any more.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            flag.store(true, Ordering::SeqCst);
+        });
+    }
+
     /// A watcher that tells `events` of progress.
     pub fn watcher<'a>(&self, events: &'a dyn EventSink) -> HostWatcher<'a> {
         HostWatcher { interrupt: self.clone(), events }

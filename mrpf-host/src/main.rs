@@ -7,7 +7,9 @@ use mrpf_dylib as _;
 use clap::Parser;
 use mrpf_api::registry;
 use mrpf_host::cli::Cli;
-use mrpf_host::commands::{Console, dispatch, events_as_json, needs_plugins, quiet, shared, threads};
+use mrpf_host::commands::{
+    Console, dispatch, events_as_json, needs_plugins, quiet, reads_input, shared, side_by_side, threads,
+};
 use mrpf_host::event::Event;
 use mrpf_host::failure;
 use mrpf_host::interrupt::Interrupt;
@@ -23,7 +25,10 @@ fn main() -> ExitCode {
     let style = match &cli.command {
         command if events_as_json(command) => Style::JsonLines,
         command if quiet(command) => Style::Quiet,
-        _ => Style::detect(),
+        command => match Style::detect() {
+            Style::Terminal if side_by_side(command) => Style::Dashboard,
+            style => style,
+        },
     };
     let sink = output::console(style);
     match registry::catch(|| run(&cli, &arguments, sink.as_ref())) {
@@ -48,6 +53,9 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
         }
     }
     let interrupt = Interrupt::listen()?;
+    if reads_input(&cli.command) {
+        interrupt.at_end_of_input();
+    }
     let watcher = interrupt.watcher(sink.events());
     let console = Console {
         events: sink.events(),

@@ -5,6 +5,7 @@
 //! task.json              of `mrpf evaluate`: the network and the radii
 //! run.json               version, seed, device, threads, start, arguments, plugins
 //! metrics.jsonl          every event
+//! tensorboard/           the same as curves, for TensorBoard
 //! results.json           the rows of the comparison
 //! report.md              the same for people
 //! networks/ROW           the networks, one safetensors file each
@@ -27,8 +28,10 @@ use mrpf_api::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use file_name::{file_name, slug};
-use lock::lock;
+pub(crate) use file_name::file_name;
+use file_name::slug;
+pub(crate) use lock::lock;
+pub(crate) use records::{read_json, write_json};
 
 /// A run directory, locked for this process where it writes.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! The commands: one short function each, put together from the pipeline's stages.
 
 mod bench;
+mod compare;
 mod data;
 mod evaluate;
 mod explain;
@@ -12,6 +13,7 @@ mod plugins;
 mod prune;
 mod run;
 mod sensitivity;
+mod stage;
 mod summary;
 mod train;
 
@@ -50,6 +52,8 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Prune(args) => prune::prune(args, console),
         Command::Finetune(args) => finetune::finetune(args, console),
         Command::Evaluate(args) => evaluate::evaluate(args, console),
+        Command::Compare(args) => compare::compare(args, console),
+        Command::Stage(args) => stage::stage(args, console),
         Command::Plugins(command) => plugins::plugins(command, console),
         Command::Data(command) => data::data(command, console),
         Command::Bench(args) => bench::bench(args, console),
@@ -72,10 +76,21 @@ pub fn needs_plugins(command: &Command) -> bool {
     }
 }
 
+/// Whether the command stops when its standard input ends.
+pub fn reads_input(command: &Command) -> bool {
+    matches!(command, Command::Stage(_))
+}
+
+/// Whether the command runs several things side by side, which a dashboard shows best.
+pub fn side_by_side(command: &Command) -> bool {
+    matches!(command, Command::Compare(args) if !args.dry_run)
+}
+
 /// How many threads the user asked for.
 pub fn threads(command: &Command) -> Option<usize> {
     match command {
         Command::Bench(args) => args.threads,
+        Command::Stage(args) => Some(args.threads),
         other => shared(other).and_then(|shared| shared.threads),
     }
 }
@@ -84,6 +99,7 @@ pub fn threads(command: &Command) -> Option<usize> {
 pub fn events_as_json(command: &Command) -> bool {
     match command {
         Command::Data(DataCommand::Fetch(args)) => args.json,
+        Command::Stage(_) => true,
         other => shared(other).is_some_and(|shared| shared.json),
     }
 }
@@ -104,6 +120,8 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Sensitivity(args) | Command::Finetune(args) => Some(&args.shared),
         Command::Prune(args) => Some(&args.model.shared),
         Command::Evaluate(args) => Some(&args.shared),
+        Command::Compare(args) => Some(&args.shared),
+        Command::Stage(_) => None,
         Command::Plugins(_) | Command::Data(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
         Command::Import(_) | Command::Export(_) => None,
     }

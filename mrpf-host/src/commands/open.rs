@@ -75,7 +75,7 @@ fn load_for_model(model: &Path, files: &[PathBuf], shared: &Shared, console: &Co
     }
 }
 
-fn load(files: &[PathBuf], base: Base, shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
+pub fn load(files: &[PathBuf], base: Base, shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
     Experiment::load(&Sources {
         files,
         base,

@@ -4,7 +4,9 @@ use mrpf_api::attack::ThreatModel;
 use mrpf_api::budget::BudgetKind;
 
 use super::choice::PluginChoice;
-use super::settings::{Combine, DataSettings, EvaluateSettings, Experiment, GridSettings, NetworkSettings, PruneSettings};
+use super::settings::{
+    Combine, DataSettings, EvaluateSettings, Experiment, GridSettings, NetworkSettings, PruneSettings,
+};
 use crate::training::{LearningRate, TrainingSettings};
 
 impl Default for Experiment {
@@ -15,7 +17,13 @@ impl Default for Experiment {
             name: "experiment".into(),
             seed: 0,
             plugins: Vec::new(),
-            data: DataSettings { name: named("cifar10"), dir: None, train_images: None, holdout: 0.1, split_seed: None },
+            data: DataSettings {
+                name: named("cifar10"),
+                dir: None,
+                train_images: None,
+                holdout: 0.1,
+                split_seed: None,
+            },
             network: NetworkSettings { architecture: named("resnet") },
             pretrain: TrainingSettings::default(),
             prune: PruneSettings {

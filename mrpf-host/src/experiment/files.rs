@@ -4,10 +4,13 @@ use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 
+use super::load::BUILT_IN;
 use super::merge::merge;
 
 /// The key by which a file names the files that it is laid over, the first lowest.
 const EXTENDS: &str = "extends";
+/// What a file extends to be laid over the built-in experiment.
+const BUILT_IN_NAME: &str = "built-in";
 
 /// Lays `files` over `settings` in their order, each after those that it extends.
 ///
@@ -33,6 +36,10 @@ fn lay(settings: &mut Value, file: &Path, open: &mut Vec<PathBuf>) -> Result<()>
     let folder = file.parent().unwrap_or(Path::new(""));
     open.push(place);
     for below in extended(table.remove(EXTENDS)).context(about)? {
+        if below == BUILT_IN_NAME {
+            merge(settings, Value::Object(parse(BUILT_IN)?), "").context(|| "the built-in experiment".into())?;
+            continue;
+        }
         lay(settings, &folder.join(below), open).context(about)?;
     }
     open.pop();
@@ -110,6 +117,17 @@ mod tests {
         assert!(told("a.toml").contains("leads back to"), "{}", told("a.toml"));
         assert!(told("c.toml").contains("found 3, expected a file or a list of files"), "{}", told("c.toml"));
         assert!(told("d.toml").contains("cannot read the experiment file"));
+    }
+
+    #[test]
+    fn the_built_in_experiment_can_be_extended() -> Result<()> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("mine.toml");
+        std::fs::write(&file, "extends = \"built-in\"\nname = \"mine\"").expect("a file");
+        let sources = crate::experiment::Sources { files: &[file], ..Default::default() };
+        let experiment = crate::experiment::Experiment::load(&sources)?;
+        assert_eq!((experiment.name.as_str(), experiment.data.name.name.as_str()), ("mine", "digits"));
+        Ok(())
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use super::architecture::architecture;
 use super::choice::PluginChoice;
 use super::files::{lay_files, parse};
-use super::merge::{assignment, merge};
+use super::merge::{assignment, at_path, merge};
 use super::settings::Experiment;
 use crate::plugin_library;
 use crate::training::missing_teacher;
@@ -84,6 +84,22 @@ impl Experiment {
         experiment.seed = sources.seed.unwrap_or(experiment.seed);
         experiment.plugins.extend_from_slice(sources.plugins);
         experiment.open_plugins()?;
+        experiment.network.architecture =
+            architecture(&experiment.network.architecture).context(|| "setting `network.architecture`".into())?;
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// The same experiment with some settings changed, by their paths.
+    ///
+    /// # Errors
+    /// [`ErrorKind::UnknownName`] and [`ErrorKind::Settings`] for what does not fit, naming the setting.
+    pub fn changed<'a>(&self, settings: impl IntoIterator<Item = (&'a str, &'a Value)>) -> Result<Self> {
+        let mut value = to_value(self)?;
+        for (path, given) in settings {
+            merge(&mut value, at_path(path, given.clone()), "")?;
+        }
+        let mut experiment = Self::from_value(value)?;
         experiment.network.architecture =
             architecture(&experiment.network.architecture).context(|| "setting `network.architecture`".into())?;
         experiment.check()?;

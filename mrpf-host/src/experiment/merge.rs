@@ -106,7 +106,12 @@ pub fn assignment(text: &str) -> Result<Value> {
         // `nan` and `inf` are numbers of TOML that no setting can hold; here they are words.
         .filter(|value| !value.is_null());
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
-    Ok(key.rsplit('.').fold(value, |inner, part| Value::Object(Map::from_iter([(part.trim().to_owned(), inner)]))))
+    Ok(at_path(key, value))
+}
+
+/// A tree that holds `value` at a path of keys with dots between.
+pub fn at_path(path: &str, value: Value) -> Value {
+    path.rsplit('.').fold(value, |inner, part| Value::Object(Map::from_iter([(part.trim().to_owned(), inner)])))
 }
 
 #[cfg(test)]

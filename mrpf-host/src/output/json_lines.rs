@@ -22,6 +22,7 @@ impl EventSink for JsonLines {
             let complete = match &event {
                 Event::Progress { done, total, .. } => done >= total,
                 Event::Downloading { bytes, total, .. } => bytes >= total,
+                // That process has thinned its progress out itself.
                 _ => true,
             };
             let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

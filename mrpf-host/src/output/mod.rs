@@ -1,11 +1,13 @@
 //! What a person or a program sees of a run: consumers of events.
 
 mod colour;
+mod dashboard;
 mod json_lines;
 mod metrics_file;
 mod plain;
 mod print;
 mod sentence;
+mod tensorboard;
 mod terminal;
 
 use std::io::IsTerminal;
@@ -13,6 +15,7 @@ use std::io::IsTerminal;
 pub use metrics_file::MetricsFile;
 pub use print::{print_error, print_text};
 pub(crate) use sentence::{count, percent};
+pub use tensorboard::TensorBoard;
 
 use crate::event::{Event, EventSink};
 
@@ -21,6 +24,8 @@ use crate::event::{Event, EventSink};
 pub enum Style {
     /// Progress bars and lines, for people at a terminal.
     Terminal,
+    /// What runs side by side, with bars and curves below the lines, for people at a terminal.
+    Dashboard,
     /// One line an event, for files and pipes.
     Plain,
     /// One JSON object an event.
@@ -49,6 +54,10 @@ pub trait ConsoleSink: EventSink {
 pub fn console(style: Style) -> Box<dyn ConsoleSink> {
     match style {
         Style::Terminal => Box::new(terminal::Terminal::default()),
+        Style::Dashboard => match dashboard::Dashboard::open() {
+            Some(dashboard) => Box::new(dashboard),
+            None => Box::new(terminal::Terminal::default()),
+        },
         Style::Plain => Box::new(plain::Plain::default()),
         Style::JsonLines => Box::new(json_lines::JsonLines::default()),
         Style::Quiet => Box::new(Quiet),

@@ -30,6 +30,13 @@ impl EventSink for Plain {
             Event::Downloading { file, bytes, total } => {
                 Some(format!("  {file}: {} of {}", megabytes(*bytes), megabytes(*total)))
             }
+            Event::JobTold { stage, told } if told["event"] == "progress" => Some(format!(
+                "  {stage}: {}: {} of {}",
+                told["what"].as_str().unwrap_or_default(),
+                told["done"],
+                told["total"]
+            )),
+            Event::JobTold { .. } => return,
             _ => None,
         };
         if let Some(line) = progress {

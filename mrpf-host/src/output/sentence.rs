@@ -23,6 +23,26 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::StageFinished { reused: true, .. } => "  done before, taken from the run directory".into(),
         Event::StageFinished { seconds, .. } => format!("  done in {}", duration(*seconds)),
         Event::Progress { .. } | Event::Downloading { .. } => return None,
+        Event::ComparisonPlanned { name, directory, version, networks, stages, reused, to_compute, jobs } => format!(
+            "mrpf {version}: comparing `{name}` in {}\n{networks} pruned networks, {stages} stages: {reused} there from before, \
+             {} to compute, {jobs} at a time",
+            directory.display(),
+            to_compute.len()
+        ),
+        Event::JobStarted { .. } | Event::JobTold { .. } => return None,
+        Event::JobFinished { stage, number, of, seconds, summary } => {
+            let summary = summary.as_ref().map_or(String::new(), |summary| format!(": {summary}"));
+            let width = of.to_string().len();
+            format!("[{number:>width$}/{of}] {stage}{summary}  ({})", duration(*seconds))
+        }
+        Event::JobFailed { stage, reason } => format!("failed: {stage}: {reason}"),
+        Event::ComparisonFinished { seconds, computed, reused, failed, table } => {
+            let failed = if *failed > 0 { format!(", {failed} failed or left out") } else { String::new() };
+            format!(
+                "\n{table}\n\n{computed} stages computed, {reused} there from before{failed}; finished in {}",
+                duration(*seconds)
+            )
+        }
         Event::Fetched { file, path, there: true } => format!("{file}: there already, {}", path.display()),
         Event::Fetched { file, path, there: false } => format!("{file}: fetched, {}", path.display()),
         Event::Epoch {

@@ -70,6 +70,13 @@ impl EventSink for Terminal {
             self.progress(file, *bytes, *total, BYTES, String::new());
             return;
         }
+        if let Event::JobTold { stage, told } = &event {
+            let number = |key: &str| told[key].as_u64();
+            if let (Some(done), Some(total)) = (number("done"), number("total")) {
+                self.progress(stage, done, total, STEPS, told["what"].as_str().unwrap_or_default().to_owned());
+            }
+            return;
+        }
         let Some(line) = sentence(&event) else { return };
         let line = if self.colours { coloured(&event, line) } else { line };
         let slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

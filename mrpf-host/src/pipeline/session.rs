@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
-use crate::output::{Both, MetricsFile};
+use crate::output::{Both, MetricsFile, TensorBoard};
 use crate::plugin_library::opened as opened_libraries;
 use crate::run_dir::RunDir;
 use crate::training::Split;
@@ -48,6 +48,7 @@ pub struct Session<'a> {
     pub streams: Streams,
     console: &'a dyn EventSink,
     metrics: MetricsFile,
+    curves: TensorBoard,
     stages: usize,
     stage: AtomicUsize,
 }
@@ -55,6 +56,7 @@ pub struct Session<'a> {
 impl EventSink for Session<'_> {
     fn send(&self, event: Event) {
         self.metrics.send(event.clone());
+        self.curves.send(event.clone());
         self.console.send(event);
     }
 }
@@ -67,6 +69,7 @@ impl<'a> Session<'a> {
     pub fn open(opened: Opened, stages: usize, console: &'a dyn EventSink, watcher: &'a dyn Watcher) -> Result<Self> {
         let Opened { experiment, dir, name, resumed } = opened;
         let metrics = MetricsFile::open(&dir.metrics())?;
+        let curves = TensorBoard::new(&dir.path().join("tensorboard"));
         let started = Event::RunStarted {
             name,
             directory: dir.path().to_owned(),
@@ -106,6 +109,7 @@ impl<'a> Session<'a> {
             streams,
             console,
             metrics,
+            curves,
             stages,
             stage: AtomicUsize::new(0),
         })

@@ -5,7 +5,7 @@ use std::fmt::Write;
 /// A name as the name of a file without its extension; different names give different ones, so that no row takes another's result.
 ///
 /// Letters of ASCII, digits, dots, dashes and underscores stay; a space becomes `+`, and every other byte `%` and its hexadecimal code.
-pub(super) fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     if name.is_empty() {
         return "%".into();
     }

@@ -9,7 +9,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// [`ErrorKind::Io`] if another process holds it, with its number where that can be read.
-pub(super) fn lock(path: &Path) -> Result<File> {
+pub(crate) fn lock(path: &Path) -> Result<File> {
     let file = path.join(".lock");
     let failed = |error: std::io::Error| Error::new(ErrorKind::Io, format!("cannot lock {}: {error}", path.display()));
     let mut handle = File::options().create(true).truncate(false).write(true).open(&file).map_err(failed)?;

@@ -136,7 +136,7 @@ impl RunDir {
     }
 }
 
-pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(bytes) = read_if_there(path)? else { return Ok(None) };
     let wrong = |error| {
         Error::new(ErrorKind::Checkpoint, format!("{} cannot be read: {error}", path.display()))
@@ -145,7 +145,7 @@ pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     serde_json::from_slice(&bytes).map(Some).map_err(wrong)
 }
 
-pub(super) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let failed = |error| Error::new(ErrorKind::Io, format!("{} cannot be written as JSON: {error}", path.display()));
     let mut text = serde_json::to_string_pretty(value).map_err(failed)?;
     text.push('\n');

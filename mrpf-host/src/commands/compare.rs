@@ -1,0 +1,115 @@
+//! `mrpf compare`: a grid of runs, and what is found in it.
+
+use mrpf_api::context::Watcher;
+use mrpf_api::data::DataSource;
+use mrpf_api::registry::PluginLibrary;
+use mrpf_api::{Context, Error, ErrorKind, Result};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+use sysinfo::System;
+
+use super::Console;
+use super::open::load;
+use crate::cli::CompareArgs;
+use crate::comparison::{Cell, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, data_digest};
+use crate::event::{Event, EventSink};
+use crate::experiment::Base;
+use crate::output::{Both, MetricsFile, TensorBoard};
+use crate::plugin_library::opened as opened_libraries;
+
+/// Plans the grid, computes what is not there, and writes what is found.
+pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
+    let start = Instant::now();
+    let mut experiment = load(&args.grid, Base::BuiltIn, &args.shared, console)?;
+    // The processes of stages may run in another folder.
+    if let Some(dir) = &mut experiment.data.dir {
+        *dir = std::path::absolute(&*dir).unwrap_or_else(|_| dir.clone());
+    }
+    let limits = limits(args)?;
+    let grid = Grid::new(&experiment)?;
+    let known = RefCell::new(BTreeMap::new());
+    let plan = Plan::new(&grid, &|cell| ground(cell, &known, console.watcher))?;
+    let path = args.shared.out.clone().unwrap_or_else(|| PathBuf::from("comparisons").join(&experiment.name));
+    let store = Store::open(&path)?;
+    store.write_experiment(&experiment)?;
+    let kept = MetricsFile::open(&store.path().join("metrics.jsonl"))?;
+    let curves = TensorBoard::new(&store.path().join("tensorboard"));
+    let seen = Both(&curves, console.events);
+    let events = Both(&kept, &seen);
+    let schedule = Schedule::new(&plan, &store, limits, &events, console.watcher)?;
+    events.send(Event::ComparisonPlanned {
+        name: experiment.name.clone(),
+        directory: path,
+        version: env!("CARGO_PKG_VERSION").into(),
+        networks: plan.rows.len(),
+        stages: plan.stages.len(),
+        reused: schedule.reused(),
+        to_compute: schedule.to_compute(),
+        jobs: limits.jobs,
+    });
+    let program = std::env::current_exe()
+        .map_err(|error| Error::new(ErrorKind::Io, format!("cannot find this program's own file: {error}")))?;
+    let tally = schedule.run(&|stage, threads| process(&program, &store, stage, threads))?;
+    let findings = collect(&experiment, &grid, &plan, &store)?;
+    events.send(Event::ComparisonFinished {
+        seconds: start.elapsed().as_secs_f64(),
+        computed: tally.computed,
+        reused: tally.reused,
+        failed: tally.failed,
+        table: format!("{} rows", findings.pruned.len()),
+    });
+    match tally.failed {
+        0 => Ok(()),
+        failed => {
+            let message = format!("{failed} of {} stages failed or could not begin", plan.stages.len());
+            Err(Error::new(ErrorKind::Numeric, message)
+                .hint("the report says why; when that is mended, the same command computes what is missing"))
+        }
+    }
+}
+
+fn process(program: &Path, store: &Store, stage: &Stage, threads: usize) -> Command {
+    let mut command = Command::new(program);
+    command.arg("stage").arg(store.stage(&stage.key)).arg("--threads").arg(threads.to_string());
+    command
+}
+
+fn limits(args: &CompareArgs) -> Result<Limits> {
+    let cores = mrpf_api::rayon::current_num_threads();
+    let jobs = args.jobs.unwrap_or(cores);
+    if jobs == 0 {
+        return Err(Error::new(ErrorKind::Settings, "--jobs 0, expected at least 1"));
+    }
+    // Where the system does not say what is free, only the number of processes is limited.
+    let free = || {
+        System::new().map_or(u64::MAX, |mut system| {
+            system.refresh_memory();
+            system.available_memory() / 5 * 4
+        })
+    };
+    Ok(Limits { cores, jobs, memory: args.memory.unwrap_or_else(free) })
+}
+
+/// The images and libraries that a cell's results depend on; each data set is read once.
+fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, watcher: &dyn Watcher) -> Result<Ground> {
+    let settings = &cell.experiment.data;
+    let choice = format!("{:?} {:?}", settings.name, settings.dir);
+    let mut known = known.borrow_mut();
+    let data = match known.get(&choice) {
+        Some(digest) => digest.clone(),
+        None => {
+            let about = || format!("data set `{}`", settings.name.name);
+            let data = settings
+                .name
+                .make::<dyn DataSource>()?
+                .load_watched(settings.dir.as_deref(), watcher)
+                .context(about)?;
+            known.entry(choice).or_insert(data_digest(&data)).clone()
+        }
+    };
+    let libraries = opened_libraries().iter().map(|PluginLibrary { sha256, .. }| sha256.clone()).collect();
+    Ok(Ground { data, libraries })
+}

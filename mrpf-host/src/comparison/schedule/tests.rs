@@ -1,0 +1,146 @@
+//! Whatever becomes of the processes, what can be computed is, once, and in order.
+
+use mrpf_api::context::{Unwatched, Watcher};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::*;
+use crate::comparison::stage::Work;
+use crate::experiment::Experiment;
+
+type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
+
+#[derive(Default)]
+struct Kept(Mutex<Vec<Event>>);
+
+impl EventSink for Kept {
+    fn send(&self, event: Event) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(event);
+    }
+}
+
+impl Kept {
+    fn names(&self, of: fn(&Event) -> Option<&String>) -> Vec<String> {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).iter().filter_map(of).cloned().collect()
+    }
+
+    fn finished(&self) -> Vec<String> {
+        self.names(|event| match event {
+            Event::JobFinished { stage, .. } => Some(stage),
+            _ => None,
+        })
+    }
+}
+
+/// A training, two measurements of it, and a pruning by the second.
+fn plan() -> Plan {
+    let stage =
+        |key: &str, work: Work| Stage { key: key.into(), name: key.into(), experiment: Experiment::default(), work };
+    let dense = || "train-1".to_owned();
+    let stages = vec![
+        stage("train-1", Work::Train),
+        stage("measure-1", Work::Measure { dense: dense() }),
+        stage("measure-2", Work::Measure { dense: dense() }),
+        stage("prune-1", Work::Prune { dense: dense(), sensitivity: Some("measure-2".into()) }),
+    ];
+    Plan { stages, ..Plan::default() }
+}
+
+const LIMITS: Limits = Limits { cores: 4, jobs: 2, memory: u64::MAX };
+
+fn shell(text: String) -> Command {
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(text);
+    command
+}
+
+/// What a process does that does its work.
+fn well(folder: &Path) -> String {
+    format!("echo '{{\"seconds\":1.0,\"threads\":1}}' > '{}/done.json'", folder.display())
+}
+
+#[test]
+fn each_stage_runs_after_what_it_needs_and_only_once() -> Outcome {
+    let (folder, plan, kept) = (tempfile::tempdir()?, plan(), Kept::default());
+    let store = Store::open(folder.path())?;
+    let threads = Mutex::new(Vec::new());
+    let command = |stage: &Stage, given: usize| {
+        threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((stage.key.clone(), given));
+        let needs: Vec<String> =
+            stage.work.needs().map(|key| format!("test -e '{}/done.json'", store.stage(key).display())).collect();
+        shell([needs, vec![well(&store.stage(&stage.key))]].concat().join(" && "))
+    };
+    let tally = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&command)?;
+    assert_eq!(tally, Tally { reused: 0, computed: 4, failed: 0 });
+    assert_eq!(kept.finished().len(), 4);
+    let threads = threads.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    assert_eq!(threads[0], ("train-1".into(), 4), "alone, it has every core");
+    assert_eq!(threads[1], ("measure-1".into(), 2));
+    let again = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&command)?;
+    assert_eq!(again, Tally { reused: 4, computed: 0, failed: 0 });
+    Ok(())
+}
+
+#[test]
+fn one_that_fails_stops_only_those_that_need_it() -> Outcome {
+    let (folder, plan, kept) = (tempfile::tempdir()?, plan(), Kept::default());
+    let store = Store::open(folder.path())?;
+    let failing = |stage: &Stage, _: usize| match stage.key.as_str() {
+        "measure-2" => shell("echo 'error: no gradient' >&2; exit 1".into()),
+        _ => shell(well(&store.stage(&stage.key))),
+    };
+    let tally = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&failing)?;
+    assert_eq!(tally, Tally { reused: 0, computed: 2, failed: 2 });
+    assert_eq!(store.failure("measure-2")?.map(|failed| failed.reason), Some("no gradient".into()));
+    // When it is mended, only what is missing is computed.
+    let mended = |stage: &Stage, _: usize| shell(well(&store.stage(&stage.key)));
+    let tally = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&mended)?;
+    assert_eq!(tally, Tally { reused: 2, computed: 2, failed: 0 });
+    assert_eq!(store.failure("measure-2")?, None);
+    Ok(())
+}
+
+#[test]
+fn what_a_process_does_not_say_is_said_for_it() -> Outcome {
+    let (folder, plan) = (tempfile::tempdir()?, plan());
+    let store = Store::open(folder.path())?;
+    for (text, reason) in [
+        ("exit 7", "its process ended with code 7"),
+        ("true", "its process ended without a result"),
+        ("kill -9 $$", "its process was killed by the system"),
+    ] {
+        let command = |_: &Stage, _: usize| shell(text.into());
+        Schedule::new(&plan, &store, LIMITS, &Kept::default(), &Unwatched)?.run(&command)?;
+        let told = store.failure("train-1")?.map(|failed| failed.reason).unwrap_or_default();
+        assert!(told.starts_with(reason), "{told}");
+    }
+    Ok(())
+}
+
+/// Asked for the third time, the user has had enough.
+struct Impatient(AtomicUsize);
+
+impl Watcher for Impatient {
+    fn progress(&self, _: &str, _: usize, _: usize) {}
+
+    fn interrupted(&self) -> bool {
+        self.0.fetch_add(1, Ordering::SeqCst) >= 2
+    }
+}
+
+#[test]
+fn asked_to_stop_it_lets_processes_end_their_step() -> Outcome {
+    let (folder, plan) = (tempfile::tempdir()?, plan());
+    let store = Store::open(folder.path())?;
+    // Reads until its input ends, and then leaves as a stopped process does.
+    let command = |stage: &Stage, _: usize| {
+        shell(format!("cat > /dev/null; touch '{}/stopped'; exit 130", store.stage(&stage.key).display()))
+    };
+    let watcher = Impatient(AtomicUsize::new(0));
+    let error = Schedule::new(&plan, &store, LIMITS, &Kept::default(), &watcher)?.run(&command).expect_err("stopped");
+    assert_eq!(error.kind(), ErrorKind::Interrupted);
+    assert!(store.stage("train-1").join("stopped").exists());
+    assert_eq!(store.failure("train-1")?, None);
+    Ok(())
+}

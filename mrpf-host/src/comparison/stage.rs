@@ -1,0 +1,195 @@
+//! Stages: what runs of a grid share. A stage's key names everything that its result depends on, so equal stages are one.
+
+use mrpf_api::data::LoadedData;
+use mrpf_api::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::grid::Cell;
+use crate::experiment::{Experiment, PluginChoice, Variant};
+use crate::files::sha256;
+
+/// Raised when what a stage does changes without its settings changing: results of before are then computed anew.
+const FORMAT: u32 = 1;
+
+/// A piece of work with a result on disk.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stage {
+    /// Kind and hash: the name of its directory.
+    pub key: String,
+    /// What people read: `finetune l1-norm-uniform, ratio 0.5, seed 1`.
+    pub name: String,
+    /// Its settings.
+    pub experiment: Experiment,
+    /// What is done.
+    pub work: Work,
+}
+
+/// What a stage does; the networks and figures that it starts from are results of other stages, named by their keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "work", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Work {
+    /// Trains the dense network.
+    Train,
+    /// Measures the sensitivity of the modules of a dense network.
+    Measure {
+        /// The stage that trained it.
+        dense: String,
+    },
+    /// Prunes a dense network and fine-tunes it.
+    Prune {
+        /// The stage that trained it.
+        dense: String,
+        /// The stage that measured it, where the allocation asks for sensitivities.
+        sensitivity: Option<String>,
+    },
+    /// Attacks the networks that a stage made.
+    Attack {
+        /// The stage.
+        of: String,
+    },
+}
+
+impl Work {
+    /// The stages whose results it needs.
+    pub fn needs(&self) -> impl Iterator<Item = &String> {
+        let (first, second) = match self {
+            Self::Train => (None, None),
+            Self::Measure { dense } => (Some(dense), None),
+            Self::Prune { dense, sensitivity } => (Some(dense), sensitivity.as_ref()),
+            Self::Attack { of } => (Some(of), None),
+        };
+        first.into_iter().chain(second)
+    }
+}
+
+/// What the results of a whole comparison depend on beside settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ground {
+    /// Digest of the images and labels.
+    pub data: String,
+    /// Digests of the plugin libraries in use.
+    pub libraries: Vec<String>,
+}
+
+impl Stage {
+    /// The stage that trains the dense network of a cell.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the file of a teacher cannot be read.
+    pub fn train(cell: &Cell, ground: &Ground) -> Result<Self> {
+        let experiment = base(cell);
+        let depends = json!({
+            "network": experiment.network,
+            "pretrain": experiment.pretrain,
+            "teacher": teacher(experiment.pretrain.teacher.as_deref())?,
+        });
+        Ok(Self {
+            key: key("train", &experiment, ground, &depends),
+            name: String::new(),
+            experiment,
+            work: Work::Train,
+        })
+    }
+
+    /// The stage that measures the cell's metric on its dense network.
+    pub fn measure(cell: &Cell, dense: &Self, ground: &Ground) -> Self {
+        let mut experiment = base(cell);
+        experiment.prune.sensitivity = cell.variant.prune.sensitivity.clone();
+        let depends = json!({ "dense": dense.key, "sensitivity": experiment.prune.sensitivity });
+        let key = key("measure", &experiment, ground, &depends);
+        Self { key, name: String::new(), experiment, work: Work::Measure { dense: dense.key.clone() } }
+    }
+
+    /// The stage that prunes and fine-tunes as the cell says.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the file of a teacher cannot be read.
+    pub fn prune(cell: &Cell, dense: &Self, sensitivity: Option<&Self>, ground: &Ground) -> Result<Self> {
+        let mut experiment = base(cell);
+        experiment.seed = cell.place.seed;
+        (experiment.prune, experiment.finetune) = (cell.variant.prune.clone(), cell.variant.finetune.clone());
+        if sensitivity.is_none() {
+            // A metric that is not asked for makes no difference.
+            experiment.prune.sensitivity = Experiment::default().prune.sensitivity;
+        }
+        let sensitivity = sensitivity.map(|stage| stage.key.clone());
+        let depends = json!({
+            "dense": dense.key,
+            "sensitivity": sensitivity,
+            "prune": experiment.prune,
+            "finetune": experiment.finetune,
+            "teacher": teacher(experiment.finetune.teacher.as_deref())?,
+        });
+        let key = key("prune", &experiment, ground, &depends);
+        Ok(Self { key, name: String::new(), experiment, work: Work::Prune { dense: dense.key.clone(), sensitivity } })
+    }
+
+    /// The stage that attacks what another made. All networks are attacked with the same random numbers.
+    pub fn attack(cell: &Cell, of: &Self, ground: &Ground) -> Self {
+        let experiment = base(cell);
+        // Neither the batch size nor the place of the files changes what happens to an image.
+        let evaluate = crate::experiment::EvaluateSettings { batch: 0, ..experiment.evaluate.clone() };
+        let key = key("attack", &experiment, ground, &json!({ "of": of.key, "evaluate": evaluate }));
+        Self { key, name: String::new(), experiment, work: Work::Attack { of: of.key.clone() } }
+    }
+
+    /// How the stage's variant is called in its own directory, the same for all, so that equal stages are equal files.
+    pub fn variant(experiment: &Experiment) -> Variant {
+        Variant { name: "pruned".into(), prune: experiment.prune.clone(), finetune: experiment.finetune.clone() }
+    }
+}
+
+/// The cell's experiment without what stages do not share, its held-out images being those of the dense network.
+fn base(cell: &Cell) -> Experiment {
+    let mut experiment = cell.experiment.clone();
+    experiment.data.split_seed = Some(experiment.data.split_seed.unwrap_or(experiment.seed));
+    experiment.compare.clear();
+    experiment.grid = crate::experiment::GridSettings::default();
+    experiment
+}
+
+fn key(kind: &str, experiment: &Experiment, ground: &Ground, depends: &Value) -> String {
+    let data = crate::experiment::DataSettings { dir: None, ..experiment.data.clone() };
+    let all = json!({
+        "format": FORMAT,
+        "version": env!("CARGO_PKG_VERSION"),
+        "kind": kind,
+        "images": ground.data,
+        "libraries": ground.libraries,
+        "data": data,
+        "seed": experiment.seed,
+        "depends": depends,
+    });
+    // Keys of JSON objects are sorted, so equal settings give equal text.
+    format!("{kind}-{}", &sha256(all.to_string().as_bytes())[..16])
+}
+
+fn teacher(path: Option<&std::path::Path>) -> Result<Option<String>> {
+    let read = |path: &std::path::Path| {
+        std::fs::read(path)
+            .map(|bytes| sha256(&bytes))
+            .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read the teacher {}: {error}", path.display())))
+    };
+    path.map(read).transpose()
+}
+
+/// A digest of all images and labels.
+pub fn data_digest(data: &LoadedData) -> String {
+    let parts = [&data.train, &data.test].map(|set| {
+        let labels: Vec<u8> = set.labels().iter().flat_map(|label| label.to_le_bytes()).collect();
+        format!("{:?} {} {} {}", set.shape(), set.full_scale(), sha256(set.all_pixels()), sha256(&labels))
+    });
+    sha256(format!("{} {:?} {:?}", parts.join(" "), data.mean, data.std).as_bytes())
+}
+
+/// A plugin choice as a word, with its settings where it has some.
+pub fn label(choice: &PluginChoice) -> String {
+    match choice.settings.is_empty() {
+        true => choice.name.clone(),
+        false => {
+            let settings = choice.settings.iter().map(|(key, value)| format!("{key} {value}").replace('"', ""));
+            format!("{} ({})", choice.name, settings.collect::<Vec<_>>().join(", "))
+        }
+    }
+}

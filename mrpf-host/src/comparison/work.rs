@@ -1,0 +1,116 @@
+//! What the process of a stage does: one piece of work in the stage's own directory.
+
+use mrpf_api::network::Network;
+use mrpf_api::{Error, ErrorKind, Result};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::stage::{Stage, Work};
+use super::store::Done;
+use crate::event::EventSink;
+use crate::pipeline::{Opened, Session};
+use crate::run_dir::{RunDir, write_json};
+
+/// How long a process waits for one before it, which is stopping, to let go of the directory.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Names of networks and records in a stage's directory.
+pub mod names {
+    /// The dense network of a training.
+    pub const DENSE: &str = "dense";
+    /// The pruned network before its last fine-tuning.
+    pub const CUT: &str = "cut";
+    /// The pruned network.
+    pub const PRUNED: &str = "pruned";
+    /// Sensitivities.
+    pub const SENSITIVITY: &str = "sensitivity";
+}
+
+/// Computes the stage whose directory is `path`, or what of it is not there yet.
+///
+/// # Errors
+/// [`ErrorKind::Io`] if it is no stage's directory; whatever stops the work.
+pub fn work(
+    path: &Path,
+    arguments: &[String],
+    events: &dyn EventSink,
+    watcher: &dyn mrpf_api::context::Watcher,
+) -> Result<()> {
+    let start = Instant::now();
+    let dir = patiently(path)?;
+    let mut experiment = dir.read_experiment()?;
+    experiment.open_plugins()?;
+    experiment.check()?;
+    let Some(work) = dir.read_task::<Work>()? else {
+        return Err(Error::new(ErrorKind::Io, format!("{} has no task.json in it", path.display())));
+    };
+    let resumed = path.join("run.json").is_file();
+    match resumed {
+        true => dir.add_session(arguments, events)?,
+        false => dir.write_provenance(&experiment, arguments)?,
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let session = Session::open(Opened { experiment, dir, name, resumed }, 1, events, watcher)?;
+    run(&session, &work, path)?;
+    let done = Done { seconds: start.elapsed().as_secs_f64(), threads: mrpf_api::rayon::current_num_threads() };
+    write_json(&path.join("done.json"), &done)
+}
+
+fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
+    let other = |key: &str| RunDir::inspect(&path.with_file_name(key));
+    let network = |key: &str, name: &str| -> Result<Network> {
+        let network = other(key)?.read_network(name)?.ok_or_else(|| missing(key, name))?;
+        session.check_fits(&network)?;
+        Ok(network)
+    };
+    match work {
+        Work::Train => {
+            let settings = session.experiment.pretrain.clone();
+            let fresh = || session.fresh_network();
+            session.trained("train", names::DENSE, "pretrain", &settings, None, fresh)?;
+        }
+        Work::Measure { dense } => {
+            let metric = session.experiment.prune.sensitivity.clone();
+            session.sensitivities(names::SENSITIVITY, &metric, &network(dense, names::DENSE)?)?;
+        }
+        Work::Prune { dense, sensitivity } => {
+            let modules = match sensitivity {
+                None => Vec::new(),
+                Some(key) => {
+                    other(key)?.read_sensitivity(names::SENSITIVITY)?.ok_or_else(|| missing(key, names::SENSITIVITY))?
+                }
+            };
+            let variant = Stage::variant(&session.experiment);
+            let finished = session.pruned_and_finetuned(&variant, &network(dense, names::DENSE)?, &modules)?;
+            session.dir.write_network(names::CUT, &finished.cut)?;
+        }
+        Work::Attack { of } => {
+            let settings = session.experiment.evaluate.clone();
+            if of.starts_with("prune-") {
+                session.evaluated(names::CUT, names::CUT, "pruned", &settings, &network(of, names::CUT)?)?;
+                session.evaluated(names::PRUNED, names::PRUNED, "final", &settings, &network(of, names::PRUNED)?)?;
+            } else {
+                session.evaluated(names::DENSE, names::DENSE, "final", &settings, &network(of, names::DENSE)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A process whose parent was killed stops after its step; until then the directory is its own.
+fn patiently(path: &Path) -> Result<RunDir> {
+    let start = Instant::now();
+    loop {
+        match RunDir::open(path) {
+            Err(error) if error.to_string().contains("another mrpf") && start.elapsed() < PATIENCE => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn missing(key: &str, name: &str) -> Error {
+    Error::new(ErrorKind::Checkpoint, format!("stage {key} has no `{name}`"))
+        .hint("remove that stage's directory to have it computed anew")
+}
