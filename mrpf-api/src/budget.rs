@@ -46,6 +46,7 @@ pub const TOLERANCE: f64 = 0.01;
 /// A budget to be met by choosing how many channels each group keeps.
 #[derive(Debug, Clone)]
 pub struct BudgetProblem {
+    declaration: Declaration,
     groups: Vec<ChannelGroup>,
     fewest: Vec<usize>,
     costs: CostByWidth,
@@ -84,7 +85,13 @@ impl BudgetProblem {
         }
         let (reference, costs) = (kind.of(reference), CostByWidth::new(declaration, groups)?);
         let fewest = fewest_channels(declaration, groups);
-        Ok(Self { groups: groups.to_vec(), fewest, costs, kind, reference, ratio })
+        let (declaration, groups) = (declaration.clone(), groups.to_vec());
+        Ok(Self { declaration, groups, fewest, costs, kind, reference, ratio })
+    }
+
+    /// The network as it is before the step; for allocations that decide by the shapes of layers.
+    pub fn declaration(&self) -> &Declaration {
+        &self.declaration
     }
 
     /// The groups, frozen ones included.

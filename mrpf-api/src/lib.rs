@@ -43,7 +43,7 @@ pub mod prelude {
     };
     pub use crate::budget::{BudgetKind, BudgetProblem, Solution};
     pub use crate::context::{CallContext, Unwatched, Watcher};
-    pub use crate::coupling::{ChannelGroup, Member, Role};
+    pub use crate::coupling::{ChannelGroup, CoupledWeights, Member, Reduction, Role};
     pub use crate::criterion::Criterion;
     pub use crate::data::{ArchiveFormat, Batch, DataSource, Download, ImageSet, ImageShape, LoadedData};
     pub use crate::fraction::Fraction;
@@ -54,7 +54,7 @@ pub mod prelude {
     pub use crate::random::Streams;
     pub use crate::registry::Kind;
     pub use crate::schedule::PruningSchedule;
-    pub use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
+    pub use crate::sensitivity::{ModuleSensitivity, ProbeImages, SensitivityMetric, Split};
     pub use crate::trainer::{AdversarialTrainer, EpochEnd, TrainingLoss, TrainingStep};
     pub use crate::{Context, Error, ErrorKind, Result};
     pub use crate::{export_plugin, register_plugin};

@@ -1,6 +1,10 @@
 //! Sensitivity metrics: one number per module.
 
+mod probe;
+
 use serde::{Deserialize, Serialize};
+
+pub use probe::{ProbeImages, Split};
 
 use crate::Result;
 use crate::context::CallContext;

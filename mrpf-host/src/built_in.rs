@@ -16,6 +16,7 @@ use mrpf_attack_minimum_norm as _;
 use mrpf_attack_noise as _;
 use mrpf_criterion_magnitude as _;
 use mrpf_criterion_random as _;
+use mrpf_criterion_taylor as _;
 use mrpf_data_cifar as _;
 use mrpf_data_digits as _;
 use mrpf_data_images as _;

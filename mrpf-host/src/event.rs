@@ -179,6 +179,11 @@ pub enum Event {
         /// Images attacked in a second, over all attacks; none where the outcome was known already.
         images_per_s: Option<f64>,
     },
+    /// What a comparison would compute was asked for.
+    ComparisonForecast {
+        /// The answer.
+        forecast: crate::comparison::Forecast,
+    },
     /// A comparison is planned.
     ComparisonPlanned {
         /// Its name.

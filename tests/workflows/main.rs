@@ -5,6 +5,7 @@
 //! - `pruning`: masked equals cut, for every architecture, criterion and ratio.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
+//! - `comparison`: `mrpf compare`, whole, killed, extended and failing.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
 //! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
@@ -13,6 +14,7 @@
 
 mod bad_input;
 mod cifar10;
+mod comparison;
 mod data;
 mod determinism;
 mod evaluation;

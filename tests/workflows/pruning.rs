@@ -1,4 +1,4 @@
-//! Every architecture, pruned by every criterion at every ratio: masked equals cut, and the cut network does all that a network does.
+//! Every architecture, pruned by every criterion at several ratios: masked equals cut, and the cut network does all that a network does.
 
 use mrpf_api::attack::check_inside;
 use mrpf_api::coupling::{PruningPlan, channel_groups, cost, cut, fewest_channels, mask};
@@ -116,19 +116,54 @@ pub fn keep_counts(declaration: &Declaration, groups: &[ChannelGroup], ratio: f6
     groups.iter().zip(fewest).map(|(group, fewest)| left(group).max(fewest)).collect()
 }
 
+/// The criteria that are tried at every ratio.
+const SIMPLE: [&str; 3] = ["l1-norm", "l2-norm", "random"];
+
+/// Scores of the groups that may be pruned, and zeros for the others, which are never asked about.
+fn scores(criterion: &str, cx: &CallContext<'_>, network: &Network, groups: &[ChannelGroup]) -> Result<Vec<Vec<f64>>> {
+    let registration = mrpf_api::registry::find(Kind::Criterion, criterion)?;
+    let mut choice = PluginChoice::named(criterion);
+    if (registration.defaults)().get("images").is_some() {
+        choice = choice.with("images", 4);
+    }
+    let mut scorer = choice.make::<dyn Criterion>()?;
+    scorer.prepare(cx, network, &data()?)?;
+    let of_group = |group: &ChannelGroup| match group.frozen {
+        Some(_) => Ok(vec![0.0; group.channels]),
+        None => scorer.scores(cx, network, group),
+    };
+    groups.iter().map(of_group).collect()
+}
+
+/// Images of noise of 16x16 pixels, one of each class.
+fn data() -> Result<LoadedData> {
+    let shape = ImageShape { channels: 3, height: 16, width: 16 };
+    let mut stream = Streams::new(98).stream();
+    let pixels = (0..CLASSES * shape.len()).map(|_| (255.0 * stream.unit()) as u8).collect();
+    let train = ImageSet::new(shape, pixels, 255, (0..CLASSES as u32).collect(), CLASSES)?;
+    Ok(LoadedData {
+        test: train.clone(),
+        train,
+        class_names: (0..CLASSES).map(|class| class.to_string()).collect(),
+        mean: vec![0.5; 3],
+        std: vec![0.25; 3],
+        mirror_keeps_class: true,
+    })
+}
+
 fn examine(choice: &PluginChoice) -> Result<()> {
     let network = network(choice)?;
     let cx = CallContext::unwatched(Streams::new(7));
     let groups = channel_groups(network.declaration())?;
     let dense = cost(network.declaration())?;
     let known = criteria();
-    assert!(["l1-norm", "l2-norm", "random"].iter().all(|name| known.contains(name)));
+    assert!(SIMPLE.iter().all(|name| known.contains(name)));
     let (mut rows, mut moved) = (0, 0);
     for criterion in known {
-        let scorer = PluginChoice::named(criterion).make::<dyn Criterion>()?;
-        let scores: Vec<Vec<f64>> =
-            groups.iter().map(|group| scorer.scores(&cx, &network, group)).collect::<Result<_>>()?;
-        for tenths in 1..=9 {
+        let scores = scores(criterion, &cx, &network, &groups)?;
+        // Those that look at images or compare filters cost more, and what is done with the scores is the same.
+        let step = if SIMPLE.contains(&criterion) { 1 } else { 4 };
+        for tenths in (1..=9).step_by(step) {
             let ratio = f64::from(tenths) / 10.0;
             let about = format!("{} {criterion} {ratio}", serde_json::json!(choice));
             let keep = keep_counts(network.declaration(), &groups, ratio);

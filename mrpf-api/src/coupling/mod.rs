@@ -28,6 +28,7 @@ mod fewest;
 mod filters;
 mod groups;
 mod plan;
+mod reduction;
 mod widths;
 
 pub use analyse::channel_groups;
@@ -36,6 +37,7 @@ pub use cut::{cut, cut_declaration, mask};
 pub use fewest::fewest_channels;
 pub use groups::{ChannelGroup, Member, Role};
 pub use plan::PruningPlan;
+pub use reduction::{CoupledWeights, Reduction};
 pub(crate) use widths::CostByWidth;
 
 #[cfg(test)]

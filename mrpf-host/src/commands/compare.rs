@@ -14,9 +14,9 @@ use sysinfo::System;
 use super::Console;
 use super::open::load;
 use crate::cli::CompareArgs;
-use crate::comparison::{Cell, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, data_digest};
+use crate::comparison::{Cell, Forecast, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, data_digest};
 use crate::event::{Event, EventSink};
-use crate::experiment::Base;
+use crate::experiment::{Base, Experiment};
 use crate::output::{Both, MetricsFile, TensorBoard};
 use crate::plugin_library::opened as opened_libraries;
 
@@ -33,6 +33,9 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     let known = RefCell::new(BTreeMap::new());
     let plan = Plan::new(&grid, &|cell| ground(cell, &known, console.watcher))?;
     let path = args.shared.out.clone().unwrap_or_else(|| PathBuf::from("comparisons").join(&experiment.name));
+    if args.dry_run {
+        return forecast(&experiment, &plan, &path, console);
+    }
     let store = Store::open(&path)?;
     store.write_experiment(&experiment)?;
     let kept = MetricsFile::open(&store.path().join("metrics.jsonl"))?;
@@ -69,6 +72,14 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
                 .hint("the report says why; when that is mended, the same command computes what is missing"))
         }
     }
+}
+
+/// Tells what would be computed; nothing is written.
+fn forecast(experiment: &Experiment, plan: &Plan, path: &Path, console: &Console<'_>) -> Result<()> {
+    let store = path.exists().then(|| Store::inspect(path)).transpose()?;
+    let forecast = Forecast::new(&experiment.name, plan, store.as_ref(), console.watcher)?;
+    console.events.send(Event::ComparisonForecast { forecast });
+    Ok(())
 }
 
 fn process(program: &Path, store: &Store, stage: &Stage, threads: usize) -> Command {

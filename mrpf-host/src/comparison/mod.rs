@@ -2,9 +2,11 @@
 
 mod collect;
 mod findings;
+mod forecast;
 mod grid;
 mod job;
 mod plan;
+mod rehearsal;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schedule;
@@ -14,6 +16,7 @@ mod work;
 
 pub use collect::collect;
 pub use findings::{Axis, DenseFinding, Failure, Finding, Findings, Place};
+pub use forecast::{Forecast, ForecastRow, KeptOf};
 pub use grid::{Cell, Grid};
 pub use plan::{Plan, PlannedDense, PlannedRow};
 pub use schedule::{Limits, Schedule, Tally};

@@ -1,6 +1,6 @@
 //! The plan of a comparison: the stages that its cells need, each once, in an order in which every stage finds what it needs.
 
-use mrpf_api::Result;
+use mrpf_api::{Error, ErrorKind, Result};
 use std::collections::BTreeMap;
 
 use super::findings::Place;
@@ -163,6 +163,11 @@ impl Plan {
     }
 }
 
+/// What to say of a stage that is not planned.
+pub(super) fn no_stage(key: &str) -> Error {
+    Error::new(ErrorKind::Checkpoint, format!("the plan has no stage {key}"))
+}
+
 impl Place {
     /// `, ratio 0.5, trainer trades`; empty when nothing is varied. The last word of a path stands for it.
     pub fn settings_text(settings: &BTreeMap<String, String>) -> String {
@@ -212,7 +217,7 @@ mod tests {
             assert!(stage.work.needs().all(earlier), "{}", stage.name);
         }
         let names: Vec<&str> = plan.stages.iter().take(5).map(|stage| stage.name.as_str()).collect();
-        let first = ["train dense", "attack dense", "measure mrs (attack_step_size 0.025, epsilon 0.1, images 256)"];
+        let first = ["train dense", "attack dense", "measure mrs (images 256, attack_step_size 0.025, epsilon 0.1)"];
         assert_eq!(names[..3], first);
         assert_eq!(names[3], "prune mrs-l1-norm, ratio 0.5, seed 0");
         Ok(())

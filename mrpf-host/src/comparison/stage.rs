@@ -151,7 +151,7 @@ fn base(cell: &Cell) -> Experiment {
 
 fn key(kind: &str, experiment: &Experiment, ground: &Ground, depends: &Value) -> String {
     let data = crate::experiment::DataSettings { dir: None, ..experiment.data.clone() };
-    let all = json!({
+    let mut all = json!({
         "format": FORMAT,
         "version": env!("CARGO_PKG_VERSION"),
         "kind": kind,
@@ -161,7 +161,8 @@ fn key(kind: &str, experiment: &Experiment, ground: &Ground, depends: &Value) ->
         "seed": experiment.seed,
         "depends": depends,
     });
-    // Keys of JSON objects are sorted, so equal settings give equal text.
+    // Equal settings give equal text, in whatever order they were given.
+    all.sort_all_objects();
     format!("{kind}-{}", &sha256(all.to_string().as_bytes())[..16])
 }
 

@@ -15,7 +15,7 @@ use super::architecture::architecture;
 use super::choice::PluginChoice;
 use super::files::{lay_files, parse};
 use super::merge::{assignment, at_path, merge};
-use super::settings::Experiment;
+use super::settings::{Experiment, GridSettings};
 use crate::plugin_library;
 use crate::training::missing_teacher;
 
@@ -118,6 +118,10 @@ impl Experiment {
         // TOML has no null: what is not set is left out.
         let mut value = to_value(self)?;
         drop_nulls(&mut value);
+        if self.grid == GridSettings::default() {
+            // A single run has no grid.
+            value.as_object_mut().map(|table| table.remove("grid"));
+        }
         toml::to_string(&value)
             .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))
     }

@@ -14,7 +14,7 @@ use std::io::IsTerminal;
 
 pub use metrics_file::MetricsFile;
 pub use print::{print_error, print_text};
-pub(crate) use sentence::{count, percent};
+pub(crate) use sentence::{count, duration, percent};
 pub use tensorboard::TensorBoard;
 
 use crate::event::{Event, EventSink};

@@ -35,6 +35,7 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             let width = of.to_string().len();
             format!("[{number:>width$}/{of}] {stage}{summary}  ({})", duration(*seconds))
         }
+        Event::ComparisonForecast { forecast } => forecast.to_string(),
         Event::JobFailed { stage, reason } => format!("failed: {stage}: {reason}"),
         Event::ComparisonFinished { seconds, computed, reused, failed, table } => {
             let failed = if *failed > 0 { format!(", {failed} failed or left out") } else { String::new() };

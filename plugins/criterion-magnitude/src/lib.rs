@@ -11,22 +11,6 @@ pub struct MagnitudeSettings {
     pub reduction: Reduction,
 }
 
-/// From the norms of several filters to one score.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(crate = "mrpf_api::serde", rename_all = "kebab-case")]
-#[schemars(crate = "mrpf_api::schemars")]
-pub enum Reduction {
-    /// Their mean.
-    #[default]
-    Mean,
-    /// Their sum.
-    Sum,
-    /// The largest.
-    Max,
-    /// That of the first layer in forward order; the original looks at one layer only.
-    First,
-}
-
 register_plugin! {
     kind: Criterion,
     name: "l1-norm",
@@ -59,17 +43,7 @@ impl Criterion for Magnitude {
     fn scores(&self, _cx: &CallContext<'_>, network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
         let norms: Vec<Vec<Option<f64>>> =
             group.producers().map(|member| self.norms(network, member)).collect::<Result<_>>()?;
-        let score = |channel: usize| {
-            let of_channel = norms.iter().filter_map(|norms| norms[channel]).collect::<Vec<f64>>();
-            let sum: f64 = of_channel.iter().sum();
-            match self.reduction {
-                Reduction::Mean => sum / of_channel.len().max(1) as f64,
-                Reduction::Sum => sum,
-                Reduction::Max => of_channel.into_iter().fold(0.0, f64::max),
-                Reduction::First => of_channel.first().copied().unwrap_or(0.0),
-            }
-        };
-        Ok((0..group.channels).map(score).collect())
+        Ok(self.reduction.reduce(&norms, group.channels))
     }
 }
 
@@ -77,20 +51,10 @@ impl Magnitude {
     /// Norm of the weights of each channel in one producer; none where the producer does not make the channel.
     fn norms(&self, network: &Network, member: &Member) -> Result<Vec<Option<f64>>> {
         let weight = network.parameter(&member.tensor)?.as_detached_tensor().to_dtype(DType::F64)?;
-        let each = match self.power {
-            Power::Absolute => weight.abs()?,
-            Power::Square => weight.sqr()?,
-        };
-        let filters = each.flatten_from(1)?.sum(1)?.to_vec1::<f64>()?;
-        let norm = |places: &Vec<usize>| {
-            let sum: f64 = places.iter().map(|&place| filters[place]).sum();
-            let norm = match self.power {
-                Power::Absolute => sum,
-                Power::Square => sum.sqrt(),
-            };
-            (!places.is_empty()).then_some(norm)
-        };
-        Ok(member.positions.iter().map(norm).collect())
+        match self.power {
+            Power::Absolute => member.sums(&weight.abs()?),
+            Power::Square => Ok(member.sums(&weight.sqr()?)?.into_iter().map(|square| square.map(f64::sqrt)).collect()),
+        }
     }
 }
 

@@ -42,7 +42,61 @@ pub struct ModuleAscent {
     pub early_stop: f64,
 }
 
-/// How far the mean cross-entropy over `set` (adversarial images) rises when the weight of `module` moves within its ball.
+impl ModuleAscent {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] naming the setting, what was found and what was expected.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |found: String, expected: &str| {
+            Err(Error::new(ErrorKind::Settings, format!("{found}, expected {expected}")))
+        };
+        if !(self.radius >= 0.0 && self.radius.is_finite()) {
+            return wrong(format!("radius {}", self.radius), "a share of at least 0");
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return wrong(format!("learning_rate {}", self.learning_rate), "a number above 0");
+        }
+        if self.steps == 0 || self.batch == 0 {
+            return wrong(format!("steps {}, batch {}", self.steps, self.batch), "at least 1 of each");
+        }
+        if !(0.0..1.0).contains(&self.early_stop) {
+            return wrong(format!("early_stop {}", self.early_stop), "a share of at least 0 and below 1");
+        }
+        Ok(())
+    }
+}
+
+/// [`rise_of_module`] for every module of the network, in forward order; `frozen` is `network` frozen.
+///
+/// The order of the images in each pass comes from the streams of `cx`.
+///
+/// # Errors
+/// As [`rise_of_module`].
+pub fn rises(
+    cx: &CallContext<'_>,
+    network: &Network,
+    frozen: &FrozenNetwork,
+    set: &Batch,
+    settings: &ModuleAscent,
+) -> Result<Vec<ModuleSensitivity>> {
+    let order = |pass: usize| {
+        let mut order: Vec<usize> = (0..set.len()).collect();
+        cx.streams.child("order").child(pass).stream().shuffle(&mut order);
+        order
+    };
+    let orders: Vec<Vec<usize>> = (0..settings.steps).map(order).collect();
+    let modules: Vec<String> = network.declaration().modules().map(|layer| layer.name.clone()).collect();
+    let mut values = Vec::with_capacity(modules.len());
+    for (at, module) in modules.iter().enumerate() {
+        cx.step(&format!("module {module}"), at, modules.len())?;
+        let value = rise_of_module(cx, network, frozen, module, set, &orders, settings)?;
+        values.push(ModuleSensitivity { module: module.clone(), value });
+    }
+    Ok(values)
+}
+
+/// How far the mean cross-entropy over `set` rises when the weight of `module` moves within its ball.
 ///
 /// `frozen` is the network frozen as it is. Only the part of it that depends on the module is computed, again and again.
 /// `orders[t]` is the order of the images in pass t, for the modes that go in batches. Batch norm is in evaluation mode

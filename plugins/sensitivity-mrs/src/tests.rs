@@ -1,5 +1,9 @@
+use mrpf_api::prelude::*;
+use mrpf_api::registry::make;
+use mrpf_api::serde_json::{Value, json};
+use mrpf_test_support::{Fixture, resnet8, small_data};
+
 use super::*;
-use mrpf_test_support::{Fixture, resnet8};
 
 fn settings(mode: AscentMode) -> ModuleAscent {
     ModuleAscent {
@@ -138,4 +142,63 @@ fn settings_out_of_range_are_refused() {
     let radius = refused(MrsSettings { radius: -0.1, ..MrsSettings::default() });
     assert_eq!(radius.as_deref(), Some("radius -0.1, expected a share of at least 0"));
     assert!(refused(MrsSettings { steps: 0, ..MrsSettings::default() }).is_some());
+}
+
+#[test]
+fn mrc_is_the_criticality_of_the_reference_code() -> Result<()> {
+    let recorded = Fixture::load("mrs")?;
+    for (mode, name) in [(MrcMode::RiftCode, "rift_code"), (MrcMode::RiftAlg1, "rift_alg1")] {
+        // The reference was recorded in batches of 8.
+        let metric = Mrc::new(MrcSettings { mode, batch: 8, ..MrcSettings::default() })?;
+        let (found, expected) = (measured(&metric.ascent())?, recorded.tensor(name)?.to_vec1::<f64>()?);
+        assert_eq!(found.len(), expected.len());
+        for (at, (found, expected)) in found.iter().zip(&expected).enumerate() {
+            assert!((found - expected).abs() < 1e-7, "{name}, module {at}: {found} against {expected}");
+        }
+    }
+    Ok(())
+}
+
+fn metric(name: &str, settings: Value) -> Result<Vec<f64>> {
+    let found = make::<dyn SensitivityMetric>(name, settings)?.measure(&cx(), &resnet8()?.0, &small_data()?)?;
+    Ok(found.into_iter().map(|module| module.value).collect())
+}
+
+#[test]
+fn mrc_is_mrs_in_the_mode_of_the_code_on_all_test_images() -> Result<()> {
+    let as_mrc = json!({
+        "mode": "rift-code", "split": "test", "images": 20, "attack_step_size": "2/225", "steps": 2, "batch": 6,
+    });
+    let (mrc, mrs) = (metric("mrc", json!({ "steps": 2, "batch": 6 }))?, metric("mrs", as_mrc)?);
+    assert_eq!(mrc, mrs);
+    assert_ne!(mrc, metric("mrc", json!({ "steps": 2, "batch": 6, "split": "train" }))?);
+    Ok(())
+}
+
+#[test]
+fn clean_sensitivity_is_mrs_with_an_attack_that_may_do_nothing() -> Result<()> {
+    let few = json!({ "images": 20, "steps": 3 });
+    let clean = metric("clean-sensitivity", few.clone())?;
+    assert_eq!(clean, metric("mrs", json!({ "images": 20, "steps": 3, "epsilon": 0 }))?);
+    assert_ne!(clean, metric("mrs", few)?);
+    Ok(())
+}
+
+#[test]
+fn the_batch_changes_nothing_where_all_images_make_a_step() -> Result<()> {
+    for name in ["mrs", "clean-sensitivity"] {
+        let at = |batch: usize| metric(name, json!({ "images": 20, "steps": 3, "batch": batch }));
+        let (whole, parts) = (at(64)?, at(7)?);
+        for (whole, part) in whole.iter().zip(&parts) {
+            assert!((whole - part).abs() < 1e-9 * whole.abs().max(1.0), "{name}: {whole} {part}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn the_laws_of_metrics_are_kept() -> Result<()> {
+    ["mrs", "mrc", "clean-sensitivity"]
+        .into_iter()
+        .try_for_each(|name| mrpf_api::conformance::require(Kind::Sensitivity, name))
 }

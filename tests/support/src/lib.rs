@@ -166,8 +166,10 @@ pub fn assert_family(what: &str, found: &Weights, expected: &Weights, tolerance:
     Ok(())
 }
 
+mod small_data;
 mod two_steps;
 
+pub use small_data::small_data;
 pub use two_steps::{TwoSteps, step};
 
 #[cfg(test)]

@@ -74,9 +74,9 @@ fn each_stage_runs_after_what_it_needs_and_only_once() -> Outcome {
     let tally = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&command)?;
     assert_eq!(tally, Tally { reused: 0, computed: 4, failed: 0 });
     assert_eq!(kept.finished().len(), 4);
-    let threads = threads.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    assert_eq!(threads[0], ("train-1".into(), 4), "alone, it has every core");
-    assert_eq!(threads[1], ("measure-1".into(), 2));
+    let given = threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    assert_eq!(given[0], ("train-1".into(), 4), "alone, it has every core");
+    assert_eq!(given[1], ("measure-1".into(), 2));
     let again = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&command)?;
     assert_eq!(again, Tally { reused: 4, computed: 0, failed: 0 });
     Ok(())
