@@ -11,6 +11,7 @@ mod rehearsal;
 pub(crate) mod sample;
 mod schedule;
 mod stage;
+pub mod statistics;
 mod store;
 mod work;
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::event::Silent;
 use crate::experiment::PluginChoice;
+use crate::training::Split;
 use mrpf_api::candle_core::backprop::GradStore;
 use mrpf_api::context::{Unwatched, Watcher};
 use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
