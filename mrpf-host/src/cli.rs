@@ -3,6 +3,7 @@
 mod compare;
 mod evaluate;
 mod exchange;
+mod results;
 
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use crate::failure::EXIT_CODES;
 pub use compare::{CompareArgs, StageArgs};
 pub use evaluate::EvaluateArgs;
 pub use exchange::{ExportArgs, Format, ImportArgs};
+pub use results::{ResultsArgs, ResultsFormat};
 
 /// Makes image classifiers small and keeps them robust: measures how sensitive each module's robustness is (MRS), prunes
 /// channels by it, fine-tunes adversarially, attacks the result, and sets it beside other criteria under the same budget.
@@ -80,6 +82,13 @@ pub enum Command {
     ///   mrpf compare examples/compare-digits.toml --dry-run
     #[command(verbatim_doc_comment)]
     Compare(CompareArgs),
+    /// Show the networks of a comparison: choose, sort, and write them in another format.
+    ///
+    /// Examples:
+    ///   mrpf results comparisons/digits-criteria --where prune.ratio=0.75 --sort robust_accuracy:desc
+    ///   mrpf results comparisons/digits-criteria --columns method,seed,macs,robust_accuracy --format csv --out rows.csv
+    #[command(verbatim_doc_comment)]
+    Results(ResultsArgs),
     /// Compute one stage of a comparison; `mrpf compare` calls this.
     #[command(hide = true)]
     Stage(StageArgs),

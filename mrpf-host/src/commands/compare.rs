@@ -14,7 +14,10 @@ use sysinfo::System;
 use super::Console;
 use super::open::load;
 use crate::cli::CompareArgs;
-use crate::comparison::{Cell, Forecast, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, data_digest};
+use crate::comparison::{
+    Cell, Forecast, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, comparison_table, data_digest,
+    write_results,
+};
 use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
 use crate::output::{Both, MetricsFile, TensorBoard};
@@ -57,12 +60,13 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
         .map_err(|error| Error::new(ErrorKind::Io, format!("cannot find this program's own file: {error}")))?;
     let tally = schedule.run(&|stage, threads| process(&program, &store, stage, threads))?;
     let findings = collect(&experiment, &grid, &plan, &store)?;
+    write_results(&findings, store.path())?;
     events.send(Event::ComparisonFinished {
         seconds: start.elapsed().as_secs_f64(),
         computed: tally.computed,
         reused: tally.reused,
         failed: tally.failed,
-        table: format!("{} rows", findings.pruned.len()),
+        table: comparison_table(&findings),
     });
     match tally.failed {
         0 => Ok(()),

@@ -12,6 +12,7 @@ mod import;
 mod open;
 mod plugins;
 mod prune;
+mod results;
 mod run;
 mod sensitivity;
 mod stage;
@@ -54,6 +55,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Finetune(args) => finetune::finetune(args, console),
         Command::Evaluate(args) => evaluate::evaluate(args, console),
         Command::Compare(args) => compare::compare(args, console),
+        Command::Results(args) => results::results(args, console),
         Command::Stage(args) => stage::stage(args, console),
         Command::Plugins(command) => plugins::plugins(command, console),
         Command::Data(command) => data::data(command, console),
@@ -68,7 +70,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
 /// Whether the command works with plugins, so that libraries are looked for and opened.
 pub fn needs_plugins(command: &Command) -> bool {
     match command {
-        Command::Explain(_) | Command::Export(_) => false,
+        Command::Explain(_) | Command::Export(_) | Command::Results(_) => false,
         Command::Summary(args) => args.model.is_none(),
         Command::Plugins(command) => {
             !matches!(command, PluginsCommand::New { .. } | PluginsCommand::Build(_) | PluginsCommand::Test(_))
@@ -127,6 +129,6 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Compare(args) => Some(&args.shared),
         Command::Stage(_) => None,
         Command::Plugins(_) | Command::Data(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
-        Command::Import(_) | Command::Export(_) => None,
+        Command::Import(_) | Command::Export(_) | Command::Results(_) => None,
     }
 }

@@ -15,6 +15,7 @@ pub use journal::{AttackedBatch, Journal};
 pub use latency::{LATENCY_BATCH, Latency, measure_latency, median_pass_ms};
 pub use outcome::{AttackRecord, AttackedImage, ClassRecord, Evaluation, ImageOutcome, PartRecord};
 pub use outcome_table::outcome_table;
+pub(crate) use outcome_table::{parquet_column, parquet_properties};
 pub use robustness::evaluate;
 pub use signs::Sign;
 pub(crate) use signs::robust_overfitting;

@@ -45,27 +45,26 @@ fn write(evaluation: &Evaluation, threat: &ThreatModel) -> parquet::errors::Resu
             evaluation.outcomes.iter().map(of)
         })
         .collect();
-    let properties = WriterProperties::builder()
-        .set_created_by(format!("mrpf version {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::UNCOMPRESSED)
-        .build();
     let schema = Arc::new(parse_message_type(SCHEMA)?);
-    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(properties))?;
+    let mut file = SerializedFileWriter::new(Vec::new(), schema, Arc::new(parquet_properties()))?;
     let mut group = file.next_row_group()?;
     let text = |text: &str| ByteArray::from(text.as_bytes().to_vec());
     let attacked = || rows.iter().map(|(_, _, attacked)| *attacked);
 
-    column::<Int32Type>(&mut group, rows.iter().map(|(outcome, ..)| Some(outcome.index as i32)))?;
-    column::<Int32Type>(&mut group, rows.iter().map(|(outcome, ..)| Some(outcome.label as i32)))?;
-    column::<Int32Type>(&mut group, rows.iter().map(|(outcome, ..)| Some(outcome.predicted as i32)))?;
-    column::<ByteArrayType>(&mut group, rows.iter().map(|(_, attack, _)| Some(text(attack))))?;
-    column::<ByteArrayType>(&mut group, rows.iter().map(|_| Some(text(threat.norm.name()))))?;
-    column::<DoubleType>(&mut group, rows.iter().map(|_| Some(threat.epsilon.value())))?;
-    column::<BoolType>(&mut group, attacked().map(|attacked| Some(attacked.is_some())))?;
-    column::<BoolType>(&mut group, attacked().map(|attacked| Some(attacked.is_some_and(|image| image.survives))))?;
-    column::<ByteArrayType>(&mut group, attacked().map(|attacked| attacked?.broken_by.as_deref().map(text)))?;
-    column::<DoubleType>(&mut group, attacked().map(|attacked| attacked?.loss))?;
-    column::<DoubleType>(&mut group, attacked().map(|attacked| attacked.map(|image| image.distance)))?;
+    parquet_column::<Int32Type>(&mut group, rows.iter().map(|(outcome, ..)| Some(outcome.index as i32)))?;
+    parquet_column::<Int32Type>(&mut group, rows.iter().map(|(outcome, ..)| Some(outcome.label as i32)))?;
+    parquet_column::<Int32Type>(&mut group, rows.iter().map(|(outcome, ..)| Some(outcome.predicted as i32)))?;
+    parquet_column::<ByteArrayType>(&mut group, rows.iter().map(|(_, attack, _)| Some(text(attack))))?;
+    parquet_column::<ByteArrayType>(&mut group, rows.iter().map(|_| Some(text(threat.norm.name()))))?;
+    parquet_column::<DoubleType>(&mut group, rows.iter().map(|_| Some(threat.epsilon.value())))?;
+    parquet_column::<BoolType>(&mut group, attacked().map(|attacked| Some(attacked.is_some())))?;
+    parquet_column::<BoolType>(
+        &mut group,
+        attacked().map(|attacked| Some(attacked.is_some_and(|image| image.survives))),
+    )?;
+    parquet_column::<ByteArrayType>(&mut group, attacked().map(|attacked| attacked?.broken_by.as_deref().map(text)))?;
+    parquet_column::<DoubleType>(&mut group, attacked().map(|attacked| attacked?.loss))?;
+    parquet_column::<DoubleType>(&mut group, attacked().map(|attacked| attacked.map(|image| image.distance)))?;
     group.close()?;
     file.into_inner()
 }
@@ -74,8 +73,16 @@ fn attacked(outcome: &ImageOutcome, attack: usize) -> Option<&AttackedImage> {
     outcome.attacks.get(attack).and_then(Option::as_ref)
 }
 
+/// How all tables are written: the same bytes for the same rows.
+pub(crate) fn parquet_properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_created_by(format!("mrpf version {}", env!("CARGO_PKG_VERSION")))
+        .set_compression(Compression::UNCOMPRESSED)
+        .build()
+}
+
 /// Writes the next column of the schema; `None` is only for optional ones.
-fn column<T: DataType>(
+pub(crate) fn parquet_column<T: DataType>(
     group: &mut SerializedRowGroupWriter<'_, Vec<u8>>,
     values: impl Iterator<Item = Option<T::T>>,
 ) -> parquet::errors::Result<()> {
