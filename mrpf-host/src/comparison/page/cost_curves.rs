@@ -33,11 +33,11 @@ pub fn section(findings: &Findings, summaries: &[Summary<'_>]) -> Result<Option<
     let names = findings.methods.iter().map(|method| (method.as_str(), look(findings, method)));
     let body = html! {
         p {
-            "Higher is more robust, further left is cheaper. Points are means over seeds; bars reach from the lowest to the highest \
-             seed, or for a single seed over its 95 % Wilson interval. Methods whose bars overlap are not shown to differ by this plot alone."
+            "Higher is more robust, further left is cheaper. Points are means over seeds with Student's 95 % interval; where there is one seed, \
+             and for dense networks, Wilson's over test images. Methods whose intervals overlap are not shown to differ by this plot alone."
         }
         (legend(names.chain([("dense", Look::dense())]))?)
-        div.plots { @for figure in figures { (figure) } }
+        div.plots.wide { @for figure in figures { (figure) } }
     };
     Ok(Some(Section { id: "cost", title: "Robust accuracy and cost", body }))
 }
@@ -47,10 +47,10 @@ fn chart(findings: &Findings, members: &[&Summary<'_>]) -> LineChart {
     for method in &findings.methods {
         let mut points: Vec<Point> = members
             .iter()
-            .filter(|summary| summary.method == method)
+            .filter(|summary| summary.method() == method)
             .map(|summary| {
-                let robust = summary.robust();
-                Point { x: summary.macs(), y: robust.mean, interval: Some(robust.ends) }
+                let (robust, interval) = summary.robust();
+                Point { x: summary.figures.macs.mean, y: robust, interval: Some(interval) }
             })
             .collect();
         points.sort_by(|one, other| one.x.total_cmp(&other.x));

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 use super::Section;
 use super::plot::theme_css;
 use crate::comparison::findings::Findings;
+use crate::comparison::tables::report::introduction as told;
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("sort.js");
@@ -58,22 +59,15 @@ fn policy() -> String {
     )
 }
 
+/// What was compared, as a sentence and as a list.
 fn introduction(findings: &Findings) -> Markup {
     let experiment = &findings.experiment;
     let seeds = match experiment.grid.seeds.as_slice() {
         [] => vec![experiment.seed.to_string()],
         seeds => seeds.iter().map(u64::to_string).collect(),
     };
-    let evaluate = &experiment.evaluate;
-    let attacks: Vec<&str> = evaluate.attacks.iter().map(|attack| attack.name.as_str()).collect();
-    let images = findings.dense.first().map_or(0, |dense| dense.row.images);
     html! {
-        p {
-            "Pruned " strong { (experiment.network.architecture.name) } " networks on " strong { (experiment.data.name.name) } ": "
-            (findings.methods.len()) " ways of pruning, " (findings.pruned.len()) " pruned networks. "
-            "Robust accuracy is the share of " (images) " test images that survive " (attacks.join(" and ")) " in the "
-            (evaluate.threat.norm.name()) " ball of radius " (evaluate.threat.epsilon.to_string()) "."
-        }
+        p { (told(findings)) }
         dl.facts {
             div { dt { "methods" } dd { (findings.methods.join(", ")) } }
             @for axis in &findings.axes { div { dt { (axis.setting) } dd { (axis.values.join(", ")) } } }

@@ -59,12 +59,12 @@ pub fn kept_shares(findings: &Findings, summaries: &[Summary<'_>]) -> Result<Opt
                 name: "channels kept",
                 numbers: Numbers::Shares,
                 end: Some(1.0),
-                look: look(findings, summary.method),
+                look: look(findings, summary.method()),
                 bars: kept_bars(summary),
             };
             if !chart.bars.is_empty() {
-                let about = format!("Share of channels kept by {}, {text}", summary.method);
-                figures.push(figure(summary.method, &alt(&about, &chart), &chart)?);
+                let about = format!("Share of channels kept by {}, {text}", summary.method());
+                figures.push(figure(summary.method(), &alt(&about, &chart), &chart)?);
             }
         }
         if !figures.is_empty() {

@@ -3,14 +3,17 @@
 //! Each section is a file. Texts that users chose are escaped by the template macro; a content security policy keeps the page from loading
 //! anything and from running any script but its own. There are no times and no paths of the machine: the same findings give the same bytes.
 
+mod alike;
 mod cost_curves;
 mod document;
 mod examples;
 mod layers;
 mod networks;
 mod overview;
+mod pairs;
 mod paths;
 mod picture;
+mod plain_table;
 mod plot;
 mod security;
 mod settings;
@@ -23,6 +26,7 @@ use mrpf_api::Result;
 use std::path::Path;
 
 use super::findings::Findings;
+use super::statistics::Statistics;
 use crate::files::write_atomically;
 use document::document;
 use summary::summaries;
@@ -51,13 +55,17 @@ pub fn write_page(findings: &Findings, store_root: &Path, directory: &Path) -> R
 
 /// The text of the page.
 fn page(findings: &Findings, store_root: &Path) -> Result<String> {
-    let summaries = summaries(findings);
+    let statistics = Statistics::of(findings);
+    let summaries = summaries(findings, &statistics);
     let sections = [
-        Some(overview::section(findings, &summaries)),
+        Some(overview::section(findings, &statistics)),
         warnings::section(findings, store_root),
         cost_curves::section(findings, &summaries)?,
+        pairs::section(findings, &statistics),
         layers::sensitivities(findings)?,
+        alike::agreement_of_metrics(findings, &statistics),
         layers::kept_shares(findings, &summaries)?,
+        alike::overlap_of_channels(findings, &statistics),
         security::section(findings, &summaries)?,
         examples::section(findings, store_root)?,
         training::section(findings, &summaries)?,

@@ -3,8 +3,7 @@
 use maud::{Markup, html};
 
 use super::Section;
-use super::overview::share;
-use super::summary::{Spread, settings_text};
+use super::summary::settings_text;
 use crate::comparison::findings::Findings;
 use crate::output::{count, percent};
 use crate::results::Row;
@@ -61,16 +60,22 @@ fn network(name: &str, row: &Row, dense: bool, attacks: &[&str]) -> Markup {
             (ratio(row.ratio_achieved))
             td data-value=(row.macs) { (count(row.macs)) }
             td data-value=(row.params) { (count(row.params)) }
-            (share(&Spread { mean: row.clean_accuracy, ends: row.clean_interval }))
+            (share(row.clean_accuracy, row.clean_interval))
             @for attack in attacks {
                 @match row.attacks.get(*attack) {
-                    Some(found) => (share(&Spread { mean: found.robust_accuracy, ends: found.interval })),
+                    Some(found) => (share(found.robust_accuracy, found.interval)),
                     None => td { "-" },
                 }
             }
-            (share(&Spread { mean: row.robust_accuracy, ends: row.robust_interval }))
+            (share(row.robust_accuracy, row.robust_interval))
         }
     }
+}
+
+/// A share with its interval in small print.
+fn share(share: f64, interval: [f64; 2]) -> Markup {
+    let [low, high] = interval.map(|end| 100.0 * end);
+    html! { td data-value=(share) { (percent(share)) small { (format!("{low:.1} to {high:.1}")) } } }
 }
 
 /// The attacks of all evaluations, in their order.

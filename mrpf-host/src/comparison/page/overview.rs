@@ -1,95 +1,86 @@
-//! The comparison table: one row for each method at each setting.
+//! The comparison table: one row for each method at each setting, and what it shows.
 
 use maud::{Markup, html};
 
 use super::Section;
-use super::summary::{Spread, Summary};
-use crate::comparison::findings::{DenseFinding, Findings};
+use crate::comparison::findings::Findings;
+use crate::comparison::statistics::{Mean, MethodStatistics, Statistics};
+use crate::comparison::tables::comparison::{Line, lines};
+use crate::comparison::tables::flat::class_text;
+use crate::comparison::tables::report::{how_to_read, shown};
 use crate::output::{count, percent};
 
 /// The section.
-pub fn section(findings: &Findings, summaries: &[Summary<'_>]) -> Section {
+pub fn section(findings: &Findings, statistics: &Statistics) -> Section {
+    let headings = ["seeds", "MACs", "parameters", "clean", "robust", "clean drop", "robust drop", "class"];
     let body = html! {
-        p {
-            "Each row is a method at one setting, with the mean over its seeds. In small print: the lowest and the highest seed, or for \
-             a single seed the 95 % Wilson interval over test images."
-        }
         div.scroll tabindex="0" role="region" aria-labelledby="comparison-caption" {
             p.hidden role="status" {}
             table data-sortable {
-                caption id="comparison-caption" { "Methods and settings, means over seeds" }
+                caption id="comparison-caption" { "Methods at each setting, means over seeds with half of their 95 % interval" }
                 thead { tr {
                     th.text scope="col" { "method" }
                     @for axis in &findings.axes { th scope="col" { (axis.setting) } }
-                    th scope="col" { "seeds" }
-                    th scope="col" { "MACs" }
-                    th scope="col" { "parameters" }
-                    th scope="col" { "clean" }
-                    th scope="col" { "robust" }
-                    th scope="col" { "robust as cut" }
+                    @for heading in headings { th scope="col" { (heading) } }
                 } }
-                tbody {
-                    @for dense in &findings.dense { (dense_row(findings, dense)) }
-                    @for summary in summaries { (row(findings, summary)) }
-                }
+                tbody { @for line in lines(findings, statistics) { (row(findings, &line)) } }
             }
+        }
+        @if !statistics.settings.is_empty() {
+            h3 { "What is shown" }
+            ul { @for setting in &statistics.settings { li { (shown(setting)) } } }
+        }
+        details {
+            summary { "How to read the table" }
+            ul { @for point in how_to_read(findings, statistics) { li { (point) } } }
         }
     };
     Section { id: "comparison", title: "Comparison", body }
 }
 
-fn row(findings: &Findings, summary: &Summary<'_>) -> Markup {
-    let params = summary.mean(|finding| finding.row.params as f64);
-    let gone = |share: f64| format!("{} gone", percent(share));
-    let as_cut: Option<Vec<f64>> = summary.findings.iter().map(|finding| finding.row.robust_accuracy_pruned).collect();
-    let as_cut = as_cut.map(|shares| shares.iter().sum::<f64>() / shares.len().max(1) as f64);
-    let share_of_dense = |figure: f64, dense: fn(&DenseFinding) -> f64| {
-        let dense = summary.findings.first().and_then(|finding| findings.dense.get(finding.dense)).map(dense);
-        dense.filter(|&dense| dense > 0.0).map(|dense| 1.0 - figure / dense)
+fn row(findings: &Findings, line: &Line) -> Markup {
+    html! {
+        tr.dense[line.method == "dense"] {
+            th scope="row" { (line.method) }
+            @for axis in &findings.axes { td { (line.settings.get(&axis.setting).map_or("-", String::as_str)) } }
+            td { (line.seeds) }
+            @match &line.figures {
+                Some(found) => (figures(found)),
+                None => { td { "failed" } @for _ in 0..6 { td { "-" } } },
+            }
+        }
+    }
+}
+
+fn figures(found: &MethodStatistics) -> Markup {
+    let cost = |cost: &Mean, kept: &Mean| {
+        html! {
+            td data-value=(cost.mean) { (count(cost.mean.round() as u64)) small { (percent(kept.mean)) } }
+        }
     };
     html! {
-        tr {
-            th scope="row" { (summary.method) }
-            @for axis in &findings.axes {
-                td { (summary.settings.get(&axis.setting).map_or("-", String::as_str)) }
-            }
-            td { (summary.findings.len()) }
-            (figure(summary.macs(), share_of_dense(summary.macs(), |dense| dense.row.macs as f64).map(gone)))
-            (figure(params, share_of_dense(params, |dense| dense.row.params as f64).map(gone)))
-            (share(&summary.clean()))
-            (share(&summary.robust()))
-            @match as_cut {
-                Some(share) => td data-value=(share) { (percent(share)) },
-                None => td { "-" },
-            }
+        (cost(&found.macs, &found.macs_kept))
+        (cost(&found.params, &found.params_kept))
+        (share(Some(&found.clean), " %"))
+        (share(Some(&found.robust), " %"))
+        (share(found.clean_drop.as_ref(), ""))
+        (share(found.robust_drop.as_ref(), ""))
+        @match found.classes.first() {
+            Some(first) => td data-value=(first) { (class_text(&found.classes)) },
+            None => td { "-" },
         }
     }
 }
 
-fn dense_row(findings: &Findings, dense: &DenseFinding) -> Markup {
-    let row = &dense.row;
+/// A mean in percent, or in points of percent, with half of its interval in small print.
+fn share(mean: Option<&Mean>, unit: &str) -> Markup {
     html! {
-        tr.dense {
-            th scope="row" { "dense" }
-            @for axis in &findings.axes {
-                td { (dense.settings.get(&axis.setting).map_or("-", String::as_str)) }
-            }
-            td { "-" }
-            (figure(row.macs as f64, None))
-            (figure(row.params as f64, None))
-            (share(&Spread { mean: row.clean_accuracy, ends: row.clean_interval }))
-            (share(&Spread { mean: row.robust_accuracy, ends: row.robust_interval }))
-            td { "-" }
+        @match mean {
+            Some(Mean { mean, half, .. }) => td data-value=(mean) {
+                (format!("{:.1}{unit}", 100.0 * mean))
+                @if let Some(half) = half { small { (format!("± {:.1}", 100.0 * half)) } }
+            },
+            None => td { "-" },
         }
     }
-}
-
-fn figure(value: f64, beside: Option<String>) -> Markup {
-    html! { td data-value=(value) { (count(value.round() as u64)) @if let Some(text) = beside { small { (text) } } } }
-}
-
-/// A share with its ends in small print.
-pub fn share(spread: &Spread) -> Markup {
-    let [low, high] = spread.ends.map(|end| 100.0 * end);
-    html! { td data-value=(spread.mean) { (percent(spread.mean)) small { (format!("{low:.1} to {high:.1}")) } } }
 }

@@ -2,6 +2,7 @@
 
 use maud::html;
 use mrpf_api::Result;
+use mrpf_api::fraction::Fraction;
 
 use super::Section;
 use super::plot::{LineChart, Look, Numbers, Point, Series, figure, legend};
@@ -9,7 +10,10 @@ use super::summary::{Summary, grouped, look, settings_text};
 use crate::comparison::findings::Findings;
 use crate::evaluation::Evaluation;
 use crate::output::percent;
+use crate::results::Row;
 
+/// The setting that the grid may vary.
+const RADIUS: &str = "evaluate.threat.epsilon";
 /// Points of a curve that follows from distances.
 const POINTS: usize = 21;
 
@@ -18,42 +22,40 @@ type Curve = Vec<(f64, f64)>;
 
 /// The section; none if no evaluation knows more than one radius.
 ///
-/// Curves are those that `evaluate.curves` asked for, and those that follow from the distances of attacks that seek the nearest image.
+/// Curves are those of a grid that varies the radius, those that `evaluate.curves` asked for, and those that follow from the distances of
+/// attacks that seek the nearest image.
 ///
 /// # Errors
 /// [`mrpf_api::ErrorKind::Io`] if a plot cannot be drawn.
 pub fn section(findings: &Findings, summaries: &[Summary<'_>]) -> Result<Option<Section>> {
     let mut figures = Vec::new();
-    let epsilon = findings.experiment.evaluate.threat.epsilon.value();
+    for (settings, chart) in varied(findings, summaries) {
+        let title = titled("networks attacked with each radius", &settings);
+        figures.push(figure(&title, &alt(&title, &chart), &chart)?);
+    }
     for (settings, members) in grouped(summaries, |summary| settings_text(summary.settings)) {
         for source in sources(findings) {
-            let curve = |evaluation: &Evaluation| source.curve(evaluation, epsilon);
+            let curve = |evaluation: &Evaluation, row: &Row| source.curve(evaluation, radius(&row.epsilon)?);
             let mut series = Vec::new();
             for summary in &members {
                 let curves: Vec<Curve> =
-                    summary.findings.iter().filter_map(|finding| curve(&finding.evaluation)).collect();
+                    summary.findings.iter().filter_map(|finding| curve(&finding.evaluation, &finding.row)).collect();
                 if let Some(points) = mean(&curves) {
-                    series.push(Series { name: summary.method.into(), look: look(findings, summary.method), points });
+                    series.push(Series {
+                        name: summary.method().into(),
+                        look: look(findings, summary.method()),
+                        points,
+                    });
                 }
             }
             let dense = members.first().and_then(|summary| findings.dense.get(summary.findings.first()?.dense));
-            if let Some(points) = dense.and_then(|dense| mean(&[curve(&dense.evaluation)?])) {
+            if let Some(points) = dense.and_then(|dense| mean(&[curve(&dense.evaluation, &dense.row)?])) {
                 series.push(Series { name: "dense".into(), look: Look::dense(), points });
             }
             if series.is_empty() {
                 continue;
             }
-            let title = match settings.as_str() {
-                "" => source.title(),
-                settings => format!("{}: {settings}", source.title()),
-            };
-            let chart = LineChart {
-                x_name: "radius",
-                x_numbers: Numbers::Plain,
-                y_name: "accuracy",
-                y_numbers: Numbers::Shares,
-                series,
-            };
+            let (title, chart) = (titled(&source.title(), &settings), chart(series));
             figures.push(figure(&title, &alt(&title, &chart), &chart)?);
         }
     }
@@ -70,6 +72,41 @@ pub fn section(findings: &Findings, summaries: &[Summary<'_>]) -> Result<Option<
         div.plots { @for figure in figures { (figure) } }
     };
     Ok(Some(Section { id: "security", title: "Security curves", body }))
+}
+
+fn titled(source: &str, settings: &str) -> String {
+    if settings.is_empty() { source.into() } else { format!("{source}: {settings}") }
+}
+
+fn chart(series: Vec<Series>) -> LineChart {
+    LineChart { x_name: "radius", x_numbers: Numbers::Plain, y_name: "accuracy", y_numbers: Numbers::Shares, series }
+}
+
+/// A radius as it was written, `8/255` or `0.1`.
+fn radius(text: &str) -> Option<f64> {
+    text.parse::<Fraction>().ok().map(|radius| radius.value())
+}
+
+/// Where the grid varies the radius: a chart for each combination of the other settings.
+fn varied(findings: &Findings, summaries: &[Summary<'_>]) -> Vec<(String, LineChart)> {
+    let at = |summary: &Summary<'_>| summary.settings.get(RADIUS).and_then(|text| radius(text));
+    let others = |summary: &Summary<'_>| settings_text(summary.settings.iter().filter(|(path, _)| *path != RADIUS));
+    let known = summaries.iter().filter(|summary| at(summary).is_some());
+    let drawn = grouped(known, others).into_iter().map(|(settings, members)| {
+        let mut series: Vec<Series> = Vec::new();
+        let mut add = |name: &str, look: Look, point: Point| match series.iter_mut().find(|known| known.name == name) {
+            Some(known) => known.points.push(point),
+            None => series.push(Series { name: name.into(), look, points: vec![point] }),
+        };
+        for summary in members {
+            let (Some(x), (y, interval)) = (at(summary), summary.robust()) else { continue };
+            let look = look(findings, summary.method());
+            add(summary.method(), look, Point { x, y, interval: Some(interval) });
+        }
+        series.iter_mut().for_each(|series| series.points.sort_by(|one, other| one.x.total_cmp(&other.x)));
+        (settings, chart(series))
+    });
+    drawn.collect()
 }
 
 /// Where a curve comes from.

@@ -9,6 +9,7 @@ use std::path::Path;
 use super::Section;
 use super::paths::without_folders;
 use crate::comparison::findings::Findings;
+use crate::comparison::tables::Versions;
 use crate::files::read_if_there;
 
 /// The section.
@@ -17,6 +18,7 @@ use crate::files::read_if_there;
 /// [`mrpf_api::ErrorKind::Settings`] if the settings cannot be written, [`mrpf_api::ErrorKind::Io`] if what a run recorded cannot be read.
 pub fn section(findings: &Findings, store_root: &Path) -> Result<Section> {
     let toml = findings.experiment.to_toml()?;
+    let used = Versions::of(findings);
     let (versions, libraries) = recorded(findings, store_root)?;
     let body = html! {
         p {
@@ -29,8 +31,26 @@ pub fn section(findings: &Findings, store_root: &Path) -> Result<Section> {
         }
         h3 { "Versions" }
         ul {
-            li { "This page: mrpf " (env!("CARGO_PKG_VERSION")) }
+            li { "This page: mrpf " (used.mrpf) }
             @for version in &versions { li { "Networks: mrpf " (version) } }
+        }
+        details {
+            summary { "Plugins that took part" }
+            div.scroll tabindex="0" role="region" aria-labelledby="plugins-caption" {
+                table {
+                    caption id="plugins-caption" { "Plugins that took part" }
+                    thead { tr {
+                        th.text scope="col" { "plugin" } th.text scope="col" { "kind" } th.text scope="col" { "package" }
+                        th.text scope="col" { "version" }
+                    } }
+                    tbody { @for plugin in &used.plugins {
+                        tr {
+                            th scope="row" { (plugin.name) } td.text { (plugin.kind) } td.text { (plugin.package) }
+                            td.text { (plugin.version) }
+                        }
+                    } }
+                }
+            }
         }
         @if !libraries.is_empty() {
             div.scroll tabindex="0" role="region" aria-labelledby="libraries-caption" {

@@ -1,76 +1,55 @@
-//! The networks of one method at one setting, all seeds together.
+//! The networks of one method at one setting, all seeds together, beside what statistics say of them.
 
 use std::collections::BTreeMap;
 
 use super::plot::Look;
 use crate::comparison::findings::{Finding, Findings};
+use crate::comparison::statistics::{Mean, MethodStatistics, Statistics};
 
 /// What the seeds of one method at one setting have in common.
 #[derive(Debug)]
 pub struct Summary<'a> {
     /// Values of the varied settings, by path.
     pub settings: &'a BTreeMap<String, String>,
-    /// The method.
-    pub method: &'a str,
-    /// Its networks, one for each seed; never empty.
+    /// Means over the seeds.
+    pub figures: &'a MethodStatistics,
+    /// The networks, one for each seed.
     pub findings: Vec<&'a Finding>,
 }
 
-/// A mean over seeds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spread {
-    /// The mean.
-    pub mean: f64,
-    /// Least and greatest, or the interval of the one value there is.
-    pub ends: [f64; 2],
-}
-
 impl Summary<'_> {
+    /// The method.
+    pub fn method(&self) -> &str {
+        &self.figures.method
+    }
+
     /// The mean of a figure over the seeds.
     pub fn mean(&self, figure: impl Fn(&Finding) -> f64) -> f64 {
         self.findings.iter().map(|finding| figure(finding)).sum::<f64>() / self.findings.len().max(1) as f64
     }
 
-    /// Mean over the seeds of a share that has an interval of its own for each seed.
-    pub fn spread(&self, figure: impl Fn(&Finding) -> (f64, [f64; 2])) -> Spread {
-        let mean = self.mean(|finding| figure(finding).0);
-        let ends = match self.findings.as_slice() {
-            [one] => figure(one).1,
-            all => all
-                .iter()
-                .map(|finding| figure(finding).0)
-                .fold([mean; 2], |[low, high], value| [low.min(value), high.max(value)]),
+    /// Robust accuracy and its interval: Student's over the seeds, or Wilson's over the test images where there is one seed.
+    pub fn robust(&self) -> (f64, [f64; 2]) {
+        let Mean { mean, half, .. } = self.figures.robust;
+        let interval = match (half, self.findings.first()) {
+            (Some(half), _) => [(mean - half).max(0.0), (mean + half).min(1.0)],
+            (None, Some(only)) => only.row.robust_interval,
+            (None, None) => [mean; 2],
         };
-        Spread { mean, ends }
-    }
-
-    /// Robust accuracy.
-    pub fn robust(&self) -> Spread {
-        self.spread(|finding| (finding.row.robust_accuracy, finding.row.robust_interval))
-    }
-
-    /// Clean accuracy.
-    pub fn clean(&self) -> Spread {
-        self.spread(|finding| (finding.row.clean_accuracy, finding.row.clean_interval))
-    }
-
-    /// Multiply-accumulates of one image.
-    pub fn macs(&self) -> f64 {
-        self.mean(|finding| finding.row.macs as f64)
+        (mean, interval)
     }
 }
 
-/// One summary for each setting and method, in the order of the findings.
-pub fn summaries(findings: &Findings) -> Vec<Summary<'_>> {
-    let mut summaries: Vec<Summary<'_>> = Vec::new();
-    for finding in &findings.pruned {
-        let place = &finding.place;
-        let same = |summary: &&mut Summary<'_>| summary.method == place.method && *summary.settings == place.settings;
-        match summaries.iter_mut().find(same) {
-            Some(summary) => summary.findings.push(finding),
-            None => {
-                summaries.push(Summary { settings: &place.settings, method: &place.method, findings: vec![finding] })
-            }
+/// One summary for each setting and method, in the order of the grid.
+pub fn summaries<'a>(findings: &'a Findings, statistics: &'a Statistics) -> Vec<Summary<'a>> {
+    let mut summaries = Vec::new();
+    for setting in &statistics.settings {
+        for figures in &setting.methods {
+            let is_here = |finding: &&Finding| {
+                finding.place.method == figures.method && finding.place.settings == setting.settings
+            };
+            let findings = findings.pruned.iter().filter(is_here).collect();
+            summaries.push(Summary { settings: &setting.settings, figures, findings });
         }
     }
     summaries

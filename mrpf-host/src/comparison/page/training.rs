@@ -40,7 +40,7 @@ pub fn section(findings: &Findings, summaries: &[Summary<'_>]) -> Result<Option<
         for summary in members {
             let records: Vec<&TrainedRecord> = summary.findings.iter().map(|finding| &finding.training).collect();
             let trainer = records.first().map_or("", |record| &record.trainer);
-            plots.extend(figures(&format!("{}, {trainer}", summary.method), &records)?);
+            plots.extend(figures(&format!("{}, {trainer}", summary.method()), &records)?);
         }
         fine_tuned.push((settings, plots));
     }

@@ -58,12 +58,12 @@ impl BarChart {
         let (low, high) = self.range();
         let mut svg = String::new();
         {
-            let size = (WIDTH * UNITS, (count as u32 * BAR + 60) * UNITS);
+            let size = (WIDTH * UNITS, (count as u32 * BAR + 54) * UNITS);
             let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
             let mut chart = ChartBuilder::on(&area)
                 .margin(6 * UNITS)
                 .margin_right(24 * UNITS)
-                .x_label_area_size(44 * UNITS)
+                .x_label_area_size(40 * UNITS)
                 .y_label_area_size(room * UNITS)
                 .build_cartesian_2d(low..high, 0.0..count.max(1) as f64)
                 .map_err(failed)?;
@@ -108,7 +108,8 @@ impl BarChart {
         let (low, high) =
             ends.filter(|end| end.is_finite()).fold((0.0f64, 0.0f64), |(low, high), end| (low.min(end), high.max(end)));
         let high = self.end.unwrap_or(high);
-        if high > low { (low, high) } else { (low, low + 1.0) }
+        // Whiskers end inside the plot.
+        if high > low { (low, high + 0.02 * (high - low)) } else { (low, low + 1.0) }
     }
 }
 

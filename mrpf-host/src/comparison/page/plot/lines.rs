@@ -13,7 +13,7 @@ use super::palette::{RULE, SOFT_INK};
 use super::{UNITS, failed, text};
 
 /// Width and height, in pixels.
-const SIZE: (u32, u32) = (460, 300);
+const SIZE: (u32, u32) = (400, 270);
 /// More points than this on a line are drawn without markers.
 const MARKED: usize = 30;
 

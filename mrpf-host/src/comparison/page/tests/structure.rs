@@ -44,7 +44,9 @@ fn what_is_not_there_is_left_out() -> Result<()> {
     findings.dense.clear();
     findings.pruned.clear();
     let text = page(&findings, Path::new("nowhere"))?;
-    for absent in ["cost", "sensitivity", "kept", "security", "examples", "training", "warnings"] {
+    for absent in
+        ["cost", "pairs", "sensitivity", "agreement", "kept", "overlap", "security", "examples", "training", "warnings"]
+    {
         assert!(!text.contains(&format!("id=\"{absent}\"")), "{absent}");
     }
     assert!(text.contains("id=\"comparison\"") && text.contains("id=\"settings\""));
@@ -96,6 +98,21 @@ fn names_are_text_and_never_markup() -> Result<()> {
     assert_eq!(text.matches("<script>").count(), 1, "the page's own script is the only one");
     assert!(!text.contains("alert(\"1\")"));
     assert!(text.contains("&lt;script&gt;alert(&quot;1&quot;)&lt;/script&gt;&amp;"));
+    Ok(())
+}
+
+#[test]
+fn a_radius_that_the_grid_varies_makes_a_security_curve() -> Result<()> {
+    let mut findings = sample()?;
+    findings.axes[0].setting = "evaluate.threat.epsilon".into();
+    findings.axes[0].values = ["4/255", "8/255"].map(str::to_owned).to_vec();
+    for finding in &mut findings.pruned {
+        let ratio = finding.place.settings.remove("prune.ratio");
+        let radius = if ratio.as_deref() == Some("0.5") { "4/255" } else { "8/255" };
+        finding.place.settings.insert("evaluate.threat.epsilon".into(), radius.into());
+    }
+    let text = page(&findings, Path::new("nowhere"))?;
+    assert!(text.contains("Accuracy against radius, networks attacked with each radius. mrs-l1-norm: from 55.3 % at radius 0.01569 to 50.0 %"));
     Ok(())
 }
 
