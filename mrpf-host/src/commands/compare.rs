@@ -16,7 +16,7 @@ use super::open::load;
 use crate::cli::CompareArgs;
 use crate::comparison::{
     Cell, Forecast, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, comparison_table, data_digest,
-    write_results,
+    write_page, write_results,
 };
 use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
@@ -61,6 +61,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     let tally = schedule.run(&|stage, threads| process(&program, &store, stage, threads))?;
     let findings = collect(&experiment, &grid, &plan, &store)?;
     write_results(&findings, store.path())?;
+    write_page(&findings, store.path(), store.path())?;
     events.send(Event::ComparisonFinished {
         seconds: start.elapsed().as_secs_f64(),
         computed: tally.computed,

@@ -9,7 +9,7 @@ use super::figures::{cost, points, share};
 use super::flat::class_text;
 
 /// A row of the table.
-pub(super) struct Line {
+pub(in crate::comparison) struct Line {
     /// The method, or `dense`.
     pub method: String,
     /// The values of what the grid varies, by path.
@@ -21,7 +21,7 @@ pub(super) struct Line {
 }
 
 /// The rows: dense networks, then settings with their methods, those that failed among them.
-pub(super) fn lines(findings: &Findings, statistics: &Statistics) -> Vec<Line> {
+pub(in crate::comparison) fn lines(findings: &Findings, statistics: &Statistics) -> Vec<Line> {
     let mut lines = dense(findings);
     for setting in &statistics.settings {
         for method in &findings.methods {

@@ -26,7 +26,7 @@ pub(super) enum Block {
 
 /// A table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Table {
+pub(in crate::comparison) struct Table {
     /// Its columns.
     pub columns: Vec<Column>,
     /// A cell for each column, row by row.
@@ -37,7 +37,7 @@ pub(super) struct Table {
 
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Column {
+pub(in crate::comparison) struct Column {
     /// Its heading.
     pub name: String,
     /// Whether it holds figures, which are set flush right.

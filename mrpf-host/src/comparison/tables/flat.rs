@@ -193,6 +193,6 @@ fn classes(statistics: &Statistics, place: &Place) -> Option<String> {
 }
 
 /// `1`, `1, 2`.
-pub(super) fn class_text(classes: &[usize]) -> String {
+pub(in crate::comparison) fn class_text(classes: &[usize]) -> String {
     classes.iter().map(usize::to_string).collect::<Vec<_>>().join(", ")
 }

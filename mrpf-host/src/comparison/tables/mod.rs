@@ -1,15 +1,15 @@
 //! What is written about a comparison: one set of figures as report, table, and data for programs.
 
-mod comparison;
+pub(super) mod comparison;
 mod csv;
-mod document;
+pub(super) mod document;
 mod figures;
-mod flat;
+pub(super) mod flat;
 mod flat_formats;
 mod json;
 mod latex;
 mod markdown;
-mod report;
+pub(super) mod report;
 mod terminal;
 #[cfg(test)]
 mod tests;

@@ -53,7 +53,8 @@ pub(super) fn report(findings: &Findings, statistics: &Statistics) -> Result<Doc
     Ok(Document { title: findings.experiment.name.clone(), blocks })
 }
 
-fn introduction(findings: &Findings) -> String {
+/// What was compared, as a sentence.
+pub(in crate::comparison) fn introduction(findings: &Findings) -> String {
     let rows = || findings.dense.iter().map(|dense| &dense.row).chain(findings.pruned.iter().map(|found| &found.row));
     let results = Results::new(&findings.experiment, rows().cloned().collect());
     let evaluations = findings.pruned.iter().map(|found| &found.evaluation);
@@ -79,7 +80,8 @@ fn introduction(findings: &Findings) -> String {
     )
 }
 
-fn how_to_read(findings: &Findings, statistics: &Statistics) -> Vec<String> {
+/// What the columns of the tables mean, and which budgets were not met.
+pub(in crate::comparison) fn how_to_read(findings: &Findings, statistics: &Statistics) -> Vec<String> {
     let mut points = vec![
         "MACs, parameters: of one image, and what that is of the dense network's; means over seeds.".to_owned(),
         "clean, robust: mean over seeds ± half of Student's 95 % interval; without ± where there is one seed."
@@ -110,7 +112,7 @@ pub(super) fn setting_text(setting: &SettingStatistics) -> String {
 }
 
 /// What is shown at a setting.
-pub(super) fn shown(setting: &SettingStatistics) -> String {
+pub(in crate::comparison) fn shown(setting: &SettingStatistics) -> String {
     match setting_text(setting).as_str() {
         "" => format!("{}.", setting.ranking.words),
         at => format!("{at}: {}.", setting.ranking.words),
@@ -127,7 +129,8 @@ fn setting_cells(findings: &Findings, setting: &SettingStatistics) -> Vec<String
     findings.axes.iter().map(|axis| value(&axis.setting)).collect()
 }
 
-fn pairs(findings: &Findings, statistics: &Statistics, outcome: Outcome) -> Table {
+/// Every two methods at each setting, for an outcome.
+pub(in crate::comparison) fn pairs(findings: &Findings, statistics: &Statistics, outcome: Outcome) -> Table {
     let mut columns = setting_columns(findings);
     columns.extend(["first", "second"].map(Column::words));
     columns.extend(["difference", "for first", "for second", "exact p", "mid-p", "corrected"].map(Column::figures));
@@ -153,7 +156,8 @@ fn pairs(findings: &Findings, statistics: &Statistics, outcome: Outcome) -> Tabl
     Table { columns, rows, notes: failed(findings) }
 }
 
-fn agreement(findings: &Findings, statistics: &Statistics) -> Table {
+/// How alike metrics order what is pruned.
+pub(in crate::comparison) fn agreement(findings: &Findings, statistics: &Statistics) -> Table {
     let mut columns = Vec::from(["network", "first", "second"].map(Column::words));
     columns.extend(["groups", "Spearman", "Kendall tau-b"].map(Column::figures));
     let row = |found: &super::super::statistics::Agreement| {
@@ -167,7 +171,8 @@ fn agreement(findings: &Findings, statistics: &Statistics) -> Table {
     Table { columns, rows: statistics.agreement.iter().map(row).collect(), notes: failed(findings) }
 }
 
-fn overlaps(findings: &Findings, statistics: &Statistics) -> Table {
+/// How much of what one method keeps another keeps too.
+pub(in crate::comparison) fn overlaps(findings: &Findings, statistics: &Statistics) -> Table {
     let mut columns = setting_columns(findings);
     columns.extend(["first", "second"].map(Column::words));
     columns.extend(["Jaccard", "by chance"].map(Column::figures));

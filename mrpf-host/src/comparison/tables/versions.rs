@@ -30,7 +30,7 @@ pub struct PluginVersion {
 
 impl Versions {
     /// Of those plugins that rows, data and attacks name.
-    pub(super) fn of(findings: &Findings) -> Self {
+    pub(in crate::comparison) fn of(findings: &Findings) -> Self {
         let experiment = &findings.experiment;
         let dense = findings.dense.iter().map(|dense| &dense.row);
         let mut used: BTreeSet<(Kind, &str)> = BTreeSet::new();
