@@ -253,6 +253,8 @@ pub enum Event {
         failed: usize,
         /// The comparison as text lines.
         table: String,
+        /// The folder with the page, the tables and the database.
+        directory: PathBuf,
     },
     /// Something that the reader should know, for example a sign of false robustness.
     Warning {

@@ -87,31 +87,8 @@ fn the_same_grid_gives_the_same_tables_however_often_it_is_killed() {
     let rows = ground.json("whole/results.json")["rows"].as_array().map_or(0, Vec::len);
     assert!(rows >= 8, "{rows} rows");
 
-    let mut kills = 0;
-    loop {
-        let arguments = ["compare", "grid.toml", "--jobs", "1", "--out", "killed"];
-        let mut child =
-            ground.command(&arguments).stdout(std::process::Stdio::null()).spawn().expect("the program starts");
-        let start = Instant::now();
-        // Killed without warning, a little later each time.
-        let patience = Duration::from_millis(400 + 250 * kills);
-        let ended = loop {
-            if let Some(status) = child.try_wait().expect("its state is known") {
-                break Some(status);
-            }
-            if kills < 5 && start.elapsed() > patience {
-                child.kill().expect("it is stopped");
-                child.wait().expect("it ends");
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        if let Some(status) = ended {
-            assert!(status.success(), "{status}");
-            break;
-        }
-        kills += 1;
-    }
+    let arguments = ["compare", "grid.toml", "--jobs", "1", "--out", "killed"];
+    let kills = ground.killed_on_the_way(&arguments, &arguments, [400, 250].map(Duration::from_millis), 5);
     assert!(kills >= 3, "killed {kills} times only");
     assert_same(&whole, &tables(&ground.path("killed")));
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::support::{Playground, quick};
 
@@ -45,32 +45,8 @@ fn a_run_that_was_killed_again_and_again_equals_one_that_was_not() {
     let longer = ["--set", "pretrain.epochs=8"];
     let run = |out| quick(&["run", "--out", out]).into_iter().chain(longer).collect::<Vec<_>>();
     ground.mrpf(&run("whole")).ok();
-    let mut arguments = run("killed");
-    let mut kills = 0;
-    loop {
-        let mut child =
-            ground.command(&arguments).stdout(std::process::Stdio::null()).spawn().expect("the program starts");
-        let start = Instant::now();
-        // Killed without warning, a little later each time.
-        let patience = Duration::from_millis(150 + 60 * kills);
-        let ended = loop {
-            if let Some(status) = child.try_wait().expect("its state is known") {
-                break Some(status);
-            }
-            if kills < 6 && start.elapsed() > patience {
-                child.kill().expect("it is stopped");
-                child.wait().expect("it ends");
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        };
-        if let Some(status) = ended {
-            assert!(status.success(), "{status}");
-            break;
-        }
-        kills += 1;
-        arguments = vec!["run", "--resume", "killed"];
-    }
+    let resume = ["run", "--resume", "killed"];
+    let kills = ground.killed_on_the_way(&run("killed"), &resume, [150, 60].map(Duration::from_millis), 6);
     assert!(kills >= 2, "killed {kills} times only");
     assert_same(&lasting_files(&ground.path("whole")), &lasting_files(&ground.path("killed")));
 }

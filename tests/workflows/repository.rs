@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::support::repository;
 
-/// All Rust files below a folder of the repository.
-fn rust_files(folder: &str) -> Vec<PathBuf> {
+/// All files of a kind below a folder of the repository.
+fn files(folder: &str, kind: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![repository(folder)];
     while let Some(folder) = folders.pop() {
@@ -16,11 +16,17 @@ fn rust_files(folder: &str) -> Vec<PathBuf> {
                 // What a plugin crate was compiled into is not part of the tree.
                 true if path.ends_with("target") => {}
                 true => folders.push(path),
-                false if path.extension().is_some_and(|extension| extension == "rs") => found.push(path),
+                false if path.extension().is_some_and(|extension| extension == kind) => found.push(path),
                 false => {}
             }
         }
     }
+    found
+}
+
+/// All Rust files below a folder of the repository.
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    let found = files(folder, "rs");
     assert!(!found.is_empty(), "{folder}");
     found
 }
@@ -95,6 +101,24 @@ fn every_file_says_what_it_is_and_is_one_idea() {
         let name = path.file_stem().expect("a name").to_string_lossy().into_owned();
         assert!(!["utils", "util", "helpers", "common", "misc", "base"].contains(&name.as_str()), "{}", path.display());
         assert!(is_test(&path) || text.starts_with("//!"), "{} has no heading", path.display());
+    }
+}
+
+#[test]
+fn what_documents_link_to_is_there() {
+    let mut documents: Vec<PathBuf> =
+        ["README.md", "ARCHITECTURE.md", "PERFORMANCE.md", "SIGNS.md"].iter().map(|name| repository(name)).collect();
+    documents.extend(["examples", "plugins", "tests"].iter().flat_map(|folder| files(folder, "md")));
+    for document in documents {
+        let text = std::fs::read_to_string(&document).expect("a text file");
+        let marked =
+            text.lines().find(|line| ["<<<<<<<", "=======", ">>>>>>>"].iter().any(|mark| line.starts_with(mark)));
+        assert_eq!(marked, None, "{} is half merged", document.display());
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+            let there = document.parent().is_some_and(|folder| folder.join(link).exists());
+            assert!(there, "{} links to {link}", document.display());
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A fresh directory with the real program in it; everything is printed when something fails.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// A directory of its own for one test.
 pub struct Playground {
@@ -55,6 +56,34 @@ impl Playground {
         // Nothing of the user's own is seen.
         command.env("XDG_CONFIG_HOME", self.path("config")).env_remove("MRPF_PLUGIN_PATH").env_remove("RUST_BACKTRACE");
         command
+    }
+
+    /// Begins with the first arguments and, after each kill, goes on with the other ones until the program ends by itself, well.
+    /// It is killed without warning after the first patience and a step more each time, at most so often; returns how often.
+    #[allow(dead_code, reason = "one of the test programs that share this file has no use for it")]
+    pub fn killed_on_the_way(&self, first: &[&str], again: &[&str], [patience, step]: [Duration; 2], most: u32) -> u32 {
+        let mut kills = 0;
+        loop {
+            let mut command = self.command(if kills == 0 { first } else { again });
+            let mut child = command.stdout(Stdio::null()).spawn().expect("the program starts");
+            let (start, patience) = (Instant::now(), patience + step * kills);
+            let ended = loop {
+                if let Some(status) = child.try_wait().expect("its state is known") {
+                    break Some(status);
+                }
+                if kills < most && start.elapsed() > patience {
+                    child.kill().expect("it is stopped");
+                    child.wait().expect("it ends");
+                    break None;
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            };
+            if let Some(status) = ended {
+                assert!(status.success(), "{status}");
+                return kills;
+            }
+            kills += 1;
+        }
     }
 
     /// Runs the program with these arguments.

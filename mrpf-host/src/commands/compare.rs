@@ -48,7 +48,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     let schedule = Schedule::new(&plan, &store, limits, &events, console.watcher)?;
     events.send(Event::ComparisonPlanned {
         name: experiment.name.clone(),
-        directory: path,
+        directory: path.clone(),
         version: env!("CARGO_PKG_VERSION").into(),
         networks: plan.rows.len(),
         stages: plan.stages.len(),
@@ -68,6 +68,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
         reused: tally.reused,
         failed: tally.failed,
         table: comparison_table(&findings),
+        directory: path,
     });
     match tally.failed {
         0 => Ok(()),

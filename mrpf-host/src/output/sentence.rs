@@ -37,11 +37,13 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         }
         Event::ComparisonForecast { forecast } => forecast.to_string(),
         Event::JobFailed { stage, reason } => format!("failed: {stage}: {reason}"),
-        Event::ComparisonFinished { seconds, computed, reused, failed, table } => {
+        Event::ComparisonFinished { seconds, computed, reused, failed, table, directory } => {
             let failed = if *failed > 0 { format!(", {failed} failed or left out") } else { String::new() };
             format!(
-                "\n{table}\n\n{computed} stages computed, {reused} there from before{failed}; finished in {}",
-                duration(*seconds)
+                "\n{table}\n\n{computed} stages computed, {reused} there from before{failed}; finished in {}\n\
+                 the page is {}; beside it are the same tables as report.md, report.tex, results.csv, .json and .sqlite",
+                duration(*seconds),
+                directory.join("report.html").display()
             )
         }
         Event::Fetched { file, path, there: true } => format!("{file}: there already, {}", path.display()),

@@ -148,7 +148,7 @@ pub(in crate::comparison) fn pairs(findings: &Findings, statistics: &Statistics,
                 p_value(pair.test.exact_p),
                 p_value(pair.test.mid_p),
                 p_value(pair.corrected_p),
-                if pair.shown { "yes" } else { "no difference shown" }.into(),
+                if pair.shown { "yes" } else { "no" }.into(),
             ]);
             rows.push(row);
         }
