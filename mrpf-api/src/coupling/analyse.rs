@@ -1,6 +1,6 @@
 //! From a declaration to its channel groups.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::atoms::Atoms;
 use super::groups::{ChannelGroup, Member, Role};
@@ -177,35 +177,30 @@ impl Trace {
         (0..self.atoms.len()).map(|atom| self.atoms.find(atom)).collect()
     }
 
-    /// For each channel (by its root), the root of the group that it belongs to.
-    fn link_producers(&self, roots: &[usize]) -> BTreeMap<usize, usize> {
+    /// For each atom that is the root of a produced channel, the root of the group that it belongs to.
+    fn link_producers(&self, roots: &[usize]) -> Vec<Option<usize>> {
         let mut groups = Atoms::default();
         groups.fresh(roots.len());
-        let mut channels = BTreeSet::new();
+        let mut is_made = vec![false; roots.len()];
         for (_, made) in &self.produced {
             for &atom in made {
                 groups.unite(roots[made[0]], roots[atom]);
-                channels.insert(roots[atom]);
+                is_made[roots[atom]] = true;
             }
         }
-        channels.into_iter().map(|channel| (channel, groups.find(channel))).collect()
+        is_made.into_iter().enumerate().map(|(root, is_made)| is_made.then(|| groups.find(root))).collect()
     }
 
-    fn collect(
-        &self,
-        declaration: &Declaration,
-        roots: &[usize],
-        group_of: &BTreeMap<usize, usize>,
-    ) -> Vec<ChannelGroup> {
+    fn collect(&self, declaration: &Declaration, roots: &[usize], group_of: &[Option<usize>]) -> Vec<ChannelGroup> {
         let mut groups: Vec<ChannelGroup> = Vec::new();
         // For each channel (by its root), its group's place and its number there. Channels come in the order in which the first
         // producer makes them, then those that only later producers make.
         let mut number: Vec<Option<(usize, usize)>> = vec![None; roots.len()];
-        let mut at_of_group: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut at_of_group: Vec<Option<usize>> = vec![None; roots.len()];
         for (layer, made) in &self.produced {
             for root in made.iter().map(|&atom| roots[atom]) {
-                let Some(group) = group_of.get(&root) else { continue };
-                let at = *at_of_group.entry(*group).or_insert_with(|| {
+                let Some(group) = group_of[root] else { continue };
+                let at = *at_of_group[group].get_or_insert_with(|| {
                     let name = declaration.layers[*layer].name.clone();
                     groups.push(ChannelGroup { name, channels: 0, members: Vec::new(), frozen: None });
                     groups.len() - 1
@@ -217,14 +212,17 @@ impl Trace {
             }
         }
         for axis in &self.axes {
-            let mut positions: BTreeMap<usize, Vec<Vec<usize>>> = BTreeMap::new();
+            // By group. Neighbours are nearly always of one, so that the last one found is tried first.
+            let mut found: Vec<(usize, Vec<Vec<usize>>)> = Vec::new();
             for (position, &atom) in axis.atoms.iter().enumerate() {
-                if let Some((at, channel)) = number[roots[atom]] {
-                    positions.entry(at).or_insert_with(|| vec![Vec::new(); groups[at].channels])[channel]
-                        .push(position);
-                }
+                let Some((at, channel)) = number[roots[atom]] else { continue };
+                let place = found.iter().rposition(|(other, _)| *other == at).unwrap_or_else(|| {
+                    found.push((at, vec![Vec::new(); groups[at].channels]));
+                    found.len() - 1
+                });
+                found[place].1[channel].push(position);
             }
-            for (at, positions) in positions {
+            for (at, positions) in found {
                 groups[at].members.push(Member {
                     layer: declaration.layers[axis.layer].name.clone(),
                     tensor: axis.tensor.clone(),

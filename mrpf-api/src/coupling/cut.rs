@@ -1,12 +1,15 @@
 //! Surgery: the smaller network that a plan describes, and its masked twin.
 
-use candle_core::Tensor;
-use std::collections::{BTreeMap, BTreeSet};
+use candle_core::{DType, Tensor};
+use rayon::prelude::*;
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::analyse::channel_groups;
 use super::groups::{ChannelGroup, Member, Role};
 use super::plan::PruningPlan;
 use crate::network::{Declaration, LayerKind, Network, Weights};
+use crate::numeric::kernel;
 use crate::{Error, ErrorKind, Result};
 
 /// The declaration with the plan's channels only.
@@ -16,11 +19,14 @@ use crate::{Error, ErrorKind, Result};
 pub fn cut_declaration(declaration: &Declaration, plan: &PruningPlan) -> Result<Declaration> {
     let groups = channel_groups(declaration)?;
     plan.check(&groups)?;
-    let removed = removed_positions(&groups, plan);
+    shrunk(declaration, &removed_positions(&groups, plan))
+}
+
+fn shrunk(declaration: &Declaration, removed: &Removed<'_>) -> Result<Declaration> {
     let mut cut = declaration.clone();
     for layer in &mut cut.layers {
         let width = Member::width_of(layer);
-        let [outputs, inputs] = [0, 1].map(|axis| removed.get(&(width.clone(), axis)).map_or(0, BTreeSet::len));
+        let [outputs, inputs] = [0, 1].map(|axis| removed.get(&(width.as_str(), axis)).map_or(0, Gone::count));
         shrink_layer(&mut layer.kind, outputs, inputs);
     }
     cut.wiring()?;
@@ -60,10 +66,12 @@ pub(super) fn shrink_layer(kind: &mut LayerKind, outputs: usize, inputs: usize) 
 /// As [`PruningPlan::check`].
 pub fn cut(network: &Network, plan: &PruningPlan) -> Result<Network> {
     let groups = channel_groups(network.declaration())?;
-    let declaration = cut_declaration(network.declaration(), plan)?;
+    plan.check(&groups)?;
     let removed = removed_positions(&groups, plan);
+    let declaration = shrunk(network.declaration(), &removed)?;
     let keep = |tensors: Weights| -> Result<Weights> {
-        tensors.into_iter().map(|(name, tensor)| Ok((name.clone(), keep_positions(&name, tensor, &removed)?))).collect()
+        let tensors = tensors.into_par_iter();
+        tensors.map(|(name, tensor)| keep_positions(&name, &tensor, &removed).map(|kept| (name, kept))).collect()
     };
     Network::from_tensors(declaration, keep(network.frozen_weights())?, keep(network.statistics())?)
 }
@@ -87,7 +95,7 @@ pub fn mask(network: &Network, plan: &PruningPlan) -> Result<Network> {
     let removed = removed_positions(&producing, plan);
     let mut masked = Weights::new();
     for (name, tensor) in network.snapshot()? {
-        let tensor = match removed.get(&(name.clone(), 0)) {
+        let tensor = match removed.get(&(name.as_str(), 0)) {
             None => tensor,
             Some(positions) => zero_positions(&tensor, positions)?,
         };
@@ -97,8 +105,43 @@ pub fn mask(network: &Network, plan: &PruningPlan) -> Result<Network> {
 }
 
 /// For each tensor and axis, the positions that go.
-fn removed_positions(groups: &[ChannelGroup], plan: &PruningPlan) -> BTreeMap<(String, usize), BTreeSet<usize>> {
-    let mut removed: BTreeMap<(String, usize), BTreeSet<usize>> = BTreeMap::new();
+type Removed<'a> = BTreeMap<(&'a str, usize), Gone>;
+
+/// Which positions of an axis go; what is not marked stays.
+#[derive(Default)]
+struct Gone(Vec<bool>);
+
+impl Gone {
+    fn mark(&mut self, position: usize) {
+        if self.0.len() <= position {
+            self.0.resize(position + 1, false);
+        }
+        self.0[position] = true;
+    }
+
+    fn count(&self) -> usize {
+        self.0.iter().filter(|gone| **gone).count()
+    }
+
+    fn has(&self, position: usize) -> bool {
+        self.0.get(position).copied().unwrap_or(false)
+    }
+
+    /// Runs of positions that stay on an axis of this length.
+    fn kept(&self, length: usize) -> Vec<Range<usize>> {
+        let mut runs: Vec<Range<usize>> = Vec::new();
+        for position in (0..length).filter(|&position| !self.has(position)) {
+            match runs.last_mut() {
+                Some(run) if run.end == position => run.end += 1,
+                _ => runs.push(position..position + 1),
+            }
+        }
+        runs
+    }
+}
+
+fn removed_positions<'a>(groups: &'a [ChannelGroup], plan: &PruningPlan) -> Removed<'a> {
+    let mut removed = Removed::new();
     for group in groups {
         let Some(keep) = plan.keep.get(&group.name) else { continue };
         let gone: Vec<usize> = (0..group.channels).filter(|channel| keep.binary_search(channel).is_err()).collect();
@@ -106,30 +149,71 @@ fn removed_positions(groups: &[ChannelGroup], plan: &PruningPlan) -> BTreeMap<(S
             continue;
         }
         for member in &group.members {
-            let places = removed.entry((member.tensor.clone(), member.axis)).or_default();
-            gone.iter().for_each(|&channel| places.extend(&member.positions[channel]));
+            let marks = removed.entry((&member.tensor, member.axis)).or_default();
+            gone.iter().flat_map(|&channel| &member.positions[channel]).for_each(|&position| marks.mark(position));
         }
     }
     removed
 }
 
-fn keep_positions(name: &str, tensor: Tensor, removed: &BTreeMap<(String, usize), BTreeSet<usize>>) -> Result<Tensor> {
-    let mut kept = tensor;
-    for axis in 0..kept.rank() {
-        let Some(gone) = removed.get(&(name.to_owned(), axis)).filter(|gone| !gone.is_empty()) else { continue };
-        let at: Vec<u32> =
-            (0..kept.dim(axis)?).filter(|place| !gone.contains(place)).map(|place| place as u32).collect();
-        if at.is_empty() {
+fn keep_positions(name: &str, tensor: &Tensor, removed: &Removed<'_>) -> Result<Tensor> {
+    let mut runs = Vec::new();
+    for axis in 0..tensor.rank().min(2) {
+        let length = tensor.dim(axis)?;
+        let kept = removed.get(&(name, axis)).map(|gone| gone.kept(length));
+        if kept.as_ref().is_some_and(Vec::is_empty) {
             return Err(Error::new(ErrorKind::Budget, format!("nothing would be left of `{name}` on axis {axis}")));
         }
-        let at = Tensor::from_vec(at.clone(), at.len(), kept.device())?;
+        runs.push(kept);
+    }
+    if runs.iter().all(Option::is_none) {
+        return Ok(tensor.clone());
+    }
+    match (tensor.device().is_cpu(), tensor.dtype()) {
+        (true, DType::F32) => copied::<f32>(tensor, &runs),
+        (true, DType::F64) => copied::<f64>(tensor, &runs),
+        _ => selected(tensor, &runs),
+    }
+}
+
+/// The kept positions of both axes in one pass, run by run.
+fn copied<T: kernel::Float>(tensor: &Tensor, runs: &[Option<Vec<Range<usize>>>]) -> Result<Tensor> {
+    let mut shape = tensor.dims().to_vec();
+    let each: usize = shape.iter().skip(2).product();
+    let columns = shape.get(1).copied().unwrap_or(1);
+    let whole = |axis: usize, length: usize| match runs.get(axis) {
+        Some(Some(kept)) => kept.clone(),
+        _ => std::iter::once(0..length).collect(),
+    };
+    let [rows, kept_columns] = [whole(0, shape[0]), whole(1, columns)];
+    for (length, kept) in shape.iter_mut().zip([&rows, &kept_columns]) {
+        *length = kept.iter().map(Range::len).sum();
+    }
+    let mut values: Vec<T> = Vec::with_capacity(shape.iter().product());
+    kernel::read_floats(tensor, |from: &[T]| {
+        for row in rows.into_iter().flatten() {
+            let row = &from[row * columns * each..][..columns * each];
+            kept_columns.iter().for_each(|run| values.extend_from_slice(&row[run.start * each..run.end * each]));
+        }
+        Ok(())
+    })?;
+    Ok(Tensor::from_vec(values, shape, tensor.device())?)
+}
+
+/// The same by Candle's operations, on any device.
+fn selected(tensor: &Tensor, runs: &[Option<Vec<Range<usize>>>]) -> Result<Tensor> {
+    let mut kept = tensor.clone();
+    for (axis, runs) in runs.iter().enumerate() {
+        let Some(runs) = runs else { continue };
+        let at: Vec<u32> = runs.iter().cloned().flatten().map(|position| position as u32).collect();
+        let at = Tensor::new(at, kept.device())?;
         kept = kept.contiguous()?.index_select(&at, axis)?;
     }
     Ok(kept)
 }
 
-fn zero_positions(tensor: &Tensor, positions: &BTreeSet<usize>) -> Result<Tensor> {
-    let kept: Vec<u8> = (0..tensor.dim(0)?).map(|place| u8::from(!positions.contains(&place))).collect();
+fn zero_positions(tensor: &Tensor, positions: &Gone) -> Result<Tensor> {
+    let kept: Vec<u8> = (0..tensor.dim(0)?).map(|place| u8::from(!positions.has(place))).collect();
     let mut shape = vec![1; tensor.rank()];
     shape[0] = kept.len();
     let kept = Tensor::from_vec(kept, shape, tensor.device())?.broadcast_as(tensor.shape())?;

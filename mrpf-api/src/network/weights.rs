@@ -57,8 +57,9 @@ impl Network {
         let (dtype, device) = (any.dtype(), any.device().clone());
         let mut variables = BTreeMap::new();
         for (name, tensor) in parameters {
-            // A copy: the variable must not share memory with a tensor that somebody else holds.
-            variables.insert(name, Var::from_tensor(&tensor.copy()?)?);
+            // The variable must not share memory with a tensor that somebody else holds. Only of variables is no copy made by itself.
+            let tensor = if tensor.is_variable() { tensor.copy()? } else { tensor };
+            variables.insert(name, Var::from_tensor(&tensor)?);
         }
         Ok(Self {
             plan: Plan::new(&declaration, &wiring).map(Arc::new),

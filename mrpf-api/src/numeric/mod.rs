@@ -29,12 +29,21 @@ mod tests;
 pub(crate) mod kernel {
     #[cfg(test)]
     pub(crate) use super::conv::tests::count_weight_gradient;
+    pub(crate) use super::float::Float;
     pub(crate) use super::gemm::{Matrix, Onto, product};
 
     /// Runs `work` on the numbers of an f32 tensor on the CPU, in row-major order.
     pub(crate) fn read<R>(
         x: &candle_core::Tensor,
         work: impl FnOnce(&[f32]) -> candle_core::Result<R>,
+    ) -> candle_core::Result<R> {
+        super::float::read(x, work)
+    }
+
+    /// The same for f32 and f64.
+    pub(crate) fn read_floats<T: Float, R>(
+        x: &candle_core::Tensor,
+        work: impl FnOnce(&[T]) -> candle_core::Result<R>,
     ) -> candle_core::Result<R> {
         super::float::read(x, work)
     }
