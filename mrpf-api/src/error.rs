@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Interrupted,
     /// The operating system refused to read or write.
     Io,
+    /// The device to compute on is not there, is not built in or does not work.
+    Device,
 }
 
 /// A failure with its kind, its message, the steps that led to it and a hint.

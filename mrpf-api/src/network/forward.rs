@@ -9,7 +9,7 @@ use super::parameters::parameter_specs;
 use super::tokens::Attention;
 use super::weights::{Network, Weights};
 use crate::engine::{Forward, Plan, TrainingPass, attach};
-use crate::numeric::kernel::read;
+use crate::numeric::kernel::{is_native, read};
 use crate::numeric::{self, BatchStatistics};
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -26,7 +26,7 @@ pub enum Mode {
 
 /// Logits; in training mode by the engine where it knows the network, else layer by layer.
 pub(super) fn forward(network: &Network, weights: &Weights, images: &Tensor, mode: Mode) -> Result<Tensor> {
-    let in_f32 = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
+    let in_f32 = |tensor: &Tensor| tensor.dtype() == DType::F32 && is_native(tensor);
     match &network.plan {
         Some(plan) if mode != Mode::Evaluate && in_f32(images) && weights.values().all(in_f32) => {
             check_images(&network.declaration, images)?;

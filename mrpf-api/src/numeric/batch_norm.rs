@@ -1,8 +1,9 @@
 //! Batch normalisation over `[batch, height, width]` of each channel.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::InF64;
 use super::float::{Float, PIECE, for_dtype, is_native, read, sum_of, tensor, values};
 use crate::{Error, ErrorKind, Result};
 
@@ -57,8 +58,13 @@ pub fn batch_norm_eval(
 ) -> Result<Tensor> {
     let (_, channels, _, _) = x.dims4()?;
     check_channels(channels, &[scale, shift, mean, variance])?;
-    let mean = mean.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let variance = variance.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    if !is_native(x) {
+        // No number comes back from the device.
+        let slope = (scale / (variance + epsilon)?.sqrt()?)?;
+        return by_channel(x, &slope, &(shift - (mean * &slope)?)?);
+    }
+    let mean = mean.in_f64()?.to_vec1::<f64>()?;
+    let variance = variance.in_f64()?.to_vec1::<f64>()?;
     let factor = variance.iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect();
     channel_affine(x, scale, shift, Constants { mean, factor })
 }
@@ -81,7 +87,12 @@ pub(super) fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor, constan
     };
     let factor = (scale * constant(constants.factor)?)?;
     let offset = (shift - (constant(constants.mean)? * &factor)?)?;
-    Ok(x.broadcast_mul(&factor.reshape((1, (), 1, 1))?)?.broadcast_add(&offset.reshape((1, (), 1, 1))?)?)
+    by_channel(x, &factor, &offset)
+}
+
+/// `x * slope + offset`, `[channel]` each.
+fn by_channel(x: &Tensor, slope: &Tensor, offset: &Tensor) -> Result<Tensor> {
+    Ok(x.broadcast_mul(&slope.reshape((1, (), 1, 1))?)?.broadcast_add(&offset.reshape((1, (), 1, 1))?)?)
 }
 
 fn check_channels(channels: usize, each: &[&Tensor]) -> Result<()> {

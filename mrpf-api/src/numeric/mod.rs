@@ -19,6 +19,7 @@ pub mod loss;
 mod normalize;
 mod patches;
 mod pool;
+mod precision;
 mod relu;
 mod resize;
 mod silu;
@@ -29,6 +30,9 @@ mod tests;
 pub(crate) mod kernel {
     #[cfg(test)]
     pub(crate) use super::conv::tests::count_weight_gradient;
+    #[cfg(test)]
+    pub(crate) use super::float::composed::by_composition;
+    pub(crate) use super::float::is_native;
     pub(crate) use super::gemm::{Matrix, Onto, product};
 
     /// Runs `work` on the numbers of an f32 tensor on the CPU, in row-major order.
@@ -54,6 +58,7 @@ pub use linear::linear;
 pub use normalize::normalize;
 pub use patches::{fold, unfold};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, pad_shortcut};
+pub use precision::{InF64, allow_tf32, is_tf32_allowed};
 pub use relu::{gelu, relu, relu6};
 pub use resize::resize;
 pub use silu::silu;

@@ -201,7 +201,7 @@ mod tests {
     fn plan(change: impl FnOnce(&mut Experiment)) -> Result<Plan> {
         let mut experiment = Experiment::from_toml(BUILT_IN)?;
         change(&mut experiment);
-        let ground = Ground { data: "images".into(), libraries: Vec::new() };
+        let ground = Ground { data: "images".into(), libraries: Vec::new(), device: "cpu".into() };
         Plan::new(&Grid::new(&experiment)?, &|_| Ok(ground.clone()))
     }
 
