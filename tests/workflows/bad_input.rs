@@ -55,7 +55,7 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
             2,
             &["setting `prune.criterion`: unknown criterion `l1norm`", "did you mean `l1-norm`?"],
         ),
-        (&["--set", "prune.sensitivity=mrz"], 2, &["unknown sensitivity metric `mrz`", "did you mean `mrs`?"]),
+        (&["--set", "prune.sensitivity=mrss"], 2, &["unknown sensitivity metric `mrss`", "did you mean `mrs`?"]),
         (&["--set", "finetune.trainer=trade"], 2, &["unknown trainer `trade`", "`trades`"]),
         (&["--set", "finetune.trainer.betta=1"], 2, &["unknown setting `betta`", "did you mean `beta`?"]),
         (&["--set", "finetune.trainer.beta=many"], 2, &["setting `beta`", "many"]),

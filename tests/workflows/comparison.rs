@@ -120,7 +120,7 @@ fn a_method_that_fails_is_shown_with_its_reason_and_stops_no_other() {
     let ran = ground.mrpf(&["compare", "grid.toml", "--out", "out"]).fails(1, &["stages failed or could not begin"]);
     assert!(ran.stdout.contains("failed: prune l1-norm-uniform, peak 1e+30, seed 1"), "{}", ran.stdout);
     let report = ground.read("out/report.md");
-    assert!(report.contains("not finite") && report.contains("peak"), "{report}");
+    assert!(report.contains("the loss is NaN") && report.contains("lower learning_rate.peak"), "{report}");
     let results = ground.json("out/results.json");
     let pruned = |row: &&serde_json::Value| !row["criterion"].is_null();
     assert_eq!(results["rows"].as_array().expect("rows").iter().filter(pruned).count(), 4);

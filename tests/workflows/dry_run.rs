@@ -1,13 +1,13 @@
 //! What `mrpf prune --dry-run` tells is what `mrpf prune` does; budgets of latency in a real run.
 
-use crate::support::{Playground, QUICK};
+use crate::support::{Playground, quick};
 
 const MODEL: &str = "dense/networks/dense.safetensors";
 
 /// A dense network of the built-in experiment.
 fn trained() -> Playground {
     let ground = Playground::new();
-    ground.mrpf(&[&["train", "--out", "dense"], QUICK].concat()).ok();
+    ground.mrpf(&quick(&["train", "--out", "dense"])).ok();
     ground
 }
 
@@ -73,7 +73,7 @@ fn what_is_not_known_yet_is_said() {
     let told = forecast(&ground, &["--set", "prune.allocation=global"]);
     let unknown = "the scores of `l1-norm` are not known yet: all groups are taken to be scored alike";
     assert_eq!(told["unknown"], serde_json::json!([unknown]));
-    ground.mrpf(&[&["sensitivity", MODEL, "--out", "s"], QUICK].concat()).ok();
+    ground.mrpf(&quick(&["sensitivity", MODEL, "--out", "s"])).ok();
     let told = forecast(&ground, &["--sensitivity", "s/sensitivity/mrs.json"]);
     assert_eq!(told["unknown"], serde_json::json!([]));
     let text = ground.mrpf(&["prune", MODEL, "--dry-run", "--latency"]).ok().stdout;

@@ -170,14 +170,14 @@ fn help_and_listings() {
         serde_json::from_str(&ground.mrpf(&["plugins", "list", "--kind", "trainer", "--json"]).ok().stdout)
             .expect("JSON");
     let names: Vec<_> = listed.as_array().expect("a list").iter().map(|plugin| plugin["name"].as_str()).collect();
-    let known = ["awp", "distill", "fgsm-rs", "free-at", "mart", "pgd-at", "standard", "trades"];
+    let known = ["awp", "distill", "fgsm-rs", "free-at", "mart", "pgd-at", "slimming", "standard", "trades"];
     assert_eq!(names, known.map(Some));
 }
 
 #[test]
 fn every_trainer_fine_tunes_in_a_run_and_a_saved_network_can_teach() {
     let ground = Playground::new();
-    let trainers = ["standard", "pgd-at", "mart", "awp", "fgsm-rs", "free-at", "distill"];
+    let trainers = ["standard", "pgd-at", "mart", "awp", "fgsm-rs", "free-at", "distill", "slimming"];
     let rows = trainers.map(|name| format!("{{ name = \"{name}\", trainer = \"{name}\" }}")).join(", ");
     let compare = format!("compare=[{rows}]");
     let settings = ["--set", "standard_baseline=false", "--set", &compare];

@@ -124,7 +124,7 @@ impl Ran {
 }
 
 /// Settings that make a run take a second or two.
-pub const QUICK: &[&str] = &[
+const QUICK: &[&str] = &[
     "--set",
     "data.train_images=200",
     "--set",

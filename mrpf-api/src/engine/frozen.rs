@@ -54,6 +54,10 @@ impl FrozenEngine {
         statistics: &Weights,
     ) -> Result<Self> {
         let of_step = |(at, step): (usize, &Step)| -> Result<StepWeights> {
+            // What only arranges images for a layer stands under its name as well.
+            if !step.has_weights() {
+                return Ok(StepWeights::None);
+            }
             let layer = &declaration.layers[step.layer];
             let named = |from: &Weights, role: &str| -> Result<Vec<f32>> {
                 Ok(from[&format!("{}.{role}", layer.name)].flatten_all()?.to_vec1()?)

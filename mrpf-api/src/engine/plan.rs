@@ -40,6 +40,13 @@ pub(super) struct Step {
     pub relu: bool,
 }
 
+impl Step {
+    /// Whether it computes with the weights of its layer.
+    pub fn has_weights(&self) -> bool {
+        matches!(self.kind, StepKind::Convolution | StepKind::Linear | StepKind::BatchNorm)
+    }
+}
+
 /// What a step computes.
 #[derive(Debug)]
 pub(super) enum StepKind {

@@ -123,6 +123,23 @@ proptest! {
 }
 
 #[test]
+fn any_layer_may_stand_first() -> Result<()> {
+    let input = ImageShape { channels: 2, height: 7, width: 6 };
+    let first: [fn(&mut Builder) -> &mut Builder; 5] = [
+        |net| net.conv("a", 4, ConvGeometry::same3(), true),
+        |net| net.batch_norm("bn").conv("a", 4, ConvGeometry::same3(), false),
+        |net| net.relu("relu").conv("a", 4, ConvGeometry::same3(), false),
+        |net| net.max_pool("pool", PoolGeometry::square(2)),
+        |net| net,
+    ];
+    for first in first {
+        let mut net = Builder::new("test", input, 5);
+        agrees(first(&mut net).global_avg_pool("mean").linear("out", 5).finish()?, 6)?;
+    }
+    Ok(())
+}
+
+#[test]
 fn wide_layers_go_plane_by_plane() -> Result<()> {
     // Their transformed filters are larger than what is read for each block of tiles.
     agrees(declaration(ImageShape { channels: 3, height: 12, width: 9 }, [176, 160, 64], 1)?, 5)

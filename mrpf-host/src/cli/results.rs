@@ -8,8 +8,8 @@ use std::path::PathBuf;
 pub struct ResultsArgs {
     /// The directory of the comparison.
     pub dir: PathBuf,
-    /// Only networks with this value, for example method=l1-norm-uniform; may be given several times, and then all must hold. With
-    /// nothing behind the sign: only those without a value.
+    /// Only networks with this value, for example method=l1-norm-uniform, or compared by !=, <, <=, >, >=; may be given several times,
+    /// and then all must hold. With nothing behind the sign: only those without a value.
     #[arg(long = "where", value_name = "COLUMN=VALUE")]
     pub conditions: Vec<String>,
     /// Sort by this column, smallest first, or largest first with :desc behind it.

@@ -11,7 +11,8 @@ use super::tables::{FlatColumn, FlatTable, Kind, Value};
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Query {
-    /// `COLUMN=VALUE`; all of them hold for the rows that are given. An empty value asks for rows that have none.
+    /// `COLUMN=VALUE`, or `!=`, `<`, `<=`, `>`, `>=`; all of them hold for the rows that are given. An empty value is that of rows that
+    /// have none.
     pub conditions: Vec<String>,
     /// `COLUMN` or `COLUMN:desc`; rows without a value come last. The order of the comparison where it is not given.
     pub sort: Option<String>,
@@ -42,7 +43,7 @@ pub fn runs(directory: &Path, query: &Query) -> Result<FlatTable> {
     for condition in &query.conditions {
         let (statement, value) = condition_of(condition, &known).context(|| format!("--where {condition}"))?;
         conditions.push(statement);
-        values.extend(value);
+        values.push(value);
     }
     let order = match &query.sort {
         None => "run".into(),
@@ -75,26 +76,37 @@ fn columns(database: &Connection) -> rusqlite::Result<Vec<FlatColumn>> {
     statement.query_map([], column)?.collect()
 }
 
+/// The column of that name, or the only one whose path ends with it.
 fn column<'a>(name: &str, known: &'a [FlatColumn]) -> Result<&'a FlatColumn> {
-    let found = known.iter().find(|column| column.name == name);
-    found.ok_or_else(|| Error::unknown_name("column", name, known.iter().map(|column| column.name.as_str())))
+    if let Some(found) = known.iter().find(|column| column.name == name) {
+        return Ok(found);
+    }
+    let mut ends = known.iter().filter(|column| column.name.rsplit_once('.').is_some_and(|(_, last)| last == name));
+    match (ends.next(), ends.next()) {
+        (Some(found), None) => Ok(found),
+        _ => Err(Error::unknown_name("column", name, known.iter().map(|column| column.name.as_str()))),
+    }
 }
 
+/// What a value may be asked to be; those that begin with another one stand before it.
+const RELATIONS: [(&str, &str); 6] =
+    [("!=", "IS NOT"), ("<=", "<="), (">=", ">="), ("=", "IS"), ("<", "<"), (">", ">")];
+
 /// The part of a statement, and the value that belongs into it.
-fn condition_of(condition: &str, known: &[FlatColumn]) -> Result<(String, Option<Value>)> {
-    let Some((name, value)) = condition.split_once('=') else {
-        let message = format!("found `{condition}`, expected COLUMN=VALUE such as method=l1-norm-uniform");
+fn condition_of(condition: &str, known: &[FlatColumn]) -> Result<(String, Value)> {
+    let first = RELATIONS.iter().filter_map(|relation| Some((condition.find(relation.0)?, relation)));
+    let Some((at, (sign, relation))) = first.min_by_key(|(at, _)| *at) else {
+        let message =
+            format!("found `{condition}`, expected COLUMN=VALUE such as method=l1-norm-uniform, or <, >, <=, >=, !=");
         return Err(Error::new(ErrorKind::Settings, message));
     };
-    let (column, value) = (column(name.trim(), known)?, value.trim());
-    let name = quoted(&column.name);
-    if value.is_empty() {
-        return Ok((format!("{name} IS NULL"), None));
-    }
-    let value = match column.kind {
-        Kind::Text => Value::Text(value.into()),
+    let (column, value) = (column(condition[..at].trim(), known)?, condition[at + sign.len()..].trim());
+    let statement = format!("{} {relation} ?", quoted(&column.name));
+    let value = match (value, column.kind) {
+        ("", _) if ["=", "!="].contains(sign) => Value::Null,
+        (_, Kind::Text) => Value::Text(value.into()),
         // Whole numbers and others compare by what they are worth.
-        Kind::Integer | Kind::Real => match value.parse::<i64>() {
+        (_, Kind::Integer | Kind::Real) => match value.parse::<i64>() {
             Ok(number) => Value::Integer(number),
             Err(_) => Value::Real(value.parse().map_err(|_| {
                 Error::new(
@@ -104,7 +116,7 @@ fn condition_of(condition: &str, known: &[FlatColumn]) -> Result<(String, Option
             })?),
         },
     };
-    Ok((format!("{name} = ?"), Some(value)))
+    Ok((statement, value))
 }
 
 fn order_of(sort: &str, known: &[FlatColumn]) -> Result<String> {
@@ -164,6 +176,21 @@ mod tests {
         );
         assert_eq!(methods.len(), 3);
         assert_eq!(methods[2], Value::Text("random-uniform".into()));
+        Ok(())
+    }
+
+    #[test]
+    fn conditions_compare_numbers_and_take_the_end_of_a_path() -> Result<()> {
+        let count = |conditions: &[&str]| asked(conditions, None, &[]).map(|found| found.rows.len());
+        let pruned = count(&["kind=pruned"])?;
+        assert_eq!(count(&["kind=pruned", "ratio=0.5"])?, count(&["kind=pruned", "prune.ratio = 0.5"])?);
+        assert_eq!(count(&["kind=pruned", "ratio!=0.5"])?, pruned - count(&["kind=pruned", "ratio=0.5"])?);
+        let shares =
+            ["robust_accuracy<0.4", "robust_accuracy>=0.4"].map(|condition| count(&["kind=pruned", condition]));
+        let [below, above] = shares;
+        let (below, above) = (below?, above?);
+        assert!(below > 0 && above > 0 && below + above == pruned, "{below} {above} {pruned}");
+        assert_eq!(count(&["seed<=1"])? + count(&["seed>1"])?, count(&["seed!="])?);
         Ok(())
     }
 

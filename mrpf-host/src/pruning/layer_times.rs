@@ -14,11 +14,14 @@ use crate::evaluation::{LATENCY_BATCH, measure_latency, median_pass_ms};
 /// Passes that count for a layer at one pair of widths, after one that brings caches up.
 const PASSES: usize = 5;
 
+/// Outputs of the networks that are timed.
+const CLASSES: usize = 2;
+
 /// Times every convolution, linear layer and norm that is not folded away, each by itself between one and all of its channels, and the
 /// whole network.
 ///
-/// A layer is timed as a network of it and a mean over pixels, from which the time of the mean alone is taken off. What attention,
-/// additions and activations take is in the network's time only.
+/// A layer is timed as a network of it, a mean over pixels and a small linear layer, from which the time of the latter two is taken off.
+/// What attention, additions and activations take is in the network's time only.
 ///
 /// # Errors
 /// [`mrpf_api::ErrorKind::Interrupted`] if the user asks to stop.
@@ -123,16 +126,15 @@ fn with_widths(kind: &LayerKind, outputs: usize, inputs: usize) -> LayerKind {
     kind
 }
 
-/// Median time of a pass through a network of one layer that reads `channels` channels of a value like `input`, and a mean over
-/// pixels; of the mean alone without a layer.
+/// Median time of a pass through a network of one layer that reads `channels` channels of a value like `input`, a mean over pixels and
+/// a linear layer with two outputs; of the latter two alone without a layer.
 fn pass_ms(kind: Option<LayerKind>, input: Shape, channels: usize, device: &Device) -> Result<f64> {
     let [height, width] = match input {
         Shape::Map(map) => [map.height, map.width],
         Shape::Tokens(tokens) => [tokens.sequences, tokens.tokens],
         Shape::Vector(_) => [1, 1],
     };
-    let classes = kind.as_ref().map_or(channels, |kind| widths(kind)[0]);
-    let mut net = Builder::new("layer", ImageShape { channels, height, width }, classes);
+    let mut net = Builder::new("layer", ImageShape { channels, height, width }, CLASSES);
     let layer = |net: &mut Builder| {
         if let Some(kind) = kind.clone() {
             let read = net.current();
@@ -157,7 +159,7 @@ fn pass_ms(kind: Option<LayerKind>, input: Shape, channels: usize, device: &Devi
                 .global_avg_pool("pool");
         }
     }
-    let network = Network::initialise(net.finish()?, &Streams::new(0), DType::F32, device)?;
+    let network = Network::initialise(net.linear("end", CLASSES).finish()?, &Streams::new(0), DType::F32, device)?;
     median_pass_ms(&network, 1, PASSES)
 }
 

@@ -103,9 +103,7 @@ impl TrainingPass {
 
     /// Whether a backward pass reads the value.
     fn is_needed_again(&self, value: usize) -> bool {
-        let reads = |step: &&Step| {
-            step.input == value && matches!(step.kind, StepKind::Convolution | StepKind::Linear | StepKind::BatchNorm)
-        };
+        let reads = |step: &&Step| step.input == value && step.has_weights();
         self.plan.steps.iter().any(|step| reads(&step))
     }
 
@@ -275,8 +273,8 @@ impl TrainingPass {
         let mut is_needed = vec![by_images];
         for step in &self.plan.steps {
             let name = &self.declaration.layers[step.layer].name;
-            let has_weights = matches!(step.kind, StepKind::Convolution | StepKind::Linear | StepKind::BatchNorm);
-            let own = has_weights && ["weight", "bias"].iter().any(|role| wanted.contains(&format!("{name}.{role}")));
+            let own =
+                step.has_weights() && ["weight", "bias"].iter().any(|role| wanted.contains(&format!("{name}.{role}")));
             is_needed.push(own || is_needed[step.input] || step.other.is_some_and(|other| is_needed[other]));
         }
         is_needed

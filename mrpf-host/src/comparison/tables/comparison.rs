@@ -97,7 +97,7 @@ pub(super) fn table(findings: &Findings, statistics: &Statistics) -> Table {
         row.extend(figures(line.figures.as_ref()));
         row
     });
-    Table { columns, rows: rows.collect(), notes: failed(findings) }
+    Table { columns, rows: rows.collect(), notes: missing(findings) }
 }
 
 fn figures(found: Option<&MethodStatistics>) -> [String; 7] {
@@ -114,6 +114,17 @@ fn figures(found: Option<&MethodStatistics>) -> [String; 7] {
         drop(&found.robust_drop),
         if found.classes.is_empty() { "-".into() } else { class_text(&found.classes) },
     ]
+}
+
+/// That something is missing in a table, where it is.
+pub(super) fn missing(findings: &Findings) -> Vec<String> {
+    match findings.failures.len() {
+        0 => Vec::new(),
+        1 => vec!["1 stage failed, and what hangs on it is missing here; why is told in a list of its own.".into()],
+        failures => vec![format!(
+            "{failures} stages failed, and what hangs on them is missing here; why is told in a list of its own."
+        )],
+    }
 }
 
 /// A line for each failure: what failed, why, and what is missing because of it.

@@ -4,7 +4,7 @@ use mrpf_api::Result;
 
 use super::super::findings::{Findings, Place};
 use super::super::statistics::{LEVEL, Outcome, RESAMPLES, SettingStatistics, Statistics, Unit};
-use super::comparison::{failed, table};
+use super::comparison::{failed, missing, table};
 use super::document::{Block, Column, Document, Table};
 use super::figures::{coefficient, difference, p_value};
 use super::versions::Versions;
@@ -45,7 +45,7 @@ pub(super) fn report(findings: &Findings, statistics: &Statistics) -> Result<Doc
     blocks.push(Block::List(versions(&Versions::of(findings))));
     blocks.push(Block::Heading("Settings".into()));
     blocks.push(Block::Text(
-        "As in experiment.toml beside this report, without the folders of this machine. The same settings and versions give the \
+        "As in comparison.toml beside this report, without the folders of this machine. The same settings and versions give the \
          same networks and the same figures."
             .into(),
     ));
@@ -96,7 +96,10 @@ pub(in crate::comparison) fn how_to_read(findings: &Findings, statistics: &Stati
              often. The mid-p value is corrected by Holm for all {} pairs of an outcome; the exact value is given beside it.",
             statistics.family(Outcome::Robust)
         ),
-        format!("difference: its 95 % interval is the bootstrap's over seeds and images, {RESAMPLES} times drawn."),
+        format!(
+            "difference: its 95 % interval is the bootstrap's over seeds and images, {RESAMPLES} times drawn. With two or three seeds it \
+             says what these networks would do on other images, and little about other seeds."
+        ),
     ];
     for found in &findings.pruned {
         if let Some(why) = &found.row.shortfall {
@@ -153,7 +156,7 @@ pub(in crate::comparison) fn pairs(findings: &Findings, statistics: &Statistics,
             rows.push(row);
         }
     }
-    Table { columns, rows, notes: failed(findings) }
+    Table { columns, rows, notes: missing(findings) }
 }
 
 /// How alike metrics order what is pruned.
@@ -168,7 +171,7 @@ pub(in crate::comparison) fn agreement(findings: &Findings, statistics: &Statist
         let [spearman, kendall] = [found.spearman, found.kendall].map(coefficient);
         vec![found.network.clone(), found.first.clone(), found.second.clone(), count, spearman, kendall]
     };
-    Table { columns, rows: statistics.agreement.iter().map(row).collect(), notes: failed(findings) }
+    Table { columns, rows: statistics.agreement.iter().map(row).collect(), notes: missing(findings) }
 }
 
 /// How much of what one method keeps another keeps too.
@@ -185,7 +188,7 @@ pub(in crate::comparison) fn overlaps(findings: &Findings, statistics: &Statisti
             rows.push(row);
         }
     }
-    Table { columns, rows, notes: failed(findings) }
+    Table { columns, rows, notes: missing(findings) }
 }
 
 fn signs(findings: &Findings) -> Block {
