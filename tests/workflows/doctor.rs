@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::support::Playground;
+use crate::support::{Playground, quick};
 
 #[test]
 fn the_doctor_finds_every_operation_right() {
@@ -56,4 +56,23 @@ fn a_device_that_is_not_there_is_told_beside_the_report() {
     let ran = Playground::new().mrpf(&["doctor", "--device", "cuda:1"]);
     assert!(ran.stdout.contains("Device tried: cuda:1\n  cannot be used\n") && ran.stdout.contains("0 wrong"));
     ran.fails(7, &["--device cuda:1: this build of mrpf has no CUDA", "scripts/cuda/build.sh"]);
+}
+
+/// A run names its device, is told to have moved where it goes on on another, and goes on all the same.
+#[test]
+fn a_run_that_goes_on_on_another_device_says_so() {
+    let ground = Playground::new();
+    ground.mrpf(&quick(&["train", "--out", "run"])).ok();
+    assert_eq!(ground.json("run/run.json")["device"], "cpu");
+    let network = std::fs::read(ground.path("run/networks/dense.safetensors")).expect("a network");
+    let moved = ground.read("run/run.json").replace("\"device\": \"cpu\"", "\"device\": \"cuda:0\"");
+    ground.write("run/run.json", &moved);
+    let told = ground.mrpf(&["train", "--resume", "run"]).ok();
+    let told = format!("{}{}", told.stdout, told.stderr);
+    assert!(told.contains("this run was started on cuda:0 and goes on on cpu"), "{told}");
+    let provenance = ground.json("run/run.json");
+    assert_eq!((&provenance["device"], &provenance["resumed"][0]["device"]), (&"cuda:0".into(), &"cpu".into()));
+    assert!(network == std::fs::read(ground.path("run/networks/dense.safetensors")).expect("a network"));
+    let again = ground.mrpf(&["train", "--resume", "run", "--device", "auto"]).ok();
+    assert!(format!("{}{}", again.stdout, again.stderr).contains("--device auto: computing on the CPU, because"));
 }

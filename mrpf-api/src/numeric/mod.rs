@@ -2,8 +2,9 @@
 //! differences.
 //!
 //! Candle's own pooling, fused softmax and layer norm have wrong or missing gradients; no network of mrpf uses them.
-//! Operations of this module compute no gradient for an argument that is not tracked, which is what makes attack steps
-//! cheap. Their gradients are constants: a second derivative through them does not exist.
+//! On the CPU, operations of this module compute no gradient for an argument that is not tracked, which is what makes attack
+//! steps cheap; on other devices, where they are composed of Candle's operations, that holds for convolutions. Their gradients are
+//! constants: a second derivative through them does not exist.
 
 mod attention;
 mod batch_norm;
