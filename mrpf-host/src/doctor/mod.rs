@@ -110,7 +110,7 @@ fn advice(report: &Report) -> Vec<String> {
         (false, true, false) => {
             advice.push("convolutions on CUDA are slow without cuDNN: build with the feature `cudnn`".into());
         }
-        (true, true, _) => {
+        (true, true, _) if report.device.hint.is_none() => {
             advice.push("this build can use NVIDIA GPUs, and the driver tells of none: see `nvidia-smi`".into());
         }
         _ => {}
