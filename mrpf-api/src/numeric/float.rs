@@ -46,32 +46,10 @@ float!(f64);
 /// Whether the operations here compute on this tensor themselves; everything else is left to Candle's own operations.
 pub(crate) fn is_native(x: &Tensor) -> bool {
     #[cfg(test)]
-    if composed::is_forced() {
+    if super::composition::is_forced() {
         return false;
     }
     x.device().is_cpu() && matches!(x.dtype(), DType::F32 | DType::F64)
-}
-
-/// Computing as on a device without kernels of our own, for tests: what runs on GPUs can then be checked on the CPU in f64.
-#[cfg(test)]
-pub(crate) mod composed {
-    use std::cell::Cell;
-
-    thread_local! {
-        static FORCED: Cell<bool> = const { Cell::new(false) };
-    }
-
-    pub(crate) fn is_forced() -> bool {
-        FORCED.get()
-    }
-
-    /// Runs `work` with every operation left to Candle's.
-    pub(crate) fn by_composition<R>(work: impl FnOnce() -> R) -> R {
-        FORCED.set(true);
-        let result = work();
-        FORCED.set(false);
-        result
-    }
 }
 
 /// The values of a contiguous tensor inside [`candle_core::CustomOp1::cpu_fwd`] and its siblings.

@@ -8,6 +8,8 @@
 
 mod attention;
 mod batch_norm;
+#[cfg(test)]
+mod composition;
 mod conv;
 mod float;
 mod gemm;
@@ -30,9 +32,9 @@ mod tests;
 /// What the attack engine shares with the operations here.
 pub(crate) mod kernel {
     #[cfg(test)]
-    pub(crate) use super::conv::tests::count_weight_gradient;
+    pub(crate) use super::composition::by_composition;
     #[cfg(test)]
-    pub(crate) use super::float::composed::by_composition;
+    pub(crate) use super::conv::tests::count_weight_gradient;
     pub(crate) use super::float::is_native;
     pub(crate) use super::gemm::{Matrix, Onto, product};
 

@@ -15,7 +15,7 @@ fn obeys(constraints: &Constraints, group: &ChannelGroup, fewest: usize, keep: u
         return keep == all;
     }
     keep >= fewest.max(1)
-        && (keep % constraints.multiple == 0 || keep == all)
+        && (keep.is_multiple_of(constraints.multiple) || keep == all)
         && share >= constraints.floor - 1e-9
         // Where no whole number lies between floor and ceiling, the floor counts.
         && (share <= constraints.ceiling + 1e-9 || keep == fewest.max((constraints.floor * all as f64 - 1e-9).ceil() as usize))
