@@ -3,9 +3,10 @@
 //!
 //! Candle's own pooling, fused softmax and layer norm have wrong or missing gradients; no network of mrpf uses them.
 //! On the CPU, operations of this module compute no gradient for an argument that is not tracked, which is what makes attack
-//! steps cheap; on other devices, where they are composed of Candle's operations, that holds for convolutions. Their gradients are
-//! constants: a second derivative through them does not exist.
+//! steps cheap; on other devices, where they are composed of Candle's operations, that holds for convolutions and linear layers. Their
+//! gradients are constants: a second derivative through them does not exist.
 
+mod attached;
 mod attention;
 mod batch_norm;
 #[cfg(test)]

@@ -11,6 +11,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, DType, Layout, Result, Sha
 use half::{bf16, f16};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::numeric::{ConvGeometry, is_tf32_allowed};
@@ -20,12 +21,10 @@ pub(super) fn takes(x: &Tensor) -> bool {
     x.device().is_cuda() && matches!(x.dtype(), DType::F32 | DType::F64 | DType::F16 | DType::BF16)
 }
 
-/// `images` `[batch, in, height, width]` with `weight` `[out, in / groups, kernel height, kernel width]`, both contiguous.
-pub(super) fn forward(images: &Tensor, weight: &Tensor, geometry: &ConvGeometry) -> Result<Tensor> {
-    images.apply_op2_no_bwd(
-        weight,
-        &Pass { kind: Kind::Forward, geometry: *geometry, other: out_dims(images, weight, geometry)? },
-    )
+/// `images` `[batch, in, height, width]` with `weight` `[out, in / groups, kernel height, kernel width]`, both contiguous, with gradients.
+pub(super) fn convolve(images: &Tensor, weight: &Tensor, geometry: &ConvGeometry) -> Result<Tensor> {
+    let result = out_dims(images.shape(), weight.shape(), geometry)?;
+    images.apply_op2(weight, Pass { kind: Kind::Forward, geometry: *geometry, result })
 }
 
 /// The gradient by images of `shape`, from that by the output.
@@ -35,32 +34,18 @@ pub(super) fn input_gradient(
     gradient: &Tensor,
     geometry: &ConvGeometry,
 ) -> Result<Tensor> {
-    let other = Shape::from(shape).dims4()?.into();
-    gradient.apply_op2_no_bwd(weight, &Pass { kind: Kind::ByImages, geometry: *geometry, other })
+    let result = Shape::from(shape).dims4()?.into();
+    gradient.apply_op2_no_bwd(weight, &Pass { kind: Kind::ByImages, geometry: *geometry, result })
 }
 
 /// The gradient by the weight, from that by the output.
 pub(super) fn weight_gradient(images: &Tensor, gradient: &Tensor, geometry: &ConvGeometry) -> Result<Tensor> {
     let ConvGeometry { kernel, groups, .. } = *geometry;
-    let other = [gradient.dim(1)?, images.dim(1)? / groups, kernel[0], kernel[1]];
-    images.apply_op2_no_bwd(gradient, &Pass { kind: Kind::ByWeight, geometry: *geometry, other })
+    let result = [gradient.dim(1)?, images.dim(1)? / groups, kernel[0], kernel[1]];
+    images.apply_op2_no_bwd(gradient, &Pass { kind: Kind::ByWeight, geometry: *geometry, result })
 }
 
-/// [`forward`] inside an operation.
-pub(super) fn forward_on_storage(
-    [images, weight]: [&CudaStorage; 2],
-    [images_layout, weight_layout]: [&Layout; 2],
-    geometry: &ConvGeometry,
-) -> Result<(CudaStorage, Shape)> {
-    let other = out_dims_of(images_layout.shape(), weight_layout.shape(), geometry)?;
-    Pass { kind: Kind::Forward, geometry: *geometry, other }.cuda_fwd(images, images_layout, weight, weight_layout)
-}
-
-fn out_dims(images: &Tensor, weight: &Tensor, geometry: &ConvGeometry) -> Result<[usize; 4]> {
-    out_dims_of(images.shape(), weight.shape(), geometry)
-}
-
-fn out_dims_of(images: &Shape, weight: &Shape, geometry: &ConvGeometry) -> Result<[usize; 4]> {
+fn out_dims(images: &Shape, weight: &Shape, geometry: &ConvGeometry) -> Result<[usize; 4]> {
     let (batch, _, height, width) = images.dims4()?;
     let ConvGeometry { kernel, stride, padding, .. } = *geometry;
     let side = |axis: usize, size: usize| (size + 2 * padding[axis] - kernel[axis]) / stride[axis] + 1;
@@ -78,7 +63,7 @@ enum Kind {
 struct Pass {
     kind: Kind,
     geometry: ConvGeometry,
-    other: [usize; 4],
+    result: [usize; 4],
 }
 
 /// Everything that the choice of an algorithm depends on.
@@ -123,14 +108,14 @@ thread_local! {
 fn with_library<R>(device: &CudaDevice, work: impl FnOnce(&mut Library) -> Result<R>) -> Result<R> {
     LIBRARIES.with(|libraries| {
         let mut libraries = libraries.borrow_mut();
-        if !libraries.contains_key(&device.id()) {
-            let handle = cudnn::Cudnn::new(device.cuda_stream())?;
-            libraries.insert(device.id(), Library { handle, algorithms: HashMap::new(), workspace: None });
-        }
-        match libraries.get_mut(&device.id()) {
-            Some(library) => work(library),
-            None => candle_core::bail!("cuDNN could not be opened"),
-        }
+        let library = match libraries.entry(device.id()) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let handle = cudnn::Cudnn::new(device.cuda_stream())?;
+                place.insert(Library { handle, algorithms: HashMap::new(), workspace: None })
+            }
+        };
+        work(library)
     })
 }
 
@@ -139,9 +124,9 @@ impl Pass {
     fn dims(&self, first: &Layout, second: &Layout) -> Result<[[usize; 4]; 3]> {
         let [first, second]: [[usize; 4]; 2] = [first.shape().dims4()?.into(), second.shape().dims4()?.into()];
         Ok(match self.kind {
-            Kind::Forward => [first, second, self.other],
-            Kind::ByImages => [self.other, second, first],
-            Kind::ByWeight => [first, self.other, second],
+            Kind::Forward => [first, second, self.result],
+            Kind::ByImages => [self.result, second, first],
+            Kind::ByWeight => [first, self.result, second],
         })
     }
 
@@ -210,7 +195,7 @@ impl Pass {
             }
             let workspace = library.workspace.as_mut();
             // SAFETY: the pass below writes every value of its result, since it adds nothing to it.
-            let mut out = unsafe { device.alloc::<T>(self.other.iter().product())? };
+            let mut out = unsafe { device.alloc::<T>(self.result.iter().product())? };
             let factors = (<T as WithDType>::from_f64(1.0), <T as WithDType>::from_f64(0.0));
             // SAFETY: descriptors and slices have the same types and sizes: `dims` are those of the layouts, whose values are contiguous
             // from the starts above; the workspace is as large as the algorithm asks for.
@@ -227,7 +212,7 @@ impl Pass {
                     }
                 }
             }
-            Ok((CudaStorage::wrap_cuda_slice(out, device.clone()), Shape::from(self.other.to_vec())))
+            Ok((CudaStorage::wrap_cuda_slice(out, device.clone()), Shape::from(self.result.to_vec())))
         })
     }
 }
@@ -252,5 +237,17 @@ impl CustomOp2 for Pass {
             DType::BF16 => self.run::<bf16, f32>([a, b], [al, bl]),
             _ => self.run::<f32, f32>([a, b], [al, bl]),
         }
+    }
+
+    fn bwd(
+        &self,
+        images: &Tensor,
+        weight: &Tensor,
+        _out: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let Kind::Forward = self.kind else { candle_core::bail!("{} has no gradient", self.name()) };
+        let [by_images, by_weight] = super::elsewhere::gradients([images, weight], gradient, &self.geometry)?;
+        Ok((by_images, by_weight))
     }
 }

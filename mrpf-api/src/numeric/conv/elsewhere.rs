@@ -4,12 +4,12 @@
 //! im2col with a matrix product. Candle's own backward pass is not used: it goes through a transposed convolution that on CUDA computes
 //! each value by itself, and it computes the gradients of constants as well.
 
-use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CudaStorage, CustomOp2, Layout, MetalStorage, Shape, Storage, Tensor};
+use candle_core::Tensor;
 
 #[cfg(feature = "cudnn")]
 use super::cudnn;
 use crate::numeric::ConvGeometry;
+use crate::numeric::attached::attach2;
 use crate::{Error, ErrorKind, Result};
 
 /// As [`super::conv2d`], whose arguments are checked already.
@@ -28,20 +28,21 @@ pub(super) fn conv2d(
         return Err(Error::new(ErrorKind::Tensor, message).hint("use f32 on the CPU, or equal strides"));
     }
     let [images, weight] = [images.contiguous()?, weight.contiguous()?];
-    let out = match images.track_op() || weight.track_op() {
-        false => forward(&images, &weight, geometry)?,
-        true => {
-            let out = match by_cudnn(&images) {
-                true => None,
-                false => Some(forward(&images.detach(), &weight.detach(), geometry)?.force_contiguous()?),
-            };
-            images.apply_op2(&weight, Convolution { geometry: *geometry, out })?
-        }
-    };
+    let out = convolved(&images, &weight, geometry)?;
     match bias {
         None => Ok(out),
         Some(bias) => Ok(out.broadcast_add(&bias.reshape((1, (), 1, 1))?)?),
     }
+}
+
+fn convolved(images: &Tensor, weight: &Tensor, geometry: &ConvGeometry) -> candle_core::Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if cudnn::takes(images) {
+        return cudnn::convolve(images, weight, geometry);
+    }
+    let out = forward(&images.detach(), &weight.detach(), geometry)?;
+    let geometry = *geometry;
+    attach2("conv2d", [images, weight], out, move |of, _, gradient| gradients(of, gradient, &geometry))
 }
 
 /// Whether cuDNN takes the tensor.
@@ -55,11 +56,8 @@ fn by_cudnn(images: &Tensor) -> bool {
     }
 }
 
+/// By Candle.
 fn forward(images: &Tensor, weight: &Tensor, geometry: &ConvGeometry) -> candle_core::Result<Tensor> {
-    #[cfg(feature = "cudnn")]
-    if cudnn::takes(images) {
-        return cudnn::forward(images, weight, geometry);
-    }
     let ConvGeometry { stride, padding, groups, .. } = *geometry;
     match padding[0] == padding[1] {
         true => images.conv2d(weight, padding[0], stride[0], 1, groups),
@@ -155,87 +153,20 @@ fn with_margins(x: &Tensor, axis: usize, [before, behind]: [isize; 2]) -> candle
     x.narrow(axis, cut(before), kept)?.pad_with_zeros(axis, before.max(0) as usize, behind.max(0) as usize)
 }
 
-/// The operation on the autograd graph.
-struct Convolution {
-    geometry: ConvGeometry,
-    /// What the forward pass has given already; cuDNN's is run by the operation itself.
-    out: Option<Tensor>,
-}
-
-impl Convolution {
-    /// A copy of what the forward pass has given.
-    fn given<S>(&self, of: impl Fn(&Storage, &Layout) -> candle_core::Result<S>) -> candle_core::Result<(S, Shape)> {
-        let Some(out) = &self.out else { candle_core::bail!("a convolution that nothing computes on this device") };
-        let (storage, layout) = out.storage_and_layout();
-        Ok((of(&storage, layout)?, layout.shape().clone()))
-    }
-}
-
-impl CustomOp2 for Convolution {
-    fn name(&self) -> &'static str {
-        "conv2d"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> candle_core::Result<(CpuStorage, Shape)> {
-        self.given(|storage, layout| match storage {
-            Storage::Cpu(storage) => storage.try_clone(layout),
-            _ => candle_core::bail!("a convolution whose result is on another device"),
-        })
-    }
-
-    #[cfg_attr(not(feature = "cudnn"), expect(unused_variables))]
-    fn cuda_fwd(
-        &self,
-        images: &CudaStorage,
-        images_layout: &Layout,
-        weight: &CudaStorage,
-        weight_layout: &Layout,
-    ) -> candle_core::Result<(CudaStorage, Shape)> {
-        #[cfg(feature = "cudnn")]
-        if self.out.is_none() {
-            return cudnn::forward_on_storage([images, weight], [images_layout, weight_layout], &self.geometry);
-        }
-        self.given(|storage, layout| match storage {
-            Storage::Cuda(storage) => storage.try_clone(layout),
-            _ => candle_core::bail!("a convolution whose result is on another device"),
-        })
-    }
-
-    fn metal_fwd(
-        &self,
-        _: &MetalStorage,
-        _: &Layout,
-        _: &MetalStorage,
-        _: &Layout,
-    ) -> candle_core::Result<(MetalStorage, Shape)> {
-        self.given(|storage, layout| match storage {
-            Storage::Metal(storage) => storage.try_clone(layout),
-            _ => candle_core::bail!("a convolution whose result is on another device"),
-        })
-    }
-
-    /// An argument that is not tracked costs nothing: neither the weights in an attack, nor the images at the first layer in training.
-    fn bwd(
-        &self,
-        images: &Tensor,
-        weight: &Tensor,
-        _out: &Tensor,
-        gradient: &Tensor,
-    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
-        let gradient = gradient.contiguous()?;
-        let by_images = || input_gradient(images.dims(), &weight.detach().contiguous()?, &gradient, &self.geometry);
-        let by_weight = || {
-            #[cfg(test)]
-            super::tests::count_weight_gradient();
-            weight_gradient(&images.detach().contiguous()?, &gradient, &self.geometry)
-        };
-        let by_images = images.track_op().then(by_images).transpose()?;
-        Ok((by_images, weight.track_op().then(by_weight).transpose()?))
-    }
+/// Gradients by images and weight. An argument that is not tracked costs nothing: neither the weights in an attack, nor the images at the
+/// first layer in training.
+pub(super) fn gradients(
+    [images, weight]: [&Tensor; 2],
+    gradient: &Tensor,
+    geometry: &ConvGeometry,
+) -> candle_core::Result<[Option<Tensor>; 2]> {
+    let gradient = gradient.contiguous()?;
+    let by_images = || input_gradient(images.dims(), &weight.detach().contiguous()?, &gradient, geometry);
+    let by_weight = || {
+        #[cfg(test)]
+        super::tests::count_weight_gradient();
+        weight_gradient(&images.detach().contiguous()?, &gradient, geometry)
+    };
+    let by_images = images.track_op().then(by_images).transpose()?;
+    Ok([by_images, weight.track_op().then(by_weight).transpose()?])
 }

@@ -168,6 +168,25 @@ fn whole_networks_agree_with_the_engine() -> Result<()> {
 }
 
 #[test]
+fn what_is_not_tracked_gets_no_gradient() -> Result<()> {
+    let (rows, weight) = (normal("rows", &[4, 5])?, normal("weight", &[3, 5])?);
+    let (images, filters) = (normal("images", &[2, 3, 6, 6])?, normal("filters", &[4, 3, 3, 3])?);
+    by_composition(|| {
+        for (x, w, operation) in [
+            (rows, weight, (|x, w| linear(x, w, None)) as fn(&Tensor, &Tensor) -> Result<Tensor>),
+            (images, filters, |x, w| conv2d(x, w, None, &ConvGeometry::same3())),
+        ] {
+            let (x_variable, w_variable) = (Var::from_tensor(&x)?, Var::from_tensor(&w)?);
+            let attack = operation(&x_variable, &w)?.sum_all()?.backward()?;
+            assert!(attack.get(&x_variable).is_some() && attack.get(&w).is_none());
+            let first_layer = operation(&x, &w_variable)?.sum_all()?.backward()?;
+            assert!(first_layer.get(&w_variable).is_some() && first_layer.get(&x).is_none());
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn attacks_by_composition_compute_no_gradient_of_a_convolutions_weight() -> Result<()> {
     let (network, images) = (network(DType::F64)?, images()?);
     by_composition(|| {
