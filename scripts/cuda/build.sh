@@ -20,6 +20,6 @@ target=${CARGO_TARGET_DIR:-target}/cuda
 cargo build --release --locked -p mrpf-host --bin mrpf --no-default-features --features "$features" --target-dir "$target"
 mkdir -p dist/cuda
 strip -o dist/cuda/mrpf "$target/release/mrpf"
-cp "$here/run.sh" "$here/on-device.sh" dist/cuda/
+cp "$here/run.sh" "$here/on-device.sh" examples/cifar10.toml dist/cuda/
 xz -6 --keep --force dist/cuda/mrpf
 ls -l dist/cuda

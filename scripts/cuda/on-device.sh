@@ -51,8 +51,7 @@ done
 
 # Real images: two epochs of PGD-AT, MRS, a cut by half, fine-tuning, attacks.
 if [[ -n ${DATA_DIR:-} ]]; then
-  step cifar10 run --device cuda --data cifar10 --data-dir "$DATA_DIR" --out "$out/cifar10" \
-    --set network.architecture=resnet --set network.architecture.depth=18 \
+  step cifar10 run "$here/cifar10.toml" --device cuda --data-dir "$DATA_DIR" --out "$out/cifar10" \
     --set pretrain.epochs=2 --set finetune.epochs=1 --set evaluate.images=1000
 fi
 echo "$failed steps failed; outputs are in $out"
