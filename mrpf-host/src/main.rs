@@ -8,7 +8,8 @@ use clap::Parser;
 use mrpf_api::registry;
 use mrpf_host::cli::Cli;
 use mrpf_host::commands::{
-    Console, device, dispatch, events_as_json, needs_plugins, quiet, reads_input, shared, side_by_side, threads,
+    Console, device, dispatch, events_are_shown, events_as_json, needs_plugins, quiet, reads_input, shared,
+    side_by_side, threads,
 };
 use mrpf_host::device::{OpenDevice, open};
 use mrpf_host::event::Event;
@@ -55,7 +56,10 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
     }
     let device = device(&cli.command).map_or(Ok(OpenDevice::default()), |asked| open(asked.device, asked.tf32))?;
     for note in &device.notes {
-        sink.events().send(Event::Warning { about: "device".into(), message: note.clone() });
+        match events_are_shown(&cli.command) {
+            true => sink.events().send(Event::Warning { about: "device".into(), message: note.clone() }),
+            false => output::print_error(&format!("warning: {note}")),
+        }
     }
     let interrupt = Interrupt::listen()?;
     if reads_input(&cli.command) {

@@ -76,3 +76,14 @@ fn a_run_that_goes_on_on_another_device_says_so() {
     let again = ground.mrpf(&["train", "--resume", "run", "--device", "auto"]).ok();
     assert!(format!("{}{}", again.stdout, again.stderr).contains("--device auto: computing on the CPU, because"));
 }
+
+/// What is to be known of a device does not get between the lines of an answer.
+#[test]
+fn notes_stand_beside_answers() {
+    let ran = Playground::new()
+        .mrpf(&["bench", "--what", "forward", "--arch", "resnet8", "--batch", "1", "--steps", "1", "--tf32", "--json"]);
+    let ran = ran.ok();
+    let line: serde_json::Value = serde_json::from_str(&ran.stdout).expect("one object");
+    assert_eq!(line["device"], "cpu");
+    assert!(ran.stderr.contains("warning: --tf32 changes nothing on cpu"), "{}", ran.stderr);
+}

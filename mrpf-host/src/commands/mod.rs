@@ -124,6 +124,15 @@ pub fn events_as_json(command: &Command) -> bool {
     }
 }
 
+/// Whether events belong to what the command prints; the answers of others stand alone.
+pub fn events_are_shown(command: &Command) -> bool {
+    match command {
+        Command::Stage(_) => true,
+        Command::Prune(args) => !args.dry_run,
+        other => shared(other).is_some(),
+    }
+}
+
 /// Whether the user asked for silence but for errors. A listing in JSON must stand alone, so no event goes with it.
 pub fn quiet(command: &Command) -> bool {
     match command {
