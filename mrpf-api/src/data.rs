@@ -68,6 +68,12 @@ impl Batch {
         Self { images, labels: self.labels.clone(), indices: self.indices.clone() }
     }
 
+    /// The same batch on another device.
+    pub fn to_device(&self, device: &Device) -> Result<Self> {
+        let (images, labels) = (self.images.to_device(device)?, self.labels.to_device(device)?);
+        Ok(Self { images, labels, indices: self.indices.clone() })
+    }
+
     /// The rows at `rows`, in that order.
     pub fn select(&self, rows: &[usize]) -> Result<Self> {
         let at: Vec<u32> = rows.iter().map(|&row| row as u32).collect();

@@ -33,6 +33,8 @@ pub enum ErrorKind {
     Interrupted,
     /// The operating system refused to read or write.
     Io,
+    /// The device to compute on is not there, is not built in or does not work.
+    Device,
 }
 
 /// A failure with its kind, its message, the steps that led to it and a hint.
@@ -114,9 +116,27 @@ impl From<candle_core::Error> for Error {
             candle_core::Error::WithBacktrace { inner, .. } => (*inner).into(),
             candle_core::Error::Context { inner, context } => Self::from(*inner).context(context.to_string()),
             candle_core::Error::WithPath { inner, path } => Self::from(*inner).context(path.display().to_string()),
-            error => Self::new(ErrorKind::Tensor, error.to_string()),
+            error => {
+                let message = error.to_string();
+                match of_device(&message) {
+                    Some(hint) => Self::new(ErrorKind::Device, message).hint(hint),
+                    None => Self::new(ErrorKind::Tensor, message),
+                }
+            }
         }
     }
+}
+
+/// What to do where a GPU has failed in the middle of the work, by the code that its driver or a library gave.
+fn of_device(message: &str) -> Option<&'static str> {
+    let says = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
+    if says(&["CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"]) {
+        return Some(
+            "the memory of the GPU is full: a smaller batch needs less, and `nvidia-smi` shows who else holds some",
+        );
+    }
+    says(&["CUDA_ERROR_", "CUDNN_STATUS_", "CUBLAS_STATUS_", "CURAND_STATUS_"])
+        .then_some("the GPU, or its driver, has failed; what was saved before can be gone on with, on any device")
 }
 
 impl From<Error> for candle_core::Error {
@@ -173,6 +193,17 @@ mod tests {
         let refused = tensor.and_then(|tensor| tensor.matmul(&tensor).map_err(candle_core::Error::bt));
         let message = Error::from(refused.expect_err("the shapes do not fit")).to_string();
         assert!(message.starts_with("shape mismatch in matmul") && message.lines().count() == 1, "{message}");
+    }
+
+    #[test]
+    fn a_gpu_that_fails_is_told_from_a_wrong_shape() {
+        let wrapped = |text: &str| candle_core::Error::Msg(text.into()).bt();
+        let full = Error::from(wrapped(r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#));
+        assert_eq!(full.kind(), ErrorKind::Device);
+        assert!(full.hint_text().is_some_and(|hint| hint.contains("smaller batch")), "{full:?}");
+        let lost = Error::from(wrapped("CudnnError(CUDNN_STATUS_EXECUTION_FAILED)"));
+        assert!(lost.hint_text().is_some_and(|hint| hint.contains("gone on with, on any device")), "{lost:?}");
+        assert_eq!(Error::from(wrapped("shape mismatch")).kind(), ErrorKind::Tensor);
     }
 
     #[test]

@@ -50,7 +50,7 @@ pub mod prelude {
     pub use crate::network::{
         Builder, Classifier, Declaration, FrozenNetwork, InputGradient, Mode, Network, Suffix, Weights,
     };
-    pub use crate::numeric::{ConvGeometry, PoolGeometry, loss};
+    pub use crate::numeric::{ConvGeometry, InF64, PoolGeometry, loss};
     pub use crate::random::Streams;
     pub use crate::registry::Kind;
     pub use crate::schedule::PruningSchedule;

@@ -1,6 +1,7 @@
 //! Arguments exactly as typed; nothing here has side effects.
 
 mod compare;
+mod device;
 mod evaluate;
 mod exchange;
 mod results;
@@ -12,6 +13,7 @@ use crate::bench::What;
 use crate::failure::EXIT_CODES;
 
 pub use compare::{CompareArgs, StageArgs};
+pub use device::{DeviceArgs, DoctorArgs};
 pub use evaluate::EvaluateArgs;
 pub use exchange::{ExportArgs, Format, ImportArgs};
 pub use results::{ResultsArgs, ResultsFormat};
@@ -104,6 +106,14 @@ pub enum Command {
     ///   mrpf bench --what attack --arch resnet18 --batch 64 --steps 5
     #[command(verbatim_doc_comment)]
     Bench(BenchArgs),
+    /// Examine this build and this machine: what is built in, which devices and libraries there are, whether every operation computes
+    /// what it should, how fast, and what is missing.
+    ///
+    /// Examples:
+    ///   mrpf doctor
+    ///   mrpf doctor --device cuda:1 --json
+    #[command(verbatim_doc_comment)]
+    Doctor(DoctorArgs),
     /// Show the layers of a network, their shapes and costs, and which channels can only be removed together.
     ///
     /// Examples:
@@ -151,6 +161,9 @@ pub struct Shared {
     /// Threads for computations; all cores when not given. The results do not depend on it.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
     /// Print events as JSON objects, one a line.
     #[arg(long, conflicts_with = "quiet")]
     pub json: bool,
@@ -370,6 +383,9 @@ pub struct BenchArgs {
     /// Threads for computations; all cores when not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
     /// Print JSON objects, one a line.
     #[arg(long)]
     pub json: bool,

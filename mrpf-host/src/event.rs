@@ -20,6 +20,8 @@ pub enum Event {
         version: String,
         /// Threads that computations use.
         threads: usize,
+        /// Where it computes: `cpu`, `cuda:0`, `metal`.
+        device: String,
         /// Whether an earlier run is continued.
         resumed: bool,
     },

@@ -12,6 +12,7 @@ Exit codes:
   4    a file cannot be read, written or used
   5    the pruning budget cannot be met
   6    a plugin broke its contract, or its library was refused
+  7    the device asked for cannot be used
   130  stopped on request; go on with --resume";
 
 /// The exit code for a kind of failure.
@@ -22,6 +23,7 @@ pub fn exit_code(kind: ErrorKind) -> u8 {
         ErrorKind::Checkpoint | ErrorKind::Io => 4,
         ErrorKind::Budget => 5,
         ErrorKind::Plugin => 6,
+        ErrorKind::Device => 7,
         ErrorKind::Interrupted => 130,
         _ => 1,
     }
@@ -53,6 +55,7 @@ mod tests {
             ErrorKind::Plugin,
             ErrorKind::Interrupted,
             ErrorKind::Io,
+            ErrorKind::Device,
         ];
         for kind in kinds {
             let code = exit_code(kind);

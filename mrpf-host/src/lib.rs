@@ -9,6 +9,8 @@ pub mod cli;
 pub mod commands;
 pub mod comparison;
 pub mod data_check;
+pub mod device;
+pub mod doctor;
 pub mod evaluation;
 pub mod event;
 pub mod exchange;

@@ -8,8 +8,10 @@ use clap::Parser;
 use mrpf_api::registry;
 use mrpf_host::cli::Cli;
 use mrpf_host::commands::{
-    Console, dispatch, events_as_json, needs_plugins, quiet, reads_input, shared, side_by_side, threads,
+    Console, device, dispatch, events_are_shown, events_as_json, needs_plugins, quiet, reads_input, shared,
+    side_by_side, threads,
 };
+use mrpf_host::device::{OpenDevice, open};
 use mrpf_host::event::Event;
 use mrpf_host::failure;
 use mrpf_host::interrupt::Interrupt;
@@ -52,6 +54,13 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
             sink.events().send(Event::Warning { about, message: failure::text(refused) });
         }
     }
+    let device = device(&cli.command).map_or(Ok(OpenDevice::default()), |asked| open(asked.device, asked.tf32))?;
+    for note in &device.notes {
+        match events_are_shown(&cli.command) {
+            true => sink.events().send(Event::Warning { about: "device".into(), message: note.clone() }),
+            false => output::print_error(&format!("warning: {note}")),
+        }
+    }
     let interrupt = Interrupt::listen()?;
     if reads_input(&cli.command) {
         interrupt.at_end_of_input();
@@ -64,6 +73,7 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
         arguments,
         plugin_files: &cli.plugins.files,
         refused: &found.refused,
+        device: &device,
     };
     dispatch(cli, &console)
 }

@@ -17,6 +17,35 @@ fn a_static_program_opens_no_plugins_and_says_why() {
     assert!(error.to_string().contains("plugins cannot be built for it"), "{error}");
 }
 
+/// A build for the processor says what is missing and how to get it, for every command that computes.
+#[test]
+#[cfg(not(feature = "cuda"))]
+fn a_device_that_is_not_built_in_is_refused_before_anything_is_done() {
+    let ground = Playground::new();
+    for command in [
+        vec!["run"],
+        vec!["train"],
+        vec!["compare"],
+        vec!["bench"],
+        vec!["evaluate", "x.safetensors"],
+        vec!["prune", "x.safetensors"],
+        vec!["finetune", "x.safetensors"],
+        vec!["sensitivity", "x.safetensors"],
+        vec!["stage", "x", "--threads", "1"],
+    ] {
+        let arguments = [command.as_slice(), &["--device", "cuda:1"]].concat();
+        ground.mrpf(&arguments).fails(
+            7,
+            &[
+                "--device cuda:1: this build of mrpf has no CUDA (features of devices built in: none)",
+                "scripts/cuda/build.sh",
+                "--features cudnn",
+            ],
+        );
+    }
+    assert!(std::fs::read_dir(ground.path(".")).expect("a folder").next().is_none(), "nothing was made");
+}
+
 #[test]
 fn wrong_names_and_values_are_answered_before_anything_is_done() {
     let ground = Playground::new();
@@ -70,6 +99,7 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
         (&["--data", "cifar10", "--data-dir", "."], 3, &["expected `cifar-10-batches-bin` in it"]),
         (&["missing.toml"], 4, &["cannot read the experiment file missing.toml"]),
         (&["--threads", "0"], 2, &["--threads 0, expected at least 1"]),
+        (&["--device", "gpu"], 2, &["expected cpu, cuda, cuda:N with the number of a GPU, metal or auto"]),
         (&["--resume", "nowhere"], 4, &["nowhere is no run directory: it does not exist"]),
     ];
     for (arguments, code, texts) in cases {

@@ -6,6 +6,7 @@
 //! - `pruned_channels`: the channels that Torch-Pruning keeps are kept.
 //! - `budgets`: every architecture under every allocation meets its budget or says why not, and obeys the constraints.
 //! - `determinism`: same seed, same bytes; resumed equals uninterrupted; threads do not matter.
+//! - `doctor`: what it says of a machine without a GPU.
 //! - `dry_run`: what `mrpf prune --dry-run` tells is what `mrpf prune` does, and budgets of latency.
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
 //! - `comparison`: `mrpf compare`, whole, killed, extended and failing.
@@ -22,6 +23,7 @@ mod cifar10;
 mod comparison;
 mod data;
 mod determinism;
+mod doctor;
 mod dry_run;
 mod evaluation;
 mod exchange;

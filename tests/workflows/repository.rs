@@ -78,8 +78,68 @@ fn unsafe_code_is_where_it_is_known_to_be() {
     let mut names: Vec<_> =
         found.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
     names.sort();
-    // The matrix product's raw pointers, the system's loader, and an environment variable set before there are threads.
-    assert_eq!(names, ["gemm.rs", "system.rs", "threads.rs"], "{found:?}");
+    // cuDNN's calls, the matrix product's raw pointers, the system's loader, and an environment variable set before there are threads.
+    assert_eq!(names, ["cudnn.rs", "gemm.rs", "system.rs", "threads.rs"], "{found:?}");
+}
+
+/// Networks, images and everything computed from them follow the device of the run. The processor is named only where things are on it
+/// by their nature; what is written to files is read there and moved, and random numbers are drawn there.
+#[test]
+fn the_processor_is_named_where_things_must_be_on_it_and_nowhere_else() {
+    let known = [
+        // The engine and the kernels, which compute nowhere else, and the networks that the laws of plugins are tried on.
+        "mrpf-api/src/engine/operation.rs",
+        "mrpf-api/src/engine/training/mod.rs",
+        "mrpf-api/src/engine/training/operation.rs",
+        "mrpf-api/src/network/classifier.rs",
+        "mrpf-api/src/network/suffix.rs",
+        "mrpf-api/src/numeric/float.rs",
+        "mrpf-api/src/numeric/gradient_check.rs",
+        "mrpf-api/src/conformance/architecture.rs",
+        "mrpf-api/src/conformance/problem.rs",
+        // Random numbers, images and constants, moved where they are wanted once they are made.
+        "mrpf-api/src/random.rs",
+        "mrpf-api/src/data.rs",
+        "mrpf-api/src/numeric/batch_norm.rs",
+        "mrpf-api/src/numeric/resize.rs",
+        "mrpf-api/src/attack/l1.rs",
+        "mrpf-api/src/attack/search/ground.rs",
+        "mrpf-host/src/training/epoch.rs",
+        // Files.
+        "mrpf-api/src/network/file.rs",
+        "mrpf-host/src/run_dir/records.rs",
+        "mrpf-host/src/pipeline/saved_network.rs",
+        "mrpf-host/src/exchange/centred.rs",
+        "mrpf-host/src/exchange/pytorch/mod.rs",
+        "mrpf-host/src/exchange/state_dict.rs",
+        "plugins/trainer-fgsm-rs/src/lib.rs",
+        // What the doctor compares with.
+        "mrpf-host/src/doctor/operations.rs",
+        "mrpf-host/src/doctor/self_test.rs",
+        // Figures and pictures made after the computing.
+        "mrpf-api/src/numeric/precision.rs",
+        "mrpf-host/src/comparison/page/examples.rs",
+        "plugins/criterion-activation/src/maps.rs",
+        "plugins/criterion-group-norm/src/lamp.rs",
+        "plugins/criterion-taylor/src/gate.rs",
+        // The choice itself.
+        "mrpf-host/src/device/open.rs",
+    ];
+    let names = |path: &PathBuf| {
+        let text = std::fs::read_to_string(path).expect("a text file");
+        // Some files have items for tests before the end, so that the module of tests is looked for.
+        !is_test(path)
+            && text.split("#[cfg(test)]\nmod tests {").next().is_some_and(|text| text.contains("Device::Cpu"))
+    };
+    let root = repository("");
+    let named: BTreeSet<String> = everywhere()
+        .iter()
+        .filter(|path| names(path))
+        .map(|path| path.strip_prefix(&root).unwrap_or(path).to_string_lossy().replace('\\', "/"))
+        .collect();
+    let known: BTreeSet<String> = known.map(str::to_owned).into();
+    let differing: Vec<_> = named.symmetric_difference(&known).collect();
+    assert!(differing.is_empty(), "{differing:?}");
 }
 
 #[test]

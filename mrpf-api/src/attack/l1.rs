@@ -1,9 +1,10 @@
 //! The nearest point of an L1 ball cut with the valid range.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
+use crate::numeric::InF64;
 
 /// Shortens `change` so that `clean + change` is the nearest point to where it was whose L1 distance from `clean` is at most
 /// `epsilon` and whose values are in [0, 1]; `clean` itself is in [0, 1].
@@ -47,7 +48,7 @@ fn amount_to_lose(change: &[f64], room: impl Fn(usize, f64) -> f64, excess: f64)
 
 /// [`project_l1`] for every image; both `[batch, channel, height, width]`.
 pub(super) fn project_all_l1(clean: &Tensor, images: &Tensor, epsilon: f64) -> Result<Tensor> {
-    let numbers = |tensor: &Tensor| -> Result<Vec<f64>> { Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?) };
+    let numbers = |tensor: &Tensor| -> Result<Vec<f64>> { Ok(tensor.in_f64()?.flatten_all()?.to_vec1()?) };
     let (center, mut change) = (numbers(clean)?, numbers(&(images - clean)?)?);
     let each = (clean.elem_count() / clean.dim(0)?.max(1)).max(1);
     change.par_chunks_mut(each).zip(center.par_chunks(each)).for_each(|(change, clean)| {

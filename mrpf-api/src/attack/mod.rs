@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::context::CallContext;
 use crate::data::Batch;
 use crate::network::Classifier;
+use crate::numeric::InF64;
 use crate::numeric::loss;
 use crate::{Error, ErrorKind, Result};
 
@@ -135,7 +136,7 @@ pub fn check_inside(threat: &ThreatModel, clean: &Tensor, attacked: &Tensor) -> 
     let distance = threat.norm.distances(clean, attacked)?;
     let slack = 1e-5;
     let (low, high) = (attacked.min_all()?, attacked.max_all()?);
-    let value = |tensor: Tensor| -> Result<f64> { Ok(tensor.to_dtype(candle_core::DType::F64)?.to_scalar::<f64>()?) };
+    let value = |tensor: Tensor| -> Result<f64> { Ok(tensor.in_f64()?.to_scalar::<f64>()?) };
     let (low, high) = (value(low)?, value(high)?);
     let furthest = distance.iter().copied().fold(0.0, f64::max);
     if !(furthest <= threat.epsilon.value() + slack && low >= -slack && high <= 1.0 + slack) {

@@ -1,12 +1,13 @@
 //! The threat model: how far an adversarial image may be from the clean one.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::l1::project_all_l1;
 use crate::Result;
 use crate::fraction::Fraction;
+use crate::numeric::InF64;
 
 /// How the distance between two images is measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -36,7 +37,7 @@ impl Norm {
 
     /// Distance of each image pair of two `[batch, channel, height, width]` tensors.
     pub fn distances(self, a: &Tensor, b: &Tensor) -> Result<Vec<f64>> {
-        let difference = (a - b)?.to_dtype(DType::F64)?.flatten_from(1)?;
+        let difference = (a - b)?.in_f64()?.flatten_from(1)?;
         let distance = match self {
             Self::Linf => difference.abs()?.max(1)?,
             Self::L2 => difference.sqr()?.sum(1)?.sqrt()?,

@@ -169,10 +169,10 @@ fn keep_positions(name: &str, tensor: &Tensor, removed: &Removed<'_>) -> Result<
     if runs.iter().all(Option::is_none) {
         return Ok(tensor.clone());
     }
-    match (tensor.device().is_cpu(), tensor.dtype()) {
-        (true, DType::F32) => copied::<f32>(tensor, &runs),
+    match (kernel::is_native(tensor), tensor.dtype()) {
         (true, DType::F64) => copied::<f64>(tensor, &runs),
-        _ => selected(tensor, &runs),
+        (true, _) => copied::<f32>(tensor, &runs),
+        (false, _) => selected(tensor, &runs),
     }
 }
 

@@ -1,11 +1,12 @@
 //! From the tensors of a group to one number per channel.
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ChannelGroup, Member, Role};
 use crate::network::{LayerKind, Network};
+use crate::numeric::InF64;
 use crate::{Context, Error, ErrorKind, Result};
 
 /// How the numbers that several tensors have for one channel become one score.
@@ -72,7 +73,7 @@ impl Member {
                 format!("values of shape {found:?} for position {highest} on axis {axis} of `{}`", self.tensor);
             return Err(Error::new(ErrorKind::Plugin, message));
         }
-        let first = values.to_dtype(DType::F64)?.transpose(0, self.axis)?.contiguous()?;
+        let first = values.in_f64()?.transpose(0, self.axis)?.contiguous()?;
         Ok(first.reshape((first.dim(0)?, ()))?)
     }
 }
@@ -126,7 +127,7 @@ impl CoupledWeights {
         of_tensor: impl Fn(&str, &Tensor) -> Result<Tensor>,
     ) -> Result<Vec<f64>> {
         let rows = self.of(network, group)?.into_iter().map(|member| {
-            let weight = network.parameter(&member.tensor)?.as_detached_tensor().to_dtype(DType::F64)?;
+            let weight = network.parameter(&member.tensor)?.as_detached_tensor().in_f64()?;
             member.sums(&of_tensor(&member.tensor, &weight).context(|| format!("`{}`", member.tensor))?)
         });
         Ok(reduction.reduce(&rows.collect::<Result<Vec<_>>>()?, group.channels))
@@ -135,7 +136,7 @@ impl CoupledWeights {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::Device;
+    use candle_core::{DType, Device};
 
     use super::*;
     use crate::coupling::channel_groups;

@@ -9,7 +9,7 @@ use super::fold::{Folded, fold};
 use super::forward::{Mode, check_images};
 use super::weights::{Network, Weights};
 use crate::engine::{FrozenEngine, Plan, Trace};
-use crate::numeric::kernel::read;
+use crate::numeric::kernel::{is_native, read};
 use crate::{Error, ErrorKind, Result};
 
 /// A loss of each image, `[batch]`, computed from the logits `[batch, class]`.
@@ -78,7 +78,8 @@ impl FrozenNetwork {
     pub(super) fn new(network: &Network) -> Result<Self> {
         let Folded { declaration, weights, statistics, factors } =
             fold(network.declaration(), &network.frozen_weights(), &network.statistics())?;
-        if let (DType::F32, Device::Cpu) = (network.dtype(), network.device())
+        if network.dtype() == DType::F32
+            && weights.values().all(is_native)
             && let Some(plan) = Plan::new(&declaration, &declaration.wiring()?)
         {
             let engine =

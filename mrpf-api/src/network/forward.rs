@@ -1,6 +1,7 @@
 //! The one forward pass over a declaration.
 
 use candle_core::{D, DType, Tensor};
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::declaration::{Declaration, Layer};
@@ -9,7 +10,7 @@ use super::parameters::parameter_specs;
 use super::tokens::Attention;
 use super::weights::{Network, Weights};
 use crate::engine::{Forward, Plan, TrainingPass, attach};
-use crate::numeric::kernel::read;
+use crate::numeric::kernel::{is_native, read};
 use crate::numeric::{self, BatchStatistics};
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -26,7 +27,7 @@ pub enum Mode {
 
 /// Logits; in training mode by the engine where it knows the network, else layer by layer.
 pub(super) fn forward(network: &Network, weights: &Weights, images: &Tensor, mode: Mode) -> Result<Tensor> {
-    let in_f32 = |tensor: &Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cpu();
+    let in_f32 = |tensor: &Tensor| tensor.dtype() == DType::F32 && is_native(tensor);
     match &network.plan {
         Some(plan) if mode != Mode::Evaluate && in_f32(images) && weights.values().all(in_f32) => {
             check_images(&network.declaration, images)?;
@@ -75,11 +76,27 @@ pub(super) fn forward_by_layers(
     mode: Mode,
     tap: &mut dyn FnMut(&str, &Tensor) -> Result<()>,
 ) -> Result<Tensor> {
+    check_images(&network.declaration, images)?;
+    let mut values: Vec<Option<Tensor>> = vec![None; network.declaration.layers.len()];
+    let output = run_layers(network, weights, images, mode, 0..values.len(), &mut values, tap)?;
+    Ok(output.unwrap_or_else(|| images.clone()))
+}
+
+/// Runs some layers one after the other; `values` holds what they read of layers before them, and afterwards what later ones will read.
+/// Gives the output of the last one.
+pub(super) fn run_layers(
+    network: &Network,
+    weights: &Weights,
+    images: &Tensor,
+    mode: Mode,
+    layers: Range<usize>,
+    values: &mut [Option<Tensor>],
+    tap: &mut dyn FnMut(&str, &Tensor) -> Result<()>,
+) -> Result<Option<Tensor>> {
     let (declaration, wiring) = (&network.declaration, &network.wiring);
-    check_images(declaration, images)?;
-    let mut values: Vec<Option<Tensor>> = vec![None; declaration.layers.len()];
-    let mut output = images.clone();
-    for (at, layer) in declaration.layers.iter().enumerate() {
+    let mut last = None;
+    for at in layers {
+        let layer = &declaration.layers[at];
         let mut inputs = Vec::with_capacity(wiring.inputs[at].len());
         for &input in &wiring.inputs[at] {
             let value = input.map_or(Some(images), |i| values[i].as_ref());
@@ -87,9 +104,10 @@ pub(super) fn forward_by_layers(
                 || Error::new(ErrorKind::Declaration, format!("layer `{}` reads a dropped value", layer.name));
             inputs.push(value.ok_or_else(dropped)?.clone());
         }
-        output = apply(network, weights, layer, &inputs, mode).context(|| format!("layer `{}`", layer.name))?;
+        let output = apply(network, weights, layer, &inputs, mode).context(|| format!("layer `{}`", layer.name))?;
         tap(&layer.name, &output)?;
         values[at] = Some(output.clone());
+        last = Some(output);
         // Values are dropped after their last reader, so that a pass without gradients holds only what is still needed.
         for input in wiring.inputs[at].iter().flatten() {
             if wiring.last_use[*input] == at {
@@ -97,7 +115,7 @@ pub(super) fn forward_by_layers(
             }
         }
     }
-    Ok(output)
+    Ok(last)
 }
 
 /// Images `[batch, channel, height, width]` must have the shape that the network was declared for.

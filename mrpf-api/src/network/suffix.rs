@@ -4,11 +4,11 @@ use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Shape, Tensor};
 use std::sync::Arc;
 
 use super::classifier::{Classifier, FrozenNetwork, Work};
-use super::forward::{Mode, check_images};
+use super::forward::{Mode, check_images, run_layers};
 use super::parameters::parameter_specs;
 use super::weights::{Network, Weights};
 use crate::engine::{SuffixEngine, SuffixTrace};
-use crate::numeric::kernel::read;
+use crate::numeric::kernel::{is_native, read};
 use crate::{Error, ErrorKind, Result};
 
 /// Logits on given images as a function of one module's weight, everything else frozen in evaluation mode.
@@ -34,7 +34,44 @@ enum SuffixWork {
         name: String,
         factor: Option<Tensor>,
         images: Tensor,
+        /// What the module and layers behind it read of layers before it, where that is kept.
+        before: Option<Before>,
     },
+}
+
+/// The values of layers before a module.
+#[derive(Debug)]
+struct Before {
+    /// The module's place among the layers.
+    module: usize,
+    /// For each layer, its output on all images if it is read later.
+    values: Vec<Option<Tensor>>,
+}
+
+impl Before {
+    /// The values, if they take at most `memory` bytes; none where batch norm goes by the batch, whose rows change, and none on the CPU,
+    /// where how a batch is divided is part of every rounding.
+    fn new(
+        network: &Network,
+        weights: &Weights,
+        mode: Mode,
+        module: &str,
+        images: &Tensor,
+        memory: usize,
+    ) -> Result<Option<Self>> {
+        let (layers, wiring) = (&network.declaration.layers, &network.wiring);
+        let Some(module) = layers.iter().position(|layer| layer.name == module) else { return Ok(None) };
+        let kept = (0..module).filter(|&at| wiring.last_use[at] >= module);
+        let bytes: usize =
+            kept.map(|at| wiring.shapes[at].channels() * wiring.shapes[at].places()).sum::<usize>() * images.dim(0)?;
+        if mode != Mode::Evaluate || is_native(images) || bytes * images.dtype().size_in_bytes() > memory {
+            return Ok(None);
+        }
+        let mut values = vec![None; layers.len()];
+        let constants: Weights = weights.iter().map(|(name, weight)| (name.clone(), weight.detach())).collect();
+        run_layers(network, &constants, images, mode, 0..module, &mut values, &mut |_, _| Ok(()))?;
+        Ok(Some(Self { module, values }))
+    }
 }
 
 impl FrozenNetwork {
@@ -63,7 +100,9 @@ impl FrozenNetwork {
                 SuffixWork::Engine(Arc::new(suffix.ok_or_else(unknown)?))
             }
             Work::Operations { network, weights, mode } => {
-                SuffixWork::Operations { network, weights, mode, name, factor, images: images.detach() }
+                let images = images.detach();
+                let before = Before::new(&network, &weights, mode, module, &images, memory)?;
+                SuffixWork::Operations { network, weights, mode, name, factor, images, before }
             }
         };
         Ok(Suffix { work, weight, images: images.dim(0)?, classes: self.classes() })
@@ -93,7 +132,7 @@ impl Suffix {
                 }
                 Ok(weight.apply_op1(OfWeight { suffix: suffix.clone(), logits, trace, shape })?)
             }
-            SuffixWork::Operations { network, weights, mode, name, factor, images } => {
+            SuffixWork::Operations { network, weights, mode, name, factor, images, before } => {
                 let mut weights = weights.clone();
                 let folded = match factor {
                     None => weight.clone(),
@@ -102,7 +141,17 @@ impl Suffix {
                 weights.insert(name.clone(), folded);
                 let rows: Vec<u32> = rows.iter().map(|row| *row as u32).collect();
                 let rows = Tensor::new(rows, images.device())?;
-                network.forward_with(&weights, &images.index_select(&rows, 0)?, *mode)
+                let images = images.index_select(&rows, 0)?;
+                let Some(Before { module, values }) = before else {
+                    return network.forward_with(&weights, &images, *mode);
+                };
+                let chosen = |value: &Option<Tensor>| -> Result<Option<Tensor>> {
+                    Ok(value.as_ref().map(|value| value.contiguous()?.index_select(&rows, 0)).transpose()?)
+                };
+                let mut values = values.iter().map(chosen).collect::<Result<Vec<_>>>()?;
+                let layers = *module..values.len();
+                let logits = run_layers(network, &weights, &images, *mode, layers, &mut values, &mut |_, _| Ok(()))?;
+                logits.ok_or_else(|| Error::new(ErrorKind::Declaration, "a network without layers"))
             }
         }
     }

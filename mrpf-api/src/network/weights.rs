@@ -165,6 +165,21 @@ impl Network {
         )
     }
 
+    /// The same network on another device; itself where it is there already.
+    pub fn to_device(self, device: &Device) -> Result<Self> {
+        if self.device.same_device(device) {
+            return Ok(self);
+        }
+        let moved = |tensors: Weights| -> Result<Weights> {
+            tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
+        };
+        Self::from_tensors(
+            Declaration::clone(&self.declaration),
+            moved(self.frozen_weights())?,
+            moved(self.statistics())?,
+        )
+    }
+
     /// Logits `[batch, class]` of `images` `[batch, channel, height, width]` in [0, 1], with gradients into the parameters.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Tensor> {
         self.forward_with(&self.weights(), images, mode)

@@ -1,8 +1,10 @@
 //! Batch normalisation over `[batch, height, width]` of each channel.
 
-use candle_core::{CpuStorage, CustomOp3, DType, Device, Layout, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp3, Device, Layout, Shape, Tensor};
 use rayon::prelude::*;
 
+use super::InF64;
+use super::attached::attach3;
 use super::float::{Float, PIECE, for_dtype, is_native, read, sum_of, tensor, values};
 use crate::{Error, ErrorKind, Result};
 
@@ -57,8 +59,13 @@ pub fn batch_norm_eval(
 ) -> Result<Tensor> {
     let (_, channels, _, _) = x.dims4()?;
     check_channels(channels, &[scale, shift, mean, variance])?;
-    let mean = mean.to_dtype(DType::F64)?.to_vec1::<f64>()?;
-    let variance = variance.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    if !is_native(x) {
+        // No number comes back from the device.
+        let slope = (scale / (variance + epsilon)?.sqrt()?)?;
+        return by_channel(x, &slope, &(shift - (mean * &slope)?)?);
+    }
+    let mean = mean.in_f64()?.to_vec1::<f64>()?;
+    let variance = variance.in_f64()?.to_vec1::<f64>()?;
     let factor = variance.iter().map(|variance| 1.0 / (variance + epsilon).sqrt()).collect();
     channel_affine(x, scale, shift, Constants { mean, factor })
 }
@@ -81,7 +88,12 @@ pub(super) fn channel_affine(x: &Tensor, scale: &Tensor, shift: &Tensor, constan
     };
     let factor = (scale * constant(constants.factor)?)?;
     let offset = (shift - (constant(constants.mean)? * &factor)?)?;
-    Ok(x.broadcast_mul(&factor.reshape((1, (), 1, 1))?)?.broadcast_add(&offset.reshape((1, (), 1, 1))?)?)
+    by_channel(x, &factor, &offset)
+}
+
+/// `x * slope + offset`, `[channel]` each.
+fn by_channel(x: &Tensor, slope: &Tensor, offset: &Tensor) -> Result<Tensor> {
+    Ok(x.broadcast_mul(&slope.reshape((1, (), 1, 1))?)?.broadcast_add(&offset.reshape((1, (), 1, 1))?)?)
 }
 
 fn check_channels(channels: usize, each: &[&Tensor]) -> Result<()> {
@@ -94,7 +106,7 @@ fn check_channels(channels: usize, each: &[&Tensor]) -> Result<()> {
     }
 }
 
-/// The training mode from Candle's own operations, for other devices and element types.
+/// The training mode from Candle's own operations, for other devices and element types; the gradient as of [`Affine`].
 fn composed_train(
     x: &Tensor,
     scale: &Tensor,
@@ -102,13 +114,27 @@ fn composed_train(
     epsilon: f64,
     count: usize,
 ) -> Result<(Tensor, BatchStatistics)> {
-    let mean = x.mean_keepdim((0, 2, 3))?;
-    let centred = x.broadcast_sub(&mean)?;
+    let value = x.detach();
+    let mean = value.mean_keepdim((0, 2, 3))?;
+    let centred = value.broadcast_sub(&mean)?;
     let variance = centred.sqr()?.mean_keepdim((0, 2, 3))?;
-    let normal = centred.broadcast_div(&(&variance + epsilon)?.sqrt()?)?;
-    let y = normal.broadcast_mul(&scale.reshape((1, (), 1, 1))?)?.broadcast_add(&shift.reshape((1, (), 1, 1))?)?;
-    let statistics =
-        BatchStatistics { mean: mean.flatten_all()?.detach(), variance: variance.flatten_all()?.detach(), count };
+    let inverse = (&variance + epsilon)?.sqrt()?.recip()?;
+    let normal = centred.broadcast_mul(&inverse)?;
+    let y = by_channel(&normal, &scale.detach(), &shift.detach())?;
+    let statistics = BatchStatistics { mean: mean.flatten_all()?, variance: variance.flatten_all()?, count };
+    let y = attach3("batch normalisation", [x, scale, shift], y, move |[x, scale, shift], _, gradient| {
+        let plain = gradient.sum_keepdim((0, 2, 3))?;
+        let along = (gradient * &normal)?.sum_keepdim((0, 2, 3))?;
+        let by_x = || {
+            let share = 1.0 / count as f64;
+            let slope = inverse.broadcast_mul(&scale.detach().reshape((1, (), 1, 1))?)?;
+            let through = normal.broadcast_mul(&(&along * share)?)?.broadcast_add(&(&plain * share)?)?;
+            (gradient - through)?.broadcast_mul(&slope)
+        };
+        let by_x = x.track_op().then(by_x).transpose()?;
+        let by_scale = scale.track_op().then(|| along.flatten_all()).transpose()?;
+        Ok([by_x, by_scale, shift.track_op().then(|| plain.flatten_all()).transpose()?])
+    })?;
     Ok((y, statistics))
 }
 

@@ -4,6 +4,7 @@ use candle_core::{CpuStorage, CustomOp2, D, Layout, Shape, Tensor};
 use rayon::prelude::*;
 use std::marker::PhantomData;
 
+use super::attached::attach2;
 use super::float::{Float, for_dtype, is_native, read, tensor, values};
 use super::gemm::{Matrix, Onto, product};
 use crate::{Error, ErrorKind, Result};
@@ -26,7 +27,14 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tens
         return Err(mismatch(x, weight));
     }
     let out = match is_native(x) {
-        false => x.matmul(&weight.t()?)?,
+        false => {
+            let out = x.detach().matmul(&weight.detach().t()?)?;
+            attach2("linear", [x, weight], out, |[x, weight], _, gradient| {
+                let by_x = || gradient.matmul(&weight.detach());
+                let by_weight = || gradient.t()?.matmul(&x.detach());
+                Ok([x.track_op().then(by_x).transpose()?, weight.track_op().then(by_weight).transpose()?])
+            })?
+        }
         true => for_dtype!(x, T => {
             let operation = Linear::<T> { batch, inputs, outputs, element: PhantomData };
             x.contiguous()?.apply_op2(&weight.contiguous()?, operation)?

@@ -1,7 +1,8 @@
 //! Losses of logits `[batch, class]`, per image or as a mean; all expect logits, never probabilities.
 
-use candle_core::{D, DType, Tensor};
+use candle_core::{D, Tensor};
 
+use super::InF64;
 use crate::Result;
 
 /// Logarithm of the softmax over the classes: `[batch, class]`.
@@ -48,7 +49,7 @@ pub fn correct(logits: &Tensor, labels: &Tensor) -> Result<Vec<bool>> {
 
 /// The class with the largest logit of each image; the first of equals, and no class (`u32::MAX`) if a logit is not a number.
 pub fn predictions(logits: &Tensor) -> Result<Vec<u32>> {
-    let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let rows = logits.in_f64()?.to_vec2::<f64>()?;
     Ok(rows.iter().map(|row| best(row)).collect())
 }
 
@@ -67,5 +68,5 @@ fn best(row: &[f64]) -> u32 {
 
 /// A tensor `[batch]` of losses as numbers.
 pub fn per_image_values(losses: &Tensor) -> Result<Vec<f64>> {
-    Ok(losses.to_dtype(DType::F64)?.to_vec1::<f64>()?)
+    Ok(losses.in_f64()?.to_vec1::<f64>()?)
 }

@@ -2,11 +2,15 @@
 //! differences.
 //!
 //! Candle's own pooling, fused softmax and layer norm have wrong or missing gradients; no network of mrpf uses them.
-//! Operations of this module compute no gradient for an argument that is not tracked, which is what makes attack steps
-//! cheap. Their gradients are constants: a second derivative through them does not exist.
+//! On the CPU, operations of this module compute no gradient for an argument that is not tracked, which is what makes attack
+//! steps cheap; on other devices, where they are composed of Candle's operations, that holds for convolutions and linear layers. Their
+//! gradients are constants: a second derivative through them does not exist.
 
+mod attached;
 mod attention;
 mod batch_norm;
+#[cfg(test)]
+mod composition;
 mod conv;
 mod float;
 mod gemm;
@@ -19,6 +23,7 @@ pub mod loss;
 mod normalize;
 mod patches;
 mod pool;
+mod precision;
 mod relu;
 mod resize;
 mod silu;
@@ -28,8 +33,10 @@ mod tests;
 /// What the attack engine shares with the operations here.
 pub(crate) mod kernel {
     #[cfg(test)]
+    pub(crate) use super::composition::by_composition;
+    #[cfg(test)]
     pub(crate) use super::conv::tests::count_weight_gradient;
-    pub(crate) use super::float::Float;
+    pub(crate) use super::float::{Float, is_native};
     pub(crate) use super::gemm::{Matrix, Onto, product};
 
     /// Runs `work` on the numbers of an f32 tensor on the CPU, in row-major order.
@@ -63,6 +70,7 @@ pub use linear::linear;
 pub use normalize::normalize;
 pub use patches::{fold, unfold};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, pad_shortcut};
+pub use precision::{InF64, allow_tf32, is_tf32_allowed};
 pub use relu::{gelu, relu, relu6};
 pub use resize::resize;
 pub use silu::silu;

@@ -134,7 +134,7 @@ impl Windows {
         let padded_width = self.width + 2 * padding[1];
         let filler = match reduction {
             // Below every value that an element type can hold, and a number, since infinity times zero is none.
-            Reduction::Max => f64::NEG_INFINITY,
+            Reduction::Max => f32::NEG_INFINITY,
             Reduction::Mean => 0.0,
         };
         let pad = |x: &Tensor, axis: usize| -> Result<Tensor> {

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use std::f64::consts::FRAC_1_SQRT_2;
 use std::marker::PhantomData;
 
+use super::attached::attach1;
 use super::float::{Float, PIECE, for_dtype, is_native, read, tensor, values};
 use crate::Result;
 
@@ -14,7 +15,11 @@ use crate::Result;
 /// What is not a number stays so.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
     if !is_native(x) {
-        return Ok(x.le(0.0)?.where_cond(&x.zeros_like()?, x)?);
+        let value = x.detach();
+        let out = value.le(0.0)?.where_cond(&value.zeros_like()?, &value)?;
+        return Ok(attach1("relu", x, out, |_, out, gradient| {
+            Ok([Some(out.le(0.0)?.where_cond(&gradient.zeros_like()?, gradient)?)])
+        })?);
     }
     for_dtype!(x, T => Ok(x.contiguous()?.apply_op1(Rectify::<T, Relu>(PhantomData))?))
 }

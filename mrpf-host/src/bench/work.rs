@@ -3,7 +3,7 @@
 use mrpf_api::architecture::{Architecture, ArchitectureRequest};
 use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
 use mrpf_api::budget::{BudgetKind, Constraints};
-use mrpf_api::candle_core::{DType, Device, Tensor, Var};
+use mrpf_api::candle_core::{DType, Tensor, Var};
 use mrpf_api::context::{CallContext, Watcher};
 use mrpf_api::coupling::{ChannelGroup, PruningPlan, channel_groups, cut};
 use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 use super::Measurement;
+use crate::device::OpenDevice;
 use crate::experiment::{Combine, PluginChoice, PruneSettings, architecture};
 use crate::pruning::{Dense, PruneStep, prune_step};
 use crate::training::{Sgd, TrainingSettings, train_step};
@@ -76,6 +77,8 @@ pub struct Settings {
     pub warmup: usize,
     /// The share of its multiply-accumulates that the network is cut to first, every layer alike.
     pub macs: Option<f64>,
+    /// Where to compute.
+    pub device: OpenDevice,
 }
 
 const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
@@ -96,10 +99,10 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
     }
     let cx = CallContext { streams: Streams::new(0), watcher };
     let network = match settings.macs {
-        None => network(&settings.arch)?,
-        Some(share) => cut_to(&cx, &network(&settings.arch)?, share)?,
+        None => network(settings)?,
+        Some(share) => cut_to(&cx, &network(settings)?, share)?,
     };
-    let batch = batch(settings.batch, &cx.streams)?;
+    let batch = batch(settings, &cx.streams)?;
     let head = Measurement { arch: Some(settings.arch.clone()), macs: settings.macs, ..head(settings) };
     let attack_steps = Some(settings.attack_steps);
     Ok(vec![match settings.what {
@@ -142,7 +145,7 @@ fn head(settings: &Settings) -> Measurement {
         what: settings.what.name().into(),
         batch: settings.batch,
         threads: mrpf_api::rayon::current_num_threads(),
-        device: "cpu".into(),
+        device: settings.device.name.clone(),
         ..Measurement::default()
     }
 }
@@ -153,6 +156,8 @@ fn timed(head: Measurement, settings: &Settings, mut work: impl FnMut() -> Resul
     for repetition in 0..settings.warmup + settings.steps {
         let start = Instant::now();
         work()?;
+        // A GPU may still be at it.
+        settings.device.device.synchronize()?;
         if repetition >= settings.warmup {
             seconds.push(rounded(start.elapsed().as_secs_f64()));
         }
@@ -170,12 +175,12 @@ fn rounded(seconds: f64) -> f64 {
 }
 
 /// An architecture with fresh weights.
-fn network(arch: &str) -> Result<Network> {
-    let choice = architecture(&PluginChoice::named(arch))?;
+fn network(settings: &Settings) -> Result<Network> {
+    let choice = architecture(&PluginChoice::named(&settings.arch))?;
     let request = ArchitectureRequest { input: SHAPE, classes: CLASSES, mean: vec![0.5; 3], std: vec![0.25; 3] };
     let declaration = choice.make::<dyn Architecture>()?.declare(&request);
     let declaration = declaration.context(|| format!("architecture `{}`", choice.name))?;
-    Network::initialise(declaration, &Streams::new(0).child("initialise"), DType::F32, &Device::Cpu)
+    Network::initialise(declaration, &Streams::new(0).child("initialise"), DType::F32, &settings.device.device)
 }
 
 /// The network with as many channels of every layer gone as leave that share of its multiply-accumulates.
@@ -215,11 +220,12 @@ fn halve(network: &Network) -> Result<Network> {
 }
 
 /// Random images with random labels.
-fn batch(count: usize, streams: &Streams) -> Result<Batch> {
+fn batch(settings: &Settings, streams: &Streams) -> Result<Batch> {
+    let (count, device) = (settings.batch, &settings.device.device);
     let shape = [count, SHAPE.channels, SHAPE.height, SHAPE.width];
-    let images = streams.child("images").stream().uniform(&shape, 0.0, 1.0, DType::F32, &Device::Cpu)?;
+    let images = streams.child("images").stream().uniform(&shape, 0.0, 1.0, DType::F32, device)?;
     let labels: Vec<u32> = (0..count).map(|image| (image * 7 % CLASSES) as u32).collect();
-    Ok(Batch { images, labels: Tensor::new(labels, &Device::Cpu)?, indices: (0..count).collect() })
+    Ok(Batch { images, labels: Tensor::new(labels, device)?, indices: (0..count).collect() })
 }
 
 /// The same as a data set, for metrics.
@@ -269,7 +275,7 @@ fn convolutions(settings: &Settings) -> Result<Vec<Measurement>> {
     let settings = Settings { steps: settings.steps.max(5), warmup: 2, ..settings.clone() };
     for [input, output, side] in CONVOLUTIONS {
         let mut stream = Streams::new(0).stream();
-        let mut normal = |shape: &[usize]| stream.normal(shape, DType::F32, &Device::Cpu);
+        let mut normal = |shape: &[usize]| stream.normal(shape, DType::F32, &settings.device.device);
         let images = normal(&[settings.batch, input, side, side])?;
         let weight = normal(&[output, input, 3, 3])?;
         let gradient = normal(&[settings.batch, output, side, side])?;

@@ -3,7 +3,7 @@
 use clap::Args;
 use std::path::PathBuf;
 
-use super::Shared;
+use super::{DeviceArgs, Shared};
 
 /// A grid to compute.
 #[derive(Debug, Args)]
@@ -11,7 +11,7 @@ pub struct CompareArgs {
     /// Experiment files with a `grid`, each laid over the ones before it; the built-in experiment when none is given.
     #[arg(value_name = "GRID")]
     pub grid: Vec<PathBuf>,
-    /// Processes at a time; as many as there are threads when not given. The results do not depend on it.
+    /// Processes at a time; when not given, as many as there are threads, and on a GPU one. The results do not depend on it.
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// Memory for all processes together, for example 8G; four fifths of what is free when not given.
@@ -33,6 +33,9 @@ pub struct StageArgs {
     /// Threads for computations.
     #[arg(long)]
     pub threads: usize,
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub device: DeviceArgs,
 }
 
 /// `8G`, `500M`, `1000000`: a number of bytes.

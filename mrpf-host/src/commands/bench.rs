@@ -20,6 +20,7 @@ pub fn bench(args: &BenchArgs, console: &Console<'_>) -> Result<()> {
         steps: args.steps,
         warmup: args.warmup,
         macs: args.macs,
+        device: console.device.clone(),
     };
     let measured = measure(&settings, console.watcher)?;
     match args.json {

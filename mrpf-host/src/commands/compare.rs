@@ -1,6 +1,5 @@
 //! `mrpf compare`: a grid of runs, and what is found in it.
 
-use mrpf_api::context::Watcher;
 use mrpf_api::data::DataSource;
 use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Context, Error, ErrorKind, Result};
@@ -13,11 +12,12 @@ use sysinfo::System;
 
 use super::Console;
 use super::open::load;
-use crate::cli::CompareArgs;
+use crate::cli::{CompareArgs, DeviceArgs};
 use crate::comparison::{
     Cell, Forecast, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, comparison_table, data_digest,
     write_page, write_results,
 };
+use crate::device::OpenDevice;
 use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
 use crate::output::{Both, MetricsFile, TensorBoard};
@@ -31,10 +31,10 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     if let Some(dir) = &mut experiment.data.dir {
         *dir = std::path::absolute(&*dir).unwrap_or_else(|_| dir.clone());
     }
-    let limits = limits(args)?;
+    let limits = limits(args, console.device)?;
     let grid = Grid::new(&experiment)?;
     let known = RefCell::new(BTreeMap::new());
-    let plan = Plan::new(&grid, &|cell| ground(cell, &known, console.watcher))?;
+    let plan = Plan::new(&grid, &|cell| ground(cell, &known, console))?;
     let path = args.shared.out.clone().unwrap_or_else(|| PathBuf::from("comparisons").join(&experiment.name));
     if args.dry_run {
         return forecast(&experiment, &plan, &path, console);
@@ -58,7 +58,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     });
     let program = std::env::current_exe()
         .map_err(|error| Error::new(ErrorKind::Io, format!("cannot find this program's own file: {error}")))?;
-    let tally = schedule.run(&|stage, threads| process(&program, &store, stage, threads))?;
+    let tally = schedule.run(&|stage, threads| process(&program, &store, stage, threads, &args.shared.device))?;
     let findings = collect(&experiment, &grid, &plan, &store)?;
     write_results(&findings, store.path())?;
     write_page(&findings, store.path(), store.path())?;
@@ -83,20 +83,24 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
 /// Tells what would be computed; nothing is written.
 fn forecast(experiment: &Experiment, plan: &Plan, path: &Path, console: &Console<'_>) -> Result<()> {
     let store = path.exists().then(|| Store::inspect(path)).transpose()?;
-    let forecast = Forecast::new(&experiment.name, plan, store.as_ref(), console.watcher)?;
+    let forecast = Forecast::new(&experiment.name, plan, store.as_ref(), console.device, console.watcher)?;
     console.events.send(Event::ComparisonForecast { forecast });
     Ok(())
 }
 
-fn process(program: &Path, store: &Store, stage: &Stage, threads: usize) -> Command {
+fn process(program: &Path, store: &Store, stage: &Stage, threads: usize, on: &DeviceArgs) -> Command {
     let mut command = Command::new(program);
     command.arg("stage").arg(store.stage(&stage.key)).arg("--threads").arg(threads.to_string());
+    command.arg("--device").arg(on.device.to_string());
+    if on.tf32 {
+        command.arg("--tf32");
+    }
     command
 }
 
-fn limits(args: &CompareArgs) -> Result<Limits> {
+fn limits(args: &CompareArgs, device: &OpenDevice) -> Result<Limits> {
     let cores = mrpf_api::rayon::current_num_threads();
-    let jobs = args.jobs.unwrap_or(cores);
+    let jobs = args.jobs.unwrap_or(if device.is_cpu() { cores } else { 1 });
     if jobs == 0 {
         return Err(Error::new(ErrorKind::Settings, "--jobs 0, expected at least 1"));
     }
@@ -111,7 +115,7 @@ fn limits(args: &CompareArgs) -> Result<Limits> {
 }
 
 /// The images and libraries that a cell's results depend on; each data set is read once.
-fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, watcher: &dyn Watcher) -> Result<Ground> {
+fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, console: &Console<'_>) -> Result<Ground> {
     let settings = &cell.experiment.data;
     let choice = format!("{:?} {:?}", settings.name, settings.dir);
     let mut known = known.borrow_mut();
@@ -122,11 +126,11 @@ fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, watcher: &dyn 
             let data = settings
                 .name
                 .make::<dyn DataSource>()?
-                .load_watched(settings.dir.as_deref(), watcher)
+                .load_watched(settings.dir.as_deref(), console.watcher)
                 .context(about)?;
             known.entry(choice).or_insert(data_digest(&data)).clone()
         }
     };
     let libraries = opened_libraries().iter().map(|PluginLibrary { sha256, .. }| sha256.clone()).collect();
-    Ok(Ground { data, libraries })
+    Ok(Ground { data, libraries, device: console.device.name.clone() })
 }

@@ -16,7 +16,7 @@ use crate::pruning::{Dense, ForecastRequest, forecast, measure_layer_times};
 /// Prints the forecast for a saved network.
 pub fn dry_run(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
     let modules = args.sensitivity.as_deref().map(read_sensitivity).transpose()?;
-    let network = read_model(&args.model.model)?;
+    let network = read_model(&args.model.model)?.to_device(&console.device.device)?;
     let experiment = load_for_model(&args.model.model, &args.model.experiment, &args.model.shared, console)?;
     let settings = &experiment.prune;
     let mut dense = Dense::new(network.declaration(), settings)?;

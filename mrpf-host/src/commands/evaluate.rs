@@ -75,7 +75,7 @@ fn begin(model: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Op
         let message = format!("--epsilons: found {wrong}, expected radii of at least 0");
         return Err(Error::new(ErrorKind::Settings, message));
     }
-    let network = read_model(model)?;
+    let network = read_model(model)?.to_device(&console.device.device)?;
     let change = |experiment: &mut Experiment| {
         let settings = &mut experiment.evaluate;
         settings.images = args.images.or(settings.images);
@@ -104,7 +104,7 @@ fn resume(dir: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Ope
         return Err(Error::new(ErrorKind::Settings, message)
             .hint("`mrpf run --resume` goes on with a run; name a directory that `mrpf evaluate` made"));
     };
-    let network = read_model(&task.model)?;
+    let network = read_model(&task.model)?.to_device(&console.device.device)?;
     if sha256(&network.to_bytes()?) != task.sha256 {
         let message = format!("{} is not the network that the evaluation was started with", task.model.display());
         return Err(Error::new(ErrorKind::Checkpoint, message)

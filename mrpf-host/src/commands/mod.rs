@@ -3,6 +3,7 @@
 mod bench;
 mod compare;
 mod data;
+mod doctor;
 mod dry_run;
 mod evaluate;
 mod explain;
@@ -23,7 +24,8 @@ use mrpf_api::context::Watcher;
 use mrpf_api::{Error, Result};
 use std::path::PathBuf;
 
-use crate::cli::{Cli, Command, DataCommand, PluginsCommand, Shared};
+use crate::cli::{Cli, Command, DataCommand, DeviceArgs, PluginsCommand, Shared};
+use crate::device::OpenDevice;
 use crate::event::EventSink;
 
 /// What a command is given beside its arguments.
@@ -40,6 +42,8 @@ pub struct Console<'a> {
     pub plugin_files: &'a [PathBuf],
     /// Why libraries that lie in searched places were not opened.
     pub refused: &'a [Error],
+    /// Where to compute.
+    pub device: &'a OpenDevice,
 }
 
 /// Does what the arguments ask for.
@@ -60,6 +64,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Plugins(command) => plugins::plugins(command, console),
         Command::Data(command) => data::data(command, console),
         Command::Bench(args) => bench::bench(args, console),
+        Command::Doctor(args) => doctor::doctor(args, console),
         Command::Summary(args) => summary::summary(args, console),
         Command::Import(args) => import::import(args, console),
         Command::Export(args) => export::export(args, console),
@@ -70,7 +75,7 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
 /// Whether the command works with plugins, so that libraries are looked for and opened.
 pub fn needs_plugins(command: &Command) -> bool {
     match command {
-        Command::Explain(_) | Command::Export(_) | Command::Results(_) => false,
+        Command::Doctor(_) | Command::Explain(_) | Command::Export(_) | Command::Results(_) => false,
         Command::Summary(args) => args.model.is_none(),
         Command::Plugins(command) => {
             !matches!(command, PluginsCommand::New { .. } | PluginsCommand::Build(_) | PluginsCommand::Test(_))
@@ -93,8 +98,18 @@ pub fn side_by_side(command: &Command) -> bool {
 pub fn threads(command: &Command) -> Option<usize> {
     match command {
         Command::Bench(args) => args.threads,
+        Command::Doctor(args) => args.threads,
         Command::Stage(args) => Some(args.threads),
         other => shared(other).and_then(|shared| shared.threads),
+    }
+}
+
+/// Where the user asked to compute, if the command computes.
+pub fn device(command: &Command) -> Option<&DeviceArgs> {
+    match command {
+        Command::Bench(args) => Some(&args.device),
+        Command::Stage(args) => Some(&args.device),
+        other => shared(other).map(|shared| &shared.device),
     }
 }
 
@@ -106,6 +121,15 @@ pub fn events_as_json(command: &Command) -> bool {
         // Its answer is one object, which stands alone.
         Command::Prune(args) if args.dry_run => false,
         other => shared(other).is_some_and(|shared| shared.json),
+    }
+}
+
+/// Whether events belong to what the command prints; the answers of others stand alone.
+pub fn events_are_shown(command: &Command) -> bool {
+    match command {
+        Command::Stage(_) => true,
+        Command::Prune(args) => !args.dry_run,
+        other => shared(other).is_some(),
     }
 }
 
@@ -129,6 +153,6 @@ pub fn shared(command: &Command) -> Option<&Shared> {
         Command::Compare(args) => Some(&args.shared),
         Command::Stage(_) => None,
         Command::Plugins(_) | Command::Data(_) | Command::Bench(_) | Command::Summary(_) | Command::Explain(_) => None,
-        Command::Import(_) | Command::Export(_) | Command::Results(_) => None,
+        Command::Doctor(_) | Command::Import(_) | Command::Export(_) | Command::Results(_) => None,
     }
 }

@@ -37,9 +37,9 @@ pub fn reopen(dir: &Path, shared: &Shared, command: &str, console: &Console<'_>)
     experiment.plugins.extend_from_slice(console.plugin_files);
     experiment.open_plugins()?;
     experiment.check()?;
-    dir.add_session(console.arguments, console.events)?;
+    dir.add_session(console.arguments, &console.device.name, console.events)?;
     let name = format!("{}-{command}", experiment.name);
-    Ok(Opened { experiment, dir, name, resumed: true })
+    Ok(Opened { experiment, dir, name, resumed: true, device: console.device.clone() })
 }
 
 /// Settings for work on a saved network, changed as the command's own arguments say, and a fresh run directory.
@@ -58,9 +58,9 @@ pub fn open_fresh(
     fresh(experiment, shared, name, console)
 }
 
-/// Settings, a fresh run directory and the saved network.
+/// Settings, a fresh run directory and the saved network, on the device.
 pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Opened, Network)> {
-    let network = read_model(&args.model)?;
+    let network = read_model(&args.model)?.to_device(&console.device.device)?;
     let experiment = load_for_model(&args.model, &args.experiment, &args.shared, console)?;
     let name = format!("{}-{command}", experiment.name);
     Ok((fresh(experiment, &args.shared, name, console)?, network))
@@ -98,6 +98,6 @@ fn fresh(experiment: Experiment, shared: &Shared, name: String, console: &Consol
         None => RunDir::create_numbered(Path::new("runs"), &name)?,
     };
     dir.write_experiment(&experiment)?;
-    dir.write_provenance(&experiment, console.arguments)?;
-    Ok(Opened { experiment, dir, name, resumed: false })
+    dir.write_provenance(&experiment, console.arguments, &console.device.name)?;
+    Ok(Opened { experiment, dir, name, resumed: false, device: console.device.clone() })
 }

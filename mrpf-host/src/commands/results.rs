@@ -89,6 +89,7 @@ mod tests {
     use super::*;
     use crate::comparison::sample::{sample, sample_with_a_failure};
     use crate::comparison::{Findings, write_results};
+    use crate::device::OpenDevice;
     use crate::event::Silent;
     use mrpf_api::context::Unwatched;
     use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -113,6 +114,7 @@ mod tests {
             arguments: &[],
             plugin_files: &[],
             refused: &[],
+            device: &OpenDevice::default(),
         };
         results(args, &console)?;
         Ok(text.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())

@@ -8,5 +8,5 @@ use crate::comparison::work;
 
 /// Computes the stage and notes that it is done.
 pub fn stage(args: &StageArgs, console: &Console<'_>) -> Result<()> {
-    work(&args.dir, console.arguments, console.events, console.watcher)
+    work(&args.dir, console.arguments, console.device, console.events, console.watcher)
 }

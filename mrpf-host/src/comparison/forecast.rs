@@ -16,6 +16,7 @@ use super::rehearsal::{Rehearsal, Tried, ascending};
 use super::stage::{Stage, Work};
 use super::store::Store;
 use super::work::names;
+use crate::device::OpenDevice;
 use crate::evaluation::{Latency, measure_latency};
 use crate::output::{count, duration, percent};
 use crate::pruning::GroupRecord;
@@ -79,8 +80,15 @@ impl Forecast {
     ///
     /// # Errors
     /// Whatever would stop a stage, such as a ratio out of reach.
-    pub fn new(name: &str, plan: &Plan, store: Option<&Store>, watcher: &dyn Watcher) -> Result<Self> {
-        let mut trial = Trial { plan, store, rehearsal: Rehearsal::new(watcher)?, dense: BTreeMap::new() };
+    pub fn new(
+        name: &str,
+        plan: &Plan,
+        store: Option<&Store>,
+        device: &OpenDevice,
+        watcher: &dyn Watcher,
+    ) -> Result<Self> {
+        let mut trial =
+            Trial { plan, store, rehearsal: Rehearsal::new(device.clone(), watcher)?, dense: BTreeMap::new() };
         let mut forecast = Self {
             name: name.to_owned(),
             networks: plan.rows.len(),
@@ -143,7 +151,7 @@ impl Trial<'_> {
                 _ => None,
             };
             let network = match (trained, self.plan.stage(key)) {
-                (Some(network), _) => network,
+                (Some(network), _) => network.to_device(self.rehearsal.device())?,
                 (None, Some(stage)) => self.rehearsal.fresh(&stage.experiment, stage.experiment.seed)?,
                 (None, None) => return Err(super::plan::no_stage(key)),
             };

@@ -196,12 +196,17 @@ impl std::fmt::Display for Place {
 mod tests {
     use super::*;
     use crate::experiment::{BUILT_IN, Experiment};
+    use mrpf_api::budget::BudgetKind;
     use serde_json::json;
 
     fn plan(change: impl FnOnce(&mut Experiment)) -> Result<Plan> {
+        plan_on("cpu", change)
+    }
+
+    fn plan_on(device: &str, change: impl FnOnce(&mut Experiment)) -> Result<Plan> {
         let mut experiment = Experiment::from_toml(BUILT_IN)?;
         change(&mut experiment);
-        let ground = Ground { data: "images".into(), libraries: Vec::new() };
+        let ground = Ground { data: "images".into(), libraries: Vec::new(), device: device.into() };
         Plan::new(&Grid::new(&experiment)?, &|_| Ok(ground.clone()))
     }
 
@@ -279,6 +284,24 @@ mod tests {
         assert_eq!(kept, same.iter().filter(|key| !key.starts_with("attack")).count());
         let tuned = keys(|experiment| experiment.finetune.epochs += 1)?;
         assert!(same.iter().all(|key| tuned.contains(key) != (key.starts_with("prune") || !known_dense(key, &same))));
+        Ok(())
+    }
+
+    #[test]
+    fn only_times_belong_to_a_device() -> Result<()> {
+        let keys = |device: &str, budget: BudgetKind| -> Result<Vec<String>> {
+            let change = |experiment: &mut Experiment| experiment.prune.budget = budget;
+            Ok(plan_on(device, change)?.stages.into_iter().map(|stage| stage.key).collect())
+        };
+        assert_eq!(keys("cpu", BudgetKind::Macs)?, keys("cuda:0", BudgetKind::Macs)?);
+        let [cpu, gpu] = [keys("cpu", BudgetKind::Latency)?, keys("cuda:0", BudgetKind::Latency)?];
+        assert_eq!(cpu.len(), gpu.len());
+        assert!(cpu.iter().any(|key| key.starts_with("time")));
+        for (cpu, gpu) in cpu.iter().zip(&gpu) {
+            let is_dense = ["train", "measure"].iter().any(|kind| cpu.starts_with(kind));
+            assert!(cpu != gpu || is_dense || cpu.starts_with("attack"), "{cpu} {gpu}");
+            assert!(cpu == gpu || !is_dense, "{cpu} {gpu}");
+        }
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! How long stages take, from doing each kind of work once on a few images; and what each row would keep.
 
 use mrpf_api::Result;
+use mrpf_api::candle_core::Device;
 use mrpf_api::context::Watcher;
 use mrpf_api::coupling::{Cost, cost};
 use mrpf_api::data::ImageSet;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::stage::{Stage, Work};
+use crate::device::OpenDevice;
 use crate::evaluation::{Journal, evaluate};
 use crate::event::Silent;
 use crate::experiment::{EvaluateSettings, Experiment, PluginChoice, PruneSettings};
@@ -43,6 +45,7 @@ pub struct Tried {
 pub struct Rehearsal<'a> {
     folder: tempfile::TempDir,
     watcher: &'a dyn Watcher,
+    device: OpenDevice,
     sessions: BTreeMap<String, (Session<'a>, f64)>,
     times: BTreeMap<String, f64>,
 }
@@ -52,10 +55,15 @@ impl<'a> Rehearsal<'a> {
     ///
     /// # Errors
     /// [`mrpf_api::ErrorKind::Io`] if there is no place for temporary files.
-    pub fn new(watcher: &'a dyn Watcher) -> Result<Self> {
+    pub fn new(device: OpenDevice, watcher: &'a dyn Watcher) -> Result<Self> {
         let folder =
             tempfile::tempdir().map_err(|error| crate::files::failed("make", &std::env::temp_dir(), &error))?;
-        Ok(Self { folder, watcher, sessions: BTreeMap::new(), times: BTreeMap::new() })
+        Ok(Self { folder, watcher, device, sessions: BTreeMap::new(), times: BTreeMap::new() })
+    }
+
+    /// Where the work is done.
+    pub fn device(&self) -> &Device {
+        &self.device.device
     }
 
     /// Seconds that a stage would take with all cores to itself, its process and the reading of images included. `network` is what a
@@ -97,7 +105,8 @@ impl<'a> Rehearsal<'a> {
         if !self.sessions.contains_key(&key) {
             let start = Instant::now();
             let dir = RunDir::create(&self.folder.path().join(self.sessions.len().to_string()))?;
-            let opened = Opened { experiment: experiment.clone(), dir, name: "rehearsal".into(), resumed: false };
+            let (name, device) = ("rehearsal".into(), self.device.clone());
+            let opened = Opened { experiment: experiment.clone(), dir, name, resumed: false, device };
             let session = Session::open(opened, 1, &Silent, self.watcher)?;
             self.sessions.insert(key.clone(), (session, start.elapsed().as_secs_f64()));
         }

@@ -79,6 +79,8 @@ pub struct Ground {
     pub data: String,
     /// Digests of the plugin libraries in use.
     pub libraries: Vec<String>,
+    /// Where stages compute. Only times depend on it: a network that was trained on one device is measured, pruned and attacked on another.
+    pub device: String,
 }
 
 impl Stage {
@@ -121,7 +123,11 @@ impl Stage {
         let mut experiment = base(cell);
         experiment.prune = cell.variant.prune.clone();
         let table = digest("table of layer times", experiment.prune.latency_table.as_deref())?;
-        let key = key("time", &experiment, ground, &json!({ "dense": dense.key, "table": table }));
+        let mut depends = json!({ "dense": dense.key, "table": table });
+        if ground.device != "cpu" {
+            depends["device"] = json!(ground.device);
+        }
+        let key = key("time", &experiment, ground, &depends);
         Ok(Some(Self { key, name: String::new(), experiment, work: Work::Time { dense: dense.key.clone() } }))
     }
 

@@ -25,12 +25,15 @@ pub struct Store {
 }
 
 /// What is noted when a stage is complete.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// How long it took, in the process that ended it.
     pub seconds: f64,
     /// Threads that it used.
     pub threads: usize,
+    /// Where it computed.
+    #[serde(default)]
+    pub device: String,
 }
 
 /// What is noted when a stage could not be computed.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::stage::{Stage, Work};
 use super::store::Done;
+use crate::device::OpenDevice;
 use crate::event::EventSink;
 use crate::pipeline::{Opened, Session};
 use crate::run_dir::{RunDir, write_json};
@@ -33,6 +34,7 @@ pub mod names {
 pub fn work(
     path: &Path,
     arguments: &[String],
+    device: &OpenDevice,
     events: &dyn EventSink,
     watcher: &dyn mrpf_api::context::Watcher,
 ) -> Result<()> {
@@ -46,20 +48,22 @@ pub fn work(
     };
     let resumed = path.join("run.json").is_file();
     match resumed {
-        true => dir.add_session(arguments, events)?,
-        false => dir.write_provenance(&experiment, arguments)?,
+        true => dir.add_session(arguments, &device.name, events)?,
+        false => dir.write_provenance(&experiment, arguments, &device.name)?,
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let session = Session::open(Opened { experiment, dir, name, resumed }, 1, events, watcher)?;
+    let opened = Opened { experiment, dir, name, resumed, device: device.clone() };
+    let session = Session::open(opened, 1, events, watcher)?;
     run(&session, &work, path)?;
-    let done = Done { seconds: start.elapsed().as_secs_f64(), threads: mrpf_api::rayon::current_num_threads() };
+    let seconds = start.elapsed().as_secs_f64();
+    let done = Done { seconds, threads: mrpf_api::rayon::current_num_threads(), device: device.name.clone() };
     write_json(&path.join("done.json"), &done)
 }
 
 fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
     let other = |key: &str| RunDir::inspect(&path.with_file_name(key));
     let network = |key: &str, name: &str| -> Result<Network> {
-        let network = other(key)?.read_network(name)?.ok_or_else(|| missing(key, name))?;
+        let network = other(key)?.read_network(name)?.ok_or_else(|| missing(key, name))?.to_device(&session.device)?;
         session.check_fits(&network)?;
         Ok(network)
     };

@@ -2,10 +2,11 @@
 
 use mrpf_api::Result;
 use mrpf_api::attack::{Ascent, AttackMeans, Start, ThreatModel};
-use mrpf_api::candle_core::{DType, Tensor};
+use mrpf_api::candle_core::Tensor;
 use mrpf_api::context::CallContext;
 use mrpf_api::data::Batch;
 use mrpf_api::fraction::Fraction;
+use mrpf_api::numeric::InF64;
 use mrpf_api::numeric::loss;
 use serde::{Deserialize, Serialize};
 
@@ -77,7 +78,7 @@ fn zero_gradients(target: &Target<'_>, batch: &Batch) -> Result<Option<Sign>> {
         .classifier
         .input_gradient(&batch.images, &|logits| loss::cross_entropy_per_image(logits, &labels))?
         .gradient;
-    let largest = found.abs()?.flatten_from(1)?.max(1)?.to_dtype(DType::F64)?.to_vec1::<f64>()?;
+    let largest = found.abs()?.flatten_from(1)?.max(1)?.in_f64()?.to_vec1::<f64>()?;
     let vanished = largest.iter().filter(|&&value| value == 0.0).count();
     if vanished == 0 {
         return Ok(None);
@@ -93,7 +94,7 @@ fn zero_gradients(target: &Target<'_>, batch: &Batch) -> Result<Option<Sign>> {
 fn probabilities(logits: &Tensor) -> Result<Option<Sign>> {
     // As the check of AutoAttack's reference code.
     const SLACK: f64 = 1e-5;
-    let logits = logits.to_dtype(DType::F64)?;
+    let logits = logits.in_f64()?;
     let all = logits.flatten_all()?.to_vec1::<f64>()?;
     let sums = logits.sum(1)?.to_vec1::<f64>()?;
     let is_share = |value: f64| value > -SLACK && value < 1.0 + SLACK;
@@ -106,9 +107,9 @@ fn probabilities(logits: &Tensor) -> Result<Option<Sign>> {
 }
 
 fn random_forward(target: &Target<'_>, batch: &Batch, logits: &Tensor) -> Result<Option<Sign>> {
-    let first = logits.to_dtype(DType::F64)?;
+    let first = logits.in_f64()?;
     for _ in 0..2 {
-        let again = target.classifier.logits(&batch.images)?.to_dtype(DType::F64)?;
+        let again = target.classifier.logits(&batch.images)?.in_f64()?;
         let difference = (&first - again)?.abs()?.max_all()?.to_scalar::<f64>()?;
         if difference > 0.0 {
             let message = format!(

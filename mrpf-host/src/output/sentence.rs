@@ -5,10 +5,12 @@ use crate::event::{AttackShare, Event};
 /// The line for an event; `None` for progress, which is shown otherwise.
 pub(super) fn sentence(event: &Event) -> Option<String> {
     Some(match event {
-        Event::RunStarted { name, directory, seed, version, threads, resumed } => {
+        Event::RunStarted { name, directory, seed, version, threads, device, resumed } => {
             let how = if *resumed { "going on with" } else { "running" };
             let plural = if *threads == 1 { "" } else { "s" };
-            format!("mrpf {version}: {how} `{name}` in {}, seed {seed}, {threads} thread{plural}", directory.display())
+            let on = if device == "cpu" { String::new() } else { format!(", on {device}") };
+            let directory = directory.display();
+            format!("mrpf {version}: {how} `{name}` in {directory}, seed {seed}, {threads} thread{plural}{on}")
         }
         Event::LibraryOpened { package, version, path, .. } => {
             format!("plugin library {package} {version}: {}", path.display())

@@ -5,7 +5,7 @@ use mrpf_api::network::Network;
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::path::Path;
 
-/// A saved network.
+/// A saved network, read on the CPU; [`Network::to_device`] moves it on.
 ///
 /// # Errors
 /// [`ErrorKind::Checkpoint`] if the file is missing or is no saved network.

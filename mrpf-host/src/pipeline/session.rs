@@ -12,6 +12,7 @@ use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use crate::device::OpenDevice;
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
 use crate::output::{Both, MetricsFile, TensorBoard};
@@ -30,6 +31,8 @@ pub struct Opened {
     pub name: String,
     /// Whether an earlier run is continued.
     pub resumed: bool,
+    /// Where to compute.
+    pub device: OpenDevice,
 }
 
 /// A run in progress. Events sent to it go to the console and into the run's `metrics.jsonl`.
@@ -46,6 +49,8 @@ pub struct Session<'a> {
     pub watcher: &'a dyn Watcher,
     /// Randomness.
     pub streams: Streams,
+    /// Where networks and images go.
+    pub device: Device,
     console: &'a dyn EventSink,
     metrics: MetricsFile,
     curves: TensorBoard,
@@ -67,7 +72,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`ErrorKind::Data`] if the data cannot be loaded or is too small for the held-out share.
     pub fn open(opened: Opened, stages: usize, console: &'a dyn EventSink, watcher: &'a dyn Watcher) -> Result<Self> {
-        let Opened { experiment, dir, name, resumed } = opened;
+        let Opened { experiment, dir, name, resumed, device } = opened;
         let metrics = MetricsFile::open(&dir.metrics())?;
         let curves = TensorBoard::new(&dir.path().join("tensorboard"));
         let started = Event::RunStarted {
@@ -76,6 +81,7 @@ impl<'a> Session<'a> {
             seed: experiment.seed,
             version: env!("CARGO_PKG_VERSION").into(),
             threads: mrpf_api::rayon::current_num_threads(),
+            device: device.name,
             resumed,
         };
         Both(&metrics, console).send(started);
@@ -107,6 +113,7 @@ impl<'a> Session<'a> {
             split,
             watcher,
             streams,
+            device: device.device,
             console,
             metrics,
             curves,
@@ -118,7 +125,7 @@ impl<'a> Session<'a> {
     /// The declared network, with fresh weights from the seed.
     pub fn fresh_network(&self) -> Result<Network> {
         let network =
-            Network::initialise(self.declare()?, &self.streams.child("initialise"), DType::F32, &Device::Cpu)?;
+            Network::initialise(self.declare()?, &self.streams.child("initialise"), DType::F32, &self.device)?;
         let Cost { params, macs, .. } = cost(network.declaration())?;
         let architecture = self.experiment.network.architecture.name.clone();
         self.send(Event::NetworkBuilt { architecture, params, macs });
@@ -135,6 +142,11 @@ impl<'a> Session<'a> {
             std: self.data.std.clone(),
         };
         choice.make::<dyn Architecture>()?.declare(&request).context(|| format!("architecture `{}`", choice.name))
+    }
+
+    /// A network that this run has kept, on the device, if it is there.
+    pub fn kept_network(&self, name: &str) -> Result<Option<Network>> {
+        self.dir.read_network(name)?.map(|network| network.to_device(&self.device)).transpose()
     }
 
     /// Checks that a saved network fits the data.

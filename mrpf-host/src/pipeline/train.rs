@@ -51,7 +51,7 @@ impl Session<'_> {
         network: impl FnOnce() -> Result<Network>,
     ) -> Result<(Network, TrainedRecord)> {
         self.stage(stage, || {
-            if let (Some(network), Some(record)) = (self.dir.read_network(name)?, self.dir.read_training(name)?) {
+            if let (Some(network), Some(record)) = (self.kept_network(name)?, self.dir.read_training(name)?) {
                 return Ok(((network, record), true));
             }
             let checkpoint = self.dir.checkpoint(name);
@@ -92,7 +92,7 @@ impl Session<'_> {
 
     fn teacher(&self, path: &Path) -> Result<Network> {
         let about = || format!("the teacher {}", path.display());
-        let teacher = read_model(path)?;
+        let teacher = read_model(path)?.to_device(&self.device)?;
         self.check_fits(&teacher).context(about)?;
         Ok(teacher)
     }

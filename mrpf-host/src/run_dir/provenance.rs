@@ -13,7 +13,7 @@ use crate::plugin_library::opened;
 
 impl RunDir {
     /// Writes where the run comes from.
-    pub fn write_provenance(&self, experiment: &Experiment, arguments: &[String]) -> Result<()> {
+    pub fn write_provenance(&self, experiment: &Experiment, arguments: &[String], device: &str) -> Result<()> {
         let plugins: Vec<_> = registrations()
             .into_iter()
             .map(|plugin| {
@@ -30,7 +30,7 @@ impl RunDir {
         let provenance = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "seed": experiment.seed,
-            "device": "cpu",
+            "device": device,
             "threads": threads,
             "started": now(),
             "arguments": arguments,
@@ -40,15 +40,23 @@ impl RunDir {
         write_json(&self.path.join("run.json"), &provenance)
     }
 
-    /// Adds a session that goes on with the run, and warns if a plugin library is not the one that the run was started with.
-    pub fn add_session(&self, arguments: &[String], events: &dyn EventSink) -> Result<()> {
+    /// Adds a session that goes on with the run, and warns if a plugin library is not the one that the run was started with, or the
+    /// device is another.
+    pub fn add_session(&self, arguments: &[String], device: &str, events: &dyn EventSink) -> Result<()> {
         let path = self.path.join("run.json");
         let Some(mut provenance) = read_json::<Value>(&path)? else { return Ok(()) };
         let libraries = libraries();
         for message in changed(provenance["libraries"].as_array().map_or(&[], Vec::as_slice), &libraries) {
             events.send(Event::Warning { about: "plugin".into(), message });
         }
-        let session = json!({"started": now(), "arguments": arguments, "libraries": libraries});
+        let before = provenance["device"].as_str().unwrap_or("cpu");
+        if before != device {
+            let message = format!(
+                "this run was started on {before} and goes on on {device}: its figures are not those that one device alone would give"
+            );
+            events.send(Event::Warning { about: "device".into(), message });
+        }
+        let session = json!({"started": now(), "device": device, "arguments": arguments, "libraries": libraries});
         match provenance["resumed"].as_array_mut() {
             Some(sessions) => sessions.push(session),
             None => provenance["resumed"] = json!([session]),

@@ -19,7 +19,7 @@ use crate::pipeline::{PrunedRow, TrainedRecord};
 use crate::results::Results;
 
 impl RunDir {
-    /// Reads a network, if it is there.
+    /// Reads a network, if it is there, on the CPU.
     pub fn read_network(&self, name: &str) -> Result<Option<Network>> {
         let path = self.network(name);
         let read = |bytes: Vec<u8>| {

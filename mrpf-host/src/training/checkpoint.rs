@@ -1,6 +1,5 @@
 //! The state of a training stage after an epoch, as one safetensors file.
 
-use mrpf_api::candle_core::Device;
 use mrpf_api::network::{Network, Weights, tensors_from_bytes, tensors_to_bytes};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
@@ -67,7 +66,7 @@ impl State {
         let wrong = |why: String| {
             Error::new(ErrorKind::Checkpoint, why).hint("remove the file to train this stage anew").context(about())
         };
-        let (tensors, header) = tensors_from_bytes(&bytes, &Device::Cpu).context(about)?;
+        let (tensors, header) = tensors_from_bytes(&bytes, job.network.device()).context(about)?;
         let progress = header.get("progress").ok_or_else(|| wrong("it holds no training state".into()))?;
         let progress: Progress = serde_json::from_str(progress).map_err(|error| wrong(error.to_string()))?;
         if progress.version != VERSION {

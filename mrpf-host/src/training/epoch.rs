@@ -1,5 +1,6 @@
 //! One epoch in the order it happens.
 
+use mrpf_api::candle_core::Device;
 use mrpf_api::context::CallContext;
 use mrpf_api::network::Network;
 use mrpf_api::numeric::loss;
@@ -50,7 +51,8 @@ pub(super) fn train_epoch(
     let (data, dtype, device) = (job.data, network.dtype(), network.device());
     let for_images = streams.child("augment");
     let made = |at: usize| {
-        let batch = data.train.batch(&batches[at], dtype, device)?;
+        // On the CPU, for this runs on a thread of its own, and a GPU takes its work from one.
+        let batch = data.train.batch(&batches[at], dtype, &Device::Cpu)?;
         augment(&batch, &settings.augment, data.mirror_keeps_class, &data.mean, &for_images)
     };
     prefetch(batches.len(), made, |images| -> Result<()> {
@@ -58,7 +60,7 @@ pub(super) fn train_epoch(
             if job.watcher.interrupted() {
                 return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
             }
-            let batch = batch?;
+            let batch = batch?.to_device(device)?;
             for replay in 0..replays {
                 learning_rate = settings.learning_rate.at((epoch * batches.len() + at) * replays + replay, steps);
                 let cx = CallContext { streams: streams.child("step").child(at).child(replay), watcher: job.watcher };

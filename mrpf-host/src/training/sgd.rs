@@ -3,6 +3,7 @@
 use mrpf_api::candle_core::Tensor;
 use mrpf_api::candle_core::backprop::GradStore;
 use mrpf_api::network::{Network, Weights};
+use mrpf_api::numeric::InF64;
 use mrpf_api::{Error, ErrorKind, Result};
 
 use super::settings::TrainingSettings;
@@ -92,7 +93,7 @@ impl Sgd {
         let Some(limit) = self.clip else { return Ok(1.0) };
         let mut squares = 0.0;
         for gradient in gradients {
-            squares += gradient.sqr()?.sum_all()?.to_dtype(mrpf_api::candle_core::DType::F64)?.to_scalar::<f64>()?;
+            squares += gradient.sqr()?.sum_all()?.in_f64()?.to_scalar::<f64>()?;
         }
         let norm = f64::sqrt(squares);
         Ok(if norm > limit { limit / norm } else { 1.0 })

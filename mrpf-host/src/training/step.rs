@@ -1,8 +1,8 @@
 //! One step: the weights are perturbed if the trainer asks, the loss is differentiated, the optimiser moves the weights.
 
-use mrpf_api::candle_core::DType;
 use mrpf_api::data::Batch;
 use mrpf_api::network::{Network, Weights};
+use mrpf_api::numeric::InF64;
 use mrpf_api::trainer::{AdversarialTrainer, TrainingLoss, TrainingStep};
 use mrpf_api::{Error, ErrorKind, Result};
 
@@ -27,7 +27,7 @@ pub(crate) fn train_step(
     let perturbation = trainer.perturb_weights(step, network, batch)?.unwrap_or_default();
     let unperturbed = add(network, &perturbation)?;
     let result = trainer.loss(step, network, batch)?;
-    let value = result.loss.to_dtype(DType::F64)?.to_scalar::<f64>()?;
+    let value = result.loss.in_f64()?.to_scalar::<f64>()?;
     if !value.is_finite() {
         let hint = "the training has diverged: lower learning_rate.peak, or set clip";
         return Err(Error::new(ErrorKind::Numeric, format!("the loss is {value}")).hint(hint));
@@ -58,6 +58,7 @@ mod tests {
     use super::*;
     use crate::experiment::PluginChoice;
     use crate::training::TrainingSettings;
+    use mrpf_api::candle_core::DType;
     use mrpf_test_support::{Fixture, assert_family, largest_difference, resnet8, step};
 
     fn awp() -> Result<Box<dyn AdversarialTrainer>> {

@@ -85,8 +85,9 @@ impl Momentum {
             }
             cx.check_interrupt()?;
             let labels: Vec<u32> = live.iter().map(|course| course.case.label as u32).collect();
-            let labels = Tensor::new(labels, &Device::Cpu)?;
-            let loss = |logits: &Tensor| Objective::CrossEntropy.per_image(logits, &labels.to_device(logits.device())?);
+            let loss = |logits: &Tensor| {
+                Objective::CrossEntropy.per_image(logits, &Tensor::new(labels.as_slice(), logits.device())?)
+            };
             let seen = ground.slopes(live.iter().map(|course| course.point.as_slice()), &loss)?;
             let is_broken: Vec<bool> =
                 live.iter().enumerate().map(|(at, course)| seen.logits.predicted(at) != course.case.label).collect();

@@ -63,7 +63,7 @@ impl Measure {
         let of_image = match self {
             Self::MeanAbsolute => maps.0.abs()?.mean(2)?,
             Self::L2 => maps.0.sqr()?.sum(2)?.sqrt()?,
-            Self::Apoz => maps.0.ne(0.0)?.to_dtype(DType::F64)?.mean(2)?,
+            Self::Apoz => maps.0.ne(0.0)?.in_f64()?.mean(2)?,
         };
         Ok(of_image.sum(0)?.to_vec1()?)
     }

@@ -16,7 +16,7 @@ impl Maps {
             Shape::Vector(_) => (output.clone(), [1, 1]),
             Shape::Tokens(tokens) => (output.permute((0, 3, 1, 2))?, [tokens.sequences, tokens.tokens]),
         };
-        let maps = maps.to_dtype(DType::F64)?.to_device(&Device::Cpu)?.contiguous()?;
+        let maps = maps.to_device(&Device::Cpu)?.in_f64()?.contiguous()?;
         Ok(Self(maps.reshape((images, shape.channels(), ()))?, size))
     }
 }

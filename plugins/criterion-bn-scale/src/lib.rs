@@ -77,8 +77,7 @@ fn scales<'a>(network: &Network, group: &'a ChannelGroup) -> Result<Vec<&'a Memb
 fn filter_norms(network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
     let mut rows = Vec::new();
     for member in group.producers() {
-        let squares =
-            member.sums(&network.parameter(&member.tensor)?.as_detached_tensor().to_dtype(DType::F64)?.sqr()?)?;
+        let squares = member.sums(&network.parameter(&member.tensor)?.as_detached_tensor().in_f64()?.sqr()?)?;
         rows.push(squares.into_iter().map(|square| square.map(f64::sqrt)).collect());
     }
     Ok(Reduction::Mean.reduce(&rows, group.channels))

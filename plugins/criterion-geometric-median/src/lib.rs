@@ -60,7 +60,7 @@ impl Criterion for Fpgm {
         let mut rows = Vec::with_capacity(members.len());
         for member in members {
             cx.check_interrupt()?;
-            let weight = network.parameter(&member.tensor)?.as_detached_tensor().to_dtype(DType::F64)?;
+            let weight = network.parameter(&member.tensor)?.as_detached_tensor().in_f64()?;
             let points = member.slices(&if self.0.form == Form::Filters { weight } else { weight.sqr()? })?;
             rows.push(sums_of_distances(&points));
         }
@@ -110,7 +110,7 @@ impl Criterion for GeometricMedian {
         let mut rows = Vec::new();
         for member in group.producers() {
             cx.check_interrupt()?;
-            let weight = network.parameter(&member.tensor)?.as_detached_tensor().to_dtype(DType::F64)?;
+            let weight = network.parameter(&member.tensor)?.as_detached_tensor().in_f64()?;
             let filters = member.slices(&weight)?;
             let points: Vec<&[f64]> = filters.iter().flatten().map(Vec::as_slice).collect();
             let median = geometric_median(&points, self.0.tolerance, self.0.steps);

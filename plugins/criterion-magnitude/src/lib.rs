@@ -50,7 +50,7 @@ impl Criterion for Magnitude {
 impl Magnitude {
     /// Norm of the weights of each channel in one producer; none where the producer does not make the channel.
     fn norms(&self, network: &Network, member: &Member) -> Result<Vec<Option<f64>>> {
-        let weight = network.parameter(&member.tensor)?.as_detached_tensor().to_dtype(DType::F64)?;
+        let weight = network.parameter(&member.tensor)?.as_detached_tensor().in_f64()?;
         match self.power {
             Power::Absolute => member.sums(&weight.abs()?),
             Power::Square => Ok(member.sums(&weight.sqr()?)?.into_iter().map(|square| square.map(f64::sqrt)).collect()),

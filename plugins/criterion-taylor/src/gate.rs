@@ -26,7 +26,7 @@ pub(crate) fn of_batches(cx: &CallContext<'_>, network: &Network, batches: &[Bat
 pub(crate) fn gates(network: &Network, gradients: &Weights) -> Result<Gates> {
     let declaration = network.declaration();
     let product = |name: String| -> Result<Tensor> {
-        let value = network.parameter(&name)?.as_detached_tensor().to_dtype(DType::F64)?;
+        let value = network.parameter(&name)?.as_detached_tensor().in_f64()?;
         let product = (value * of(gradients, &name)?)?;
         Ok(product.reshape((product.dim(0)?, ()))?.sum(1)?)
     };

@@ -58,7 +58,7 @@ pub(crate) fn of_batch(network: &Network, batch: &Batch) -> Result<Weights> {
     let gradients = loss::cross_entropy(&logits, &batch.labels, 0.0)?.backward()?;
     let of_parameter = |(name, variable): (&String, &Var)| {
         let none = || Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{name}`"));
-        Ok((name.clone(), gradients.get(variable).ok_or_else(none)?.to_dtype(DType::F64)?))
+        Ok((name.clone(), gradients.get(variable).ok_or_else(none)?.in_f64()?))
     };
     network.parameters().iter().map(of_parameter).collect()
 }

@@ -132,7 +132,7 @@ impl Criterion for Taylor {
             Seen::Gates(batches) => gate::scores(group, batches, reduction),
             Seen::Gradients(gradients) => {
                 let rows = coupled.of(network, group)?.into_iter().map(|member| {
-                    let weight = network.parameter(&member.tensor)?.as_detached_tensor().to_dtype(DType::F64)?;
+                    let weight = network.parameter(&member.tensor)?.as_detached_tensor().in_f64()?;
                     let change = (weight * gradients::of(gradients, &member.tensor)?)?;
                     match form {
                         Form::Signed => {

@@ -97,7 +97,7 @@ pub fn feature_shifts(network: &Network, clean: &Tensor, attacked: &Tensor) -> R
 
 /// Euclidean norm over all axes but the first, which is the image's for maps, vectors and tokens alike.
 fn norms(values: &Tensor, images: usize) -> Result<Vec<f64>> {
-    let of_image = values.to_dtype(DType::F64)?.contiguous()?.reshape((images, ()))?;
+    let of_image = values.in_f64()?.contiguous()?.reshape((images, ()))?;
     Ok(of_image.sqr()?.sum(1)?.sqrt()?.to_vec1()?)
 }
 

@@ -285,10 +285,10 @@ impl Climb<'_> {
 }
 
 fn value(tensor: &Tensor) -> Result<f64> {
-    Ok(tensor.to_dtype(DType::F64)?.to_scalar()?)
+    Ok(tensor.in_f64()?.to_scalar()?)
 }
 
 /// Frobenius norm, in f64.
 fn norm(tensor: &Tensor) -> Result<f64> {
-    Ok(value(&tensor.to_dtype(DType::F64)?.sqr()?.sum_all()?)?.sqrt())
+    Ok(value(&tensor.in_f64()?.sqr()?.sum_all()?)?.sqrt())
 }

@@ -173,7 +173,7 @@ impl AdversarialTrainer for Awp {
 
 /// Frobenius norm.
 fn norm(tensor: &Tensor) -> Result<f64> {
-    Ok(tensor.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt())
+    Ok(tensor.in_f64()?.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt())
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ impl AdversarialTrainer for FgsmRs {
 
     fn restore(&mut self, mut state: Weights) -> Result<()> {
         self.previous = match state.remove(PREVIOUS) {
-            Some(previous) => previous.to_dtype(DType::F64)?.to_scalar()?,
+            Some(previous) => previous.in_f64()?.to_scalar()?,
             None => 0.0,
         };
         Ok(())

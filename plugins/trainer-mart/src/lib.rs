@@ -107,7 +107,7 @@ fn of_class(probabilities: &Tensor, classes: &Tensor) -> Result<Tensor> {
 
 /// The class other than the label with the largest logit, `[batch]` u32.
 fn most_likely_wrong_class(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    let rows = logits.to_dtype(DType::F64)?.to_vec2::<f64>()?;
+    let rows = logits.in_f64()?.to_vec2::<f64>()?;
     let mut rivals = Vec::with_capacity(rows.len());
     for (row, label) in rows.iter().zip(labels.to_vec1::<u32>()?) {
         let wrong = row.iter().enumerate().filter(|(class, _)| *class != label as usize);

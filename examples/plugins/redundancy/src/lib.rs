@@ -29,7 +29,7 @@ struct Redundancy {
 impl Redundancy {
     /// For each filter of a weight `[out, ...]` one minus the highest cosine with another one; 1 if there is no other.
     fn of_filters(&self, weight: &Tensor) -> Result<Vec<f64>> {
-        let rows = weight.to_dtype(DType::F64)?.flatten_from(1)?;
+        let rows = weight.in_f64()?.flatten_from(1)?;
         let lengths = rows.sqr()?.sum_keepdim(1)?.sqrt()?.maximum(1e-12)?;
         let rows = rows.broadcast_div(&lengths)?;
         let cosines = rows.matmul(&rows.t()?)?.to_vec2::<f64>()?;

@@ -35,7 +35,7 @@ struct SpectralNorm {
 impl SpectralNorm {
     /// Largest singular value of a weight `[out, ...]`, read as a matrix with `out` rows.
     fn of_weight(&self, weight: &Tensor, streams: &Streams) -> Result<f64> {
-        let matrix = weight.to_dtype(DType::F64)?.flatten_from(1)?;
+        let matrix = weight.in_f64()?.flatten_from(1)?;
         let mut right = streams.stream().normal(&[matrix.dim(1)?, 1], DType::F64, matrix.device())?;
         let length = |vector: &Tensor| -> Result<f64> { Ok(vector.sqr()?.sum_all()?.sqrt()?.to_scalar::<f64>()?) };
         let mut stretched = 0.0;

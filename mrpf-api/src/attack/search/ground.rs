@@ -3,6 +3,7 @@
 use candle_core::{DType, Device, Tensor};
 
 use crate::network::{Classifier, InputGradient, LossOnLogits};
+use crate::numeric::InF64;
 use crate::{Error, ErrorKind, Result};
 
 /// One image under attack, classified rightly so far.
@@ -61,7 +62,7 @@ impl Form {
 
 /// The numbers of a tensor of any shape.
 pub fn numbers(tensor: &Tensor) -> Result<Vec<f64>> {
-    Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
+    Ok(tensor.in_f64()?.flatten_all()?.to_vec1()?)
 }
 
 /// Logits of some points, all finite.

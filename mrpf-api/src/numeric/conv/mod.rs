@@ -4,7 +4,10 @@
 //! Here an argument that is not tracked costs nothing in the backward pass.
 
 mod columns;
+#[cfg(feature = "cudnn")]
+mod cudnn;
 mod depthwise;
+mod elsewhere;
 mod forward;
 mod input_gradient;
 mod shape;
@@ -25,8 +28,8 @@ use crate::{Error, ErrorKind, Result};
 /// `[out, in / groups, kernel height, kernel width]`, plus `bias` `[out]` where given; gives
 /// `[batch, out, height', width']`.
 ///
-/// In f32 and f64 on the CPU the results are the same bits at any number of threads. Elsewhere this is Candle's
-/// convolution, which wants the same stride on both axes.
+/// In f32 and f64 on the CPU the results are the same bits at any number of threads. On NVIDIA GPUs this is cuDNN with the feature
+/// `cudnn`; elsewhere it goes by Candle's convolution, which wants the same stride on both axes.
 ///
 /// # Errors
 /// [`ErrorKind::Declaration`] if the geometry does not fit the channels and sizes, [`ErrorKind::Tensor`] if the tensors
@@ -40,7 +43,7 @@ pub fn conv2d(images: &Tensor, weight: &Tensor, bias: Option<&Tensor>, geometry:
         return Err(Error::new(ErrorKind::Tensor, message));
     }
     if !is_native(images) {
-        return candle_conv2d(images, weight, bias, geometry);
+        return elsewhere::conv2d(images, weight, bias, geometry);
     }
     let [images, weight] = [images.contiguous()?, weight.contiguous()?];
     if images.dtype() == DType::F32 && geometry.groups == 1 {
@@ -54,32 +57,6 @@ pub fn conv2d(images: &Tensor, weight: &Tensor, bias: Option<&Tensor>, geometry:
             Some(bias) => images.apply_op3(&weight, &bias.contiguous()?, convolution)?,
         })
     })
-}
-
-/// The same by Candle, for other devices and element types.
-fn candle_conv2d(images: &Tensor, weight: &Tensor, bias: Option<&Tensor>, geometry: &ConvGeometry) -> Result<Tensor> {
-    let ConvGeometry { kernel, stride, padding, groups } = *geometry;
-    if stride[0] != stride[1] {
-        let message = format!("a convolution with strides {stride:?} in {:?} on this device", images.dtype());
-        return Err(Error::new(ErrorKind::Tensor, message).hint("use f32 on the CPU, or equal strides"));
-    }
-    // Rows and columns at the end that no window reaches. Candle's backward pass takes the two to be equal.
-    let rest = |axis: usize, size: usize| (size + 2 * padding[axis] - kernel[axis]) % stride[axis];
-    let (_, _, height, width) = images.dims4()?;
-    let rests = [rest(0, height), rest(1, width)];
-    let out = match padding[0] == padding[1] && rests[0] == rests[1] {
-        true => images.conv2d(weight, padding[0], stride[0], 1, groups)?,
-        false => {
-            let images = images.pad_with_zeros(2, padding[0], padding[0])?.pad_with_zeros(3, padding[1], padding[1])?;
-            let images = images.narrow(2, 0, height + 2 * padding[0] - rests[0])?;
-            let images = images.narrow(3, 0, width + 2 * padding[1] - rests[1])?;
-            images.contiguous()?.conv2d(weight, 0, stride[0], 1, groups)?
-        }
-    };
-    match bias {
-        None => Ok(out),
-        Some(bias) => Ok(out.broadcast_add(&bias.reshape((1, (), 1, 1))?)?),
-    }
 }
 
 /// The operation on the autograd graph, with and without bias.

@@ -2,6 +2,7 @@
 
 mod batch_norm;
 mod candle;
+mod composed;
 mod elsewhere;
 mod layers;
 mod losses;

@@ -1,0 +1,34 @@
+//! The arguments that say where to compute.
+
+use clap::Args;
+
+use crate::device::DeviceChoice;
+
+/// Where to compute.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DeviceArgs {
+    /// Where to compute: cpu, cuda, cuda:N for the GPU of that number, metal, or auto for the first GPU that this build can use. Results
+    /// of different devices differ in their last digits.
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceChoice,
+    /// On CUDA, let products of f32 be computed in TF32: faster, with 3 digits in place of 7.
+    #[arg(long)]
+    pub tf32: bool,
+}
+
+/// What to examine.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DoctorArgs {
+    /// The device to try beside the processor: cuda, cuda:N, metal, or auto for the first GPU that this build can use.
+    #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto)]
+    pub device: DeviceChoice,
+    /// On CUDA, try products of f32 in TF32.
+    #[arg(long)]
+    pub tf32: bool,
+    /// Threads for computations; all cores when not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -1,0 +1,151 @@
+//! Opens a device and tries it once.
+
+use mrpf_api::candle_core::{DType, Device, Tensor};
+use mrpf_api::numeric::{self, ConvGeometry};
+use mrpf_api::{Error, ErrorKind, Result};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::choice::DeviceChoice;
+use super::refusal::{not_built_in, refusal};
+
+/// A device that works.
+#[derive(Debug, Clone)]
+pub struct OpenDevice {
+    /// For tensors.
+    pub device: Device,
+    /// What it is called in records: `cpu`, `cuda:0`, `metal`; with `, tf32` where that is allowed.
+    pub name: String,
+    /// What the user should know of it.
+    pub notes: Vec<String>,
+}
+
+impl Default for OpenDevice {
+    fn default() -> Self {
+        Self { device: Device::Cpu, name: DeviceChoice::Cpu.to_string(), notes: Vec::new() }
+    }
+}
+
+impl OpenDevice {
+    /// Whether it is the processor.
+    pub fn is_cpu(&self) -> bool {
+        self.device.is_cpu()
+    }
+}
+
+/// Opens the device; `tf32` lets products of f32 be rounded to 10 bits on CUDA.
+///
+/// # Errors
+/// [`ErrorKind::Device`] if this build cannot use the device, or the device is not there or does not work; the message says what was
+/// found, the hint what to do.
+pub fn open(choice: DeviceChoice, tf32: bool) -> Result<OpenDevice> {
+    let mut opened = match choice {
+        DeviceChoice::Cpu => OpenDevice::default(),
+        DeviceChoice::Auto => automatic(),
+        DeviceChoice::Cuda(_) | DeviceChoice::Metal => gpu(choice)?,
+    };
+    if opened.device.is_cuda() {
+        numeric::allow_tf32(tf32);
+        if tf32 {
+            opened.name.push_str(", tf32");
+        }
+        if !cfg!(feature = "cudnn") {
+            opened.notes.push(
+                "this build has CUDA without cuDNN: convolutions go by matrix products and are slow; build with the feature `cudnn`"
+                    .into(),
+            );
+        }
+    } else if tf32 {
+        opened.notes.push(format!("--tf32 changes nothing on {}", opened.name));
+    }
+    Ok(opened)
+}
+
+/// The first GPU that can be used; else the CPU, with a note that says why.
+fn automatic() -> OpenDevice {
+    let mut reasons = Vec::new();
+    for (choice, is_built_in) in
+        [(DeviceChoice::Cuda(0), cfg!(feature = "cuda")), (DeviceChoice::Metal, cfg!(feature = "metal"))]
+    {
+        match is_built_in.then(|| gpu(choice)) {
+            Some(Ok(opened)) => return opened,
+            Some(Err(error)) => reasons.push(error.to_string()),
+            None => {}
+        }
+    }
+    let why = match reasons.is_empty() {
+        true => "this build has no other device".to_owned(),
+        false => reasons.join("; "),
+    };
+    OpenDevice { notes: vec![format!("--device auto: computing on the CPU, because {why}")], ..OpenDevice::default() }
+}
+
+fn gpu(choice: DeviceChoice) -> Result<OpenDevice> {
+    let name = choice.to_string();
+    let open: fn(usize) -> mrpf_api::candle_core::Result<Device> = match choice {
+        DeviceChoice::Cuda(_) if cfg!(feature = "cuda") => Device::new_cuda,
+        DeviceChoice::Metal if cfg!(feature = "metal") => Device::new_metal,
+        _ => return Err(not_built_in(choice)),
+    };
+    let number = if let DeviceChoice::Cuda(number) = choice { number } else { 0 };
+    // Libraries of vendors are asked here for the first time; some of their bindings panic where a library or a symbol is missing.
+    let tried = catch_unwind(AssertUnwindSafe(|| {
+        let device = open(number)?;
+        try_out(&device)?;
+        Ok(device)
+    }));
+    match tried {
+        Ok(Ok(device)) => Ok(OpenDevice { device, name, notes: Vec::new() }),
+        Ok(Err(error)) => Err(refusal(choice, &Error::to_string(&error))),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Err(refusal(choice, text.unwrap_or("the bindings panicked")))
+        }
+    }
+}
+
+/// One small convolution there and back: a driver that is too old, or a library that is missing, shows now and not after an hour.
+fn try_out(device: &Device) -> Result<()> {
+    let images = Tensor::ones((1, 1, 4, 4), DType::F32, device)?;
+    let weight = Tensor::ones((1, 1, 3, 3), DType::F32, device)?;
+    let out = numeric::conv2d(&images, &weight, None, &ConvGeometry::square(3))?;
+    match out.flatten_all()?.to_vec1::<f32>()?.as_slice() {
+        [9.0, 9.0, 9.0, 9.0] => Ok(()),
+        other => {
+            let message = format!("a convolution of ones gave {other:?}, expected four times 9");
+            Err(Error::new(ErrorKind::Device, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_processor_is_always_there_and_auto_says_why_it_was_taken() -> Result<()> {
+        let cpu = open(DeviceChoice::Cpu, false)?;
+        assert!(cpu.is_cpu() && cpu.notes.is_empty() && cpu.name == "cpu");
+        let auto = open(DeviceChoice::Auto, false)?;
+        if auto.is_cpu() {
+            assert!(auto.notes[0].starts_with("--device auto: computing on the CPU, because"), "{:?}", auto.notes);
+        }
+        assert_eq!(open(DeviceChoice::Cpu, true)?.notes, ["--tf32 changes nothing on cpu"]);
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_that_is_not_built_in_is_refused_with_the_way_to_get_it() {
+        for (choice, is_built_in, command) in [
+            (DeviceChoice::Cuda(1), cfg!(feature = "cuda"), "--features cudnn"),
+            (DeviceChoice::Metal, cfg!(feature = "metal"), "--features metal"),
+        ] {
+            if is_built_in {
+                continue;
+            }
+            let error = open(choice, false).expect_err("not built in");
+            assert_eq!(error.kind(), ErrorKind::Device);
+            assert!(error.to_string().starts_with(&format!("--device {choice}: this build of mrpf")), "{error}");
+            assert!(error.hint_text().is_some_and(|hint| hint.contains(command)), "{error:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `mrpf doctor`: what is built in, what this machine has, whether every operation computes what it should, and what is missing.
+
+mod libraries;
+mod machine;
+mod operations;
+mod self_test;
+mod text;
+mod throughput;
+
+pub use libraries::Library;
+pub use machine::{Build, Gpu, Processor};
+pub use self_test::Tested;
+pub use text::report_text;
+pub use throughput::Rate;
+
+use mrpf_api::{Error, Result};
+use serde::Serialize;
+
+use crate::device::{DeviceChoice, FEATURES, HOW_TO_CUDA, OpenDevice, open};
+
+/// Everything that is found.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// What is built in.
+    pub build: Build,
+    /// The processor.
+    pub processor: Processor,
+    /// The NVIDIA GPUs that the driver tells of.
+    pub gpus: Vec<Gpu>,
+    /// Libraries of CUDA, where they were found.
+    pub libraries: Vec<Library>,
+    /// The device that was tried, beside the processor.
+    pub device: Tried,
+    /// Every operation on every device that works.
+    pub self_test: Vec<Tested>,
+    /// How fast some work goes.
+    pub throughput: Vec<Rate>,
+    /// What to do for more.
+    pub advice: Vec<String>,
+}
+
+/// The device that was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tried {
+    /// What was asked for.
+    pub asked: String,
+    /// What was opened; none if it does not work.
+    pub opened: Option<String>,
+    /// Why not, or what is to be known of it.
+    pub notes: Vec<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl Report {
+    /// The operations that computed something else than they should.
+    pub fn failed(&self) -> impl Iterator<Item = &Tested> {
+        self.self_test.iter().filter(|tested| !tested.passed)
+    }
+}
+
+/// Looks at everything and tries the processor and `choice`. Where the device cannot be used, the error comes beside the report.
+///
+/// # Errors
+/// None but those of the processor: a report is made in any case.
+pub fn examine(choice: DeviceChoice, tf32: bool) -> Result<(Report, Option<Error>)> {
+    let (opened, device, refused) = match open(choice, tf32) {
+        Ok(opened) => {
+            let (name, notes) = (opened.name.clone(), opened.notes.clone());
+            (Some(opened), Tried { asked: choice.to_string(), opened: Some(name), notes, hint: None }, None)
+        }
+        Err(error) => {
+            let hint = error.hint_text().map(str::to_owned);
+            let tried = Tried { asked: choice.to_string(), opened: None, notes: vec![error.to_string()], hint };
+            (None, tried, Some(error))
+        }
+    };
+    let processor = OpenDevice::default();
+    let others = opened.filter(|opened| !opened.is_cpu());
+    let places: Vec<&OpenDevice> = std::iter::once(&processor).chain(&others).collect();
+    let (gpus, libraries) = (machine::gpus(), libraries::find());
+    let mut report = Report {
+        build: Build::of_this_program(),
+        processor: Processor::here(),
+        self_test: self_test::run(&places)?,
+        throughput: throughput::measure(&places)?,
+        advice: Vec::new(),
+        gpus,
+        libraries,
+        device,
+    };
+    report.advice = advice(&report);
+    Ok((report, refused))
+}
+
+/// What is missing for more.
+fn advice(report: &Report) -> Vec<String> {
+    let mut advice = Vec::new();
+    let [has_cuda, has_cudnn, _] = FEATURES.map(|(_, is_built_in)| is_built_in);
+    for tested in report.failed() {
+        advice.push(format!(
+            "`{}` on {} is wrong: do not use that device for results, and report it with this output",
+            tested.operation, tested.device
+        ));
+    }
+    advice.extend(report.device.hint.clone());
+    match (report.gpus.is_empty(), has_cuda, has_cudnn) {
+        (false, false, _) => advice.push(format!("there is an NVIDIA GPU that this build does not use: {HOW_TO_CUDA}")),
+        (false, true, false) => {
+            advice.push("convolutions on CUDA are slow without cuDNN: build with the feature `cudnn`".into());
+        }
+        (true, true, _) if report.device.hint.is_none() => {
+            advice.push("this build can use NVIDIA GPUs, and the driver tells of none: see `nvidia-smi`".into());
+        }
+        _ => {}
+    }
+    let hidden: Vec<&str> =
+        report.libraries.iter().filter(|library| library.is_hidden()).map(|library| library.name.as_str()).collect();
+    if has_cuda && !hidden.is_empty() {
+        advice.push(format!(
+            "{} lie where the loader does not look: start the program by scripts/cuda/run.sh, which sets LD_LIBRARY_PATH",
+            hidden.join(", ")
+        ));
+    }
+    let missing: Vec<&str> = report
+        .libraries
+        .iter()
+        .filter(|library| library.found.is_empty())
+        .map(|library| library.name.as_str())
+        .collect();
+    if has_cuda && !missing.is_empty() {
+        advice.push(format!(
+            "{} not found: libcuda comes with NVIDIA's driver, the others with the CUDA toolkit and cuDNN, or with the nvidia packages that \
+             PyTorch installs",
+            missing.join(", ")
+        ));
+    }
+    if report.libraries.iter().any(|library| library.found.iter().any(|place| place.is_stub && place.is_searched)) {
+        advice.push(
+            "a folder of stubs, made for linking only, is on the loader's path: take it out of LD_LIBRARY_PATH".into(),
+        );
+    }
+    advice
+}

@@ -1,0 +1,194 @@
+//! Every operation and a small network in f32 on each device, against f64 on the CPU: outputs and gradients.
+
+use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
+use mrpf_api::candle_core::{DType, Device, Tensor, Var};
+use mrpf_api::context::CallContext;
+use mrpf_api::data::{Batch, ImageShape};
+use mrpf_api::network::{Builder, Classifier, Mode, Network};
+use mrpf_api::numeric::{ConvGeometry, InF64, is_tf32_allowed, loss};
+use mrpf_api::random::Streams;
+use mrpf_api::{Error, ErrorKind, Result};
+use serde::Serialize;
+
+use super::operations::{Operation, all};
+use crate::device::OpenDevice;
+
+/// An operation on a device.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Tested {
+    /// The operation.
+    pub operation: String,
+    /// Where it was computed.
+    pub device: String,
+    /// Largest difference of the output, as a share of its largest value or of 1.
+    pub forward: Option<f64>,
+    /// The same of the gradients.
+    pub gradients: Option<f64>,
+    /// What is allowed.
+    pub tolerance: f64,
+    /// Whether it is right.
+    pub passed: bool,
+    /// What the device said instead of computing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// f32 has 7 digits; sums of some hundred terms lose two of them.
+const TOLERANCE: f64 = 1e-4;
+/// TF32 has 3 digits.
+const TOLERANCE_TF32: f64 = 2e-2;
+
+/// Output, and gradients.
+type Outcome = (Tensor, Vec<Tensor>);
+
+/// Tries everything on every device.
+///
+/// # Errors
+/// Those of the processor in f64.
+pub(super) fn run(places: &[&OpenDevice]) -> Result<Vec<Tested>> {
+    let mut tested = Vec::new();
+    for operation in all() {
+        let exact = outcome(&operation, DType::F64, &Device::Cpu)?;
+        tested.extend(
+            places
+                .iter()
+                .map(|place| judge(operation.name, place, &exact, || outcome(&operation, DType::F32, &place.device))),
+        );
+    }
+    for (name, whole) in
+        [("network, training step", training as fn(DType, &Device) -> Result<Outcome>), ("network, attack", attack)]
+    {
+        let exact = whole(DType::F64, &Device::Cpu)?;
+        tested.extend(places.iter().map(|place| judge(name, place, &exact, || whole(DType::F32, &place.device))));
+    }
+    Ok(tested)
+}
+
+fn judge(name: &str, place: &OpenDevice, exact: &Outcome, work: impl Fn() -> Result<Outcome>) -> Tested {
+    let tolerance = if place.device.is_cuda() && is_tf32_allowed() { TOLERANCE_TF32 } else { TOLERANCE };
+    let compared = work().and_then(|found| {
+        let gradients = exact.1.iter().zip(&found.1).map(|(exact, found)| difference(exact, found));
+        let gradients = gradients.collect::<Result<Vec<f64>>>()?.into_iter().fold(0.0, f64::max);
+        if exact.1.len() != found.1.len() {
+            return Err(Error::new(ErrorKind::Numeric, "a gradient is missing"));
+        }
+        Ok([difference(&exact.0, &found.0)?, gradients])
+    });
+    let (operation, device) = (name.to_owned(), place.name.clone());
+    match compared {
+        Ok([forward, gradients]) => {
+            let passed = forward <= tolerance && gradients <= tolerance;
+            let [forward, gradients] = [forward, gradients].map(Some);
+            Tested { operation, device, forward, gradients, tolerance, passed, error: None }
+        }
+        Err(error) => Tested {
+            operation,
+            device,
+            forward: None,
+            gradients: None,
+            tolerance,
+            passed: false,
+            error: Some(error.to_string()),
+        },
+    }
+}
+
+/// The largest difference, as a share of the largest exact value or of 1; infinite where a number is none.
+fn difference(exact: &Tensor, found: &Tensor) -> Result<f64> {
+    let numbers = |tensor: &Tensor| -> Result<Vec<f64>> {
+        Ok(tensor.to_device(&Device::Cpu)?.in_f64()?.flatten_all()?.to_vec1()?)
+    };
+    let (exact, found) = (numbers(exact)?, numbers(found)?);
+    if exact.len() != found.len() {
+        return Ok(f64::INFINITY);
+    }
+    let largest = exact.iter().fold(1.0, |largest: f64, value| largest.max(value.abs()));
+    let off = exact.iter().zip(&found).map(|(exact, found)| (exact - found).abs());
+    Ok(off.fold(0.0, |largest, off| if off.is_nan() { f64::INFINITY } else { largest.max(off) }) / largest)
+}
+
+/// The output of an operation, and the gradients of a weighted sum of it by all inputs.
+fn outcome(operation: &Operation, dtype: DType, device: &Device) -> Result<Outcome> {
+    let moved = |tensor: Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(dtype)?.to_device(device)?) };
+    let inputs = operation.numbers()?.into_iter().map(|input| Ok(Var::from_tensor(&moved(input)?)?));
+    let inputs = inputs.collect::<Result<Vec<Var>>>()?;
+    let tracked: Vec<Tensor> = inputs.iter().map(|input| input.as_tensor().clone()).collect();
+    let out = (operation.work)(&tracked)?;
+    let factors = Streams::new(0).child("factors").stream().normal(out.dims(), dtype, device)?;
+    let gradients = (&out * factors)?.sum_all()?.backward()?;
+    Ok((out.detach(), inputs.iter().filter_map(|input| gradients.get(input).cloned()).collect()))
+}
+
+/// A small residual network.
+fn network(dtype: DType, device: &Device) -> Result<Network> {
+    let mut net = Builder::new("self-test", ImageShape { channels: 3, height: 16, width: 16 }, 10);
+    net.normalize("normalize", &[0.5; 3], &[0.25; 3]).conv("stem", 16, ConvGeometry::same3(), false);
+    net.batch_norm("stem.norm").relu("stem.relu");
+    net.conv("a", 16, ConvGeometry::same3(), false).batch_norm("a.norm").relu("a.relu");
+    net.conv("b", 16, ConvGeometry::same3(), false).batch_norm("b.norm").add("sum", "stem.relu").relu("sum.relu");
+    net.conv("c", 32, ConvGeometry::same3().stride(2), false).batch_norm("c.norm").relu("c.relu");
+    net.global_avg_pool("mean").linear("classes", 10);
+    Network::initialise(net.finish()?, &Streams::new(0).child("self-test"), dtype, device)
+}
+
+fn batch(dtype: DType, device: &Device) -> Result<Batch> {
+    let images = Streams::new(1).stream().uniform(&[8, 3, 16, 16], 0.0, 1.0, dtype, device)?;
+    let labels = Tensor::from_iter((0..8u32).map(|image| image * 3 % 10), device)?;
+    Ok(Batch { images, labels, indices: (0..8).collect() })
+}
+
+/// Logits in training mode, the gradients by all parameters, and the running statistics after it.
+fn training(dtype: DType, device: &Device) -> Result<Outcome> {
+    let (network, batch) = (network(dtype, device)?, batch(dtype, device)?);
+    let logits = network.forward(&batch.images, Mode::Train)?;
+    let gradients = loss::cross_entropy(&logits, &batch.labels, 0.0)?.backward()?;
+    let mut found: Vec<Tensor> =
+        network.parameters().values().filter_map(|variable| gradients.get(variable).cloned()).collect();
+    found.extend(network.statistics().into_values());
+    Ok((logits.detach(), found))
+}
+
+/// Logits of attacked images, and the input gradient there. Steps go along the gradient, not its sign, which the last digit could turn.
+fn attack(dtype: DType, device: &Device) -> Result<Outcome> {
+    let (network, batch) = (network(dtype, device)?, batch(dtype, device)?);
+    let frozen = network.freeze()?;
+    let threat = ThreatModel { norm: mrpf_api::attack::Norm::L2, ..ThreatModel::default() };
+    let ascent = Ascent { threat, step_size: 0.01, steps: 3, start: Start::Clean };
+    let labels = batch.labels.clone();
+    let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &labels);
+    let cx = CallContext::unwatched(Streams::new(0));
+    let images = ascend(&cx, &frozen, &batch.images, &batch.images, &ascent, &loss)?;
+    let at = frozen.input_gradient(&images, &loss)?;
+    Ok((at.logits, vec![at.gradient, images]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_that_is_wrong_is_found() -> Result<()> {
+        let place = OpenDevice::default();
+        let mut operations = all();
+        let name = operations[0].name;
+        let exact = outcome(&operations[0], DType::F64, &place.device)?;
+        let right = judge(name, &place, &exact, || outcome(&operations[0], DType::F32, &place.device));
+        assert!(right.passed && right.forward.is_some_and(|off| off > 0.0), "{right:?}");
+        let work = std::mem::replace(&mut operations[0].work, Box::new(|x| Ok(x[0].clone())));
+        operations[0].work = Box::new(move |x| Ok((work(x)? * 1.001)?));
+        let wrong = judge(name, &place, &exact, || outcome(&operations[0], DType::F32, &place.device));
+        assert!(!wrong.passed && wrong.forward.is_some_and(|off| off > 1e-4), "{wrong:?}");
+        let failing = judge(name, &place, &exact, || Err(Error::new(ErrorKind::Device, "lost")));
+        assert!(!failing.passed && failing.error.as_deref() == Some("lost"));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_not_a_number_is_infinitely_wrong() -> Result<()> {
+        let one = Tensor::new(&[1.0f64, 2.0], &Device::Cpu)?;
+        assert_eq!(difference(&one, &Tensor::new(&[1.0f32, f32::NAN], &Device::Cpu)?)?, f64::INFINITY);
+        assert_eq!(difference(&one, &Tensor::new(&[1.0f32], &Device::Cpu)?)?, f64::INFINITY);
+        assert_eq!(difference(&one, &Tensor::new(&[1.0f32, 1.0], &Device::Cpu)?)?, 0.5);
+        Ok(())
+    }
+}

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# build.sh [FEATURES] - builds mrpf for NVIDIA GPUs on any x86-64 Linux machine, into dist/cuda; run it there by run.sh.
+#
+# FEATURES: cudnn (the default), or cuda for convolutions without cuDNN. Takes about 15 minutes on two cores the first time.
+# The program holds its plugins and Candle in itself: it opens no run-time plugins. For those build without
+# --no-default-features, as the README says.
+#
+# CUDA_COMPUTE_CAP: 80 runs on every GPU from Ampere on; 90 on H100 and H200 only.
+set -euo pipefail
+features=${1:-cudnn}
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../.."
+eval "$("$here/home.sh")"
+export CUDA_COMPUTE_CAP=${CUDA_COMPUTE_CAP:-80}
+export CUDAFORGE_THREADS=${CUDAFORGE_THREADS:-$(nproc)}
+# Kernels make up most of the program; compressed it is half as large.
+export NVCC_APPEND_FLAGS=${NVCC_APPEND_FLAGS:---compress-mode=size}
+# A folder of its own: the kernels are not built anew when the program for the CPU is built in between.
+target=${CARGO_TARGET_DIR:-target}/cuda
+cargo build --release --locked -p mrpf-host --bin mrpf --no-default-features --features "$features" --target-dir "$target"
+mkdir -p dist/cuda
+strip -o dist/cuda/mrpf "$target/release/mrpf"
+cp "$here/run.sh" "$here/on-device.sh" examples/cifar10.toml dist/cuda/
+xz -6 --keep --force dist/cuda/mrpf
+ls -l dist/cuda
