@@ -61,9 +61,9 @@ mod tests {
 
     #[test]
     fn folders_go_and_everything_else_stays() {
-        let root = Path::new("/home/me/runs/store");
+        let root = Path::new("/somewhere/runs/store");
         for (text, expected) in [
-            ("cannot read /home/me/runs/store/prune-1/plan.json: gone", "cannot read prune-1/plan.json: gone"),
+            ("cannot read /somewhere/runs/store/prune-1/plan.json: gone", "cannot read prune-1/plan.json: gone"),
             ("the teacher /data/nets/big.safetensors, of 8/255", "the teacher …/big.safetensors, of 8/255"),
             ("dir = \"/my data/cifar 10\"\nx = 1", "dir = \"…/cifar 10\"\nx = 1"),
             ("`C:\\data\\images\\` is empty", "`…/images` is empty"),
