@@ -10,6 +10,8 @@
 //! How work is divided hangs on sizes alone, so the results are the same bits at any number of threads.
 
 mod convolution;
+#[cfg(feature = "cudnn")]
+pub(crate) mod cuda;
 mod direct;
 mod elementwise;
 mod finish;

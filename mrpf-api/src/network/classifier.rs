@@ -66,6 +66,9 @@ pub struct FrozenNetwork {
 pub(super) enum Work {
     /// The fast way, for networks that it knows.
     Engine(Arc<FrozenEngine>),
+    /// The same on an NVIDIA GPU.
+    #[cfg(feature = "cudnn")]
+    Gpu(Arc<super::gpu::Lease>),
     Operations {
         network: Arc<Network>,
         weights: Weights,
@@ -76,6 +79,10 @@ pub(super) enum Work {
 impl FrozenNetwork {
     /// Freezes a network in evaluation mode, with batch norm folded into the convolutions.
     pub(super) fn new(network: &Network) -> Result<Self> {
+        #[cfg(feature = "cudnn")]
+        if let Some(frozen) = super::gpu::freeze(network)? {
+            return Ok(frozen);
+        }
         let Folded { declaration, weights, statistics, factors } =
             fold(network.declaration(), &network.frozen_weights(), &network.statistics())?;
         if network.dtype() == DType::F32
@@ -93,6 +100,18 @@ impl FrozenNetwork {
     /// A copy that normalises by the batch, for trainers whose attack runs in training mode; running statistics stay as they are.
     pub fn in_training_mode(network: &Network) -> Result<Self> {
         Ok(Self::by_operations(network.duplicate()?, BTreeMap::new(), Mode::TrainKeepingStatistics))
+    }
+
+    /// Batch norms folded, and everything by single operations.
+    #[cfg(feature = "cudnn")]
+    pub(super) fn folded_operations(
+        declaration: &Declaration,
+        weights: &Weights,
+        statistics: &Weights,
+    ) -> Result<Self> {
+        let Folded { declaration, weights, statistics, factors } = fold(declaration, weights, statistics)?;
+        let network = Network::from_tensors(declaration, weights, statistics)?;
+        Ok(Self::by_operations(network, factors, Mode::Evaluate))
     }
 
     fn by_operations(network: Network, factors: BTreeMap<String, Tensor>, mode: Mode) -> Self {
@@ -124,14 +143,20 @@ impl FrozenNetwork {
         (logits, trace): (&Tensor, &Trace),
         loss: &LossOnLogits<'_>,
     ) -> Result<InputGradient> {
-        let logits = Var::from_tensor(logits)?;
-        let per_image = loss(&logits)?;
-        let gradients = per_image.sum_all()?.backward()?;
-        let by_logits = gradients.get(&logits).ok_or_else(no_gradient)?;
-        let gradient = read(by_logits, |by_logits| Ok(engine.backward(trace, by_logits)))?;
+        let (loss, by_logits) = differentiate(logits, loss)?;
+        let gradient = read(&by_logits, |by_logits| Ok(engine.backward(trace, by_logits)))?;
         let gradient = Tensor::from_vec(gradient, images.shape(), &Device::Cpu)?;
-        Ok(InputGradient { gradient, loss: per_image.detach(), logits: logits.detach() })
+        Ok(InputGradient { gradient, loss, logits: logits.clone() })
     }
+}
+
+/// A loss of each image at given logits, and its gradient by them.
+pub(super) fn differentiate(logits: &Tensor, loss: &LossOnLogits<'_>) -> Result<(Tensor, Tensor)> {
+    let logits = Var::from_tensor(logits)?;
+    let per_image = loss(&logits)?;
+    let mut gradients = per_image.sum_all()?.backward()?;
+    let by_logits = gradients.remove(&logits).ok_or_else(no_gradient)?;
+    Ok((per_image.detach(), by_logits))
 }
 
 fn no_gradient() -> Error {
@@ -143,6 +168,8 @@ impl Classifier for FrozenNetwork {
     fn logits(&self, images: &Tensor) -> Result<Tensor> {
         match &self.work {
             Work::Engine(engine) => Ok(self.run(engine, images)?.0),
+            #[cfg(feature = "cudnn")]
+            Work::Gpu(lease) => lease.logits(&self.declaration, images),
             Work::Operations { network, weights, mode } => network.forward_with(weights, &images.detach(), *mode),
         }
     }
@@ -152,6 +179,11 @@ impl Classifier for FrozenNetwork {
             Work::Engine(engine) => {
                 let (logits, trace) = self.run(engine, images)?;
                 return self.engine_gradient(engine, images, (&logits, &trace), loss);
+            }
+            #[cfg(feature = "cudnn")]
+            Work::Gpu(lease) => {
+                let found = lease.gradients(&self.declaration, images, &[loss])?;
+                return found.into_iter().next().ok_or_else(no_gradient);
             }
             Work::Operations { network, weights, mode } => (network, weights, *mode),
         };
@@ -164,6 +196,10 @@ impl Classifier for FrozenNetwork {
     }
 
     fn input_gradients(&self, images: &Tensor, losses: &[&LossOnLogits<'_>]) -> Result<Vec<InputGradient>> {
+        #[cfg(feature = "cudnn")]
+        if let Work::Gpu(lease) = &self.work {
+            return lease.gradients(&self.declaration, images, losses);
+        }
         let Work::Engine(engine) = &self.work else {
             return losses.iter().map(|loss| self.input_gradient(images, loss)).collect();
         };

@@ -27,6 +27,10 @@ pub enum Mode {
 
 /// Logits; in training mode by the engine where it knows the network, else layer by layer.
 pub(super) fn forward(network: &Network, weights: &Weights, images: &Tensor, mode: Mode) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if let Some(logits) = super::gpu::forward(network, weights, images, mode)? {
+        return Ok(logits);
+    }
     let in_f32 = |tensor: &Tensor| tensor.dtype() == DType::F32 && is_native(tensor);
     match &network.plan {
         Some(plan) if mode != Mode::Evaluate && in_f32(images) && weights.values().all(in_f32) => {

@@ -6,6 +6,8 @@ mod declaration;
 mod file;
 mod fold;
 mod forward;
+#[cfg(feature = "cudnn")]
+mod gpu;
 mod initialise;
 mod layer_kind;
 mod output_shape;
@@ -19,6 +21,8 @@ pub use builder::Builder;
 pub use classifier::{Classifier, FrozenNetwork, InputGradient, LossOnLogits};
 pub use declaration::{Declaration, INPUT, Layer, Wiring};
 pub use file::{FORMAT_VERSION, tensors_from_bytes, tensors_to_bytes};
+#[cfg(feature = "cudnn")]
+pub(crate) use fold::FoldedNorms;
 pub use forward::Mode;
 pub use initialise::initial_parameters;
 pub use layer_kind::{BatchNorm, Conv2d, LayerKind, Linear};

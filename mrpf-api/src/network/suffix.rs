@@ -99,6 +99,8 @@ impl FrozenNetwork {
                 let suffix = SuffixEngine::new(engine, &self.declaration, module, factor, values, memory);
                 SuffixWork::Engine(Arc::new(suffix.ok_or_else(unknown)?))
             }
+            #[cfg(feature = "cudnn")]
+            Work::Gpu(lease) => return lease.by_operations()?.suffix(module, images, memory),
             Work::Operations { network, weights, mode } => {
                 let images = images.detach();
                 let before = Before::new(&network, &weights, mode, module, &images, memory)?;

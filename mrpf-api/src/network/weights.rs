@@ -10,6 +10,7 @@ use super::forward::{Mode, forward, forward_by_layers};
 use super::initialise::{initial_parameters, initial_statistics};
 use super::parameters::{TensorSpec, parameter_specs, statistic_specs};
 use crate::engine::{Memory, Plan};
+use crate::numeric::{Precision, is_tf32_allowed};
 use crate::random::Streams;
 use crate::{Error, ErrorKind, Result};
 
@@ -30,6 +31,11 @@ pub struct Network {
     pub(super) plan: Option<Arc<Plan>>,
     /// Buffers that passes of this network share.
     pub(super) memory: Arc<Memory>,
+    /// What passes on a GPU are computed in.
+    precision: RwLock<Precision>,
+    /// What passes on a GPU share.
+    #[cfg(feature = "cudnn")]
+    pub(super) gpu: super::gpu::Home,
 }
 
 impl Network {
@@ -70,6 +76,9 @@ impl Network {
             dtype,
             device,
             memory: Arc::default(),
+            precision: RwLock::default(),
+            #[cfg(feature = "cudnn")]
+            gpu: super::gpu::Home::default(),
         })
     }
 
@@ -86,6 +95,24 @@ impl Network {
     /// Where the parameters are.
     pub fn device(&self) -> &Device {
         &self.device
+    }
+
+    /// In which numbers passes on an NVIDIA GPU are computed; f32 means TF32 where [`allow_tf32`](crate::numeric::allow_tf32) says so.
+    pub fn precision(&self) -> Precision {
+        match *self.precision.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            Precision::F32 if is_tf32_allowed() => Precision::Tf32,
+            precision => precision,
+        }
+    }
+
+    /// Sets what passes on an NVIDIA GPU are computed in from now on. Weights stay in f32, and other devices take no notice.
+    pub fn set_precision(&self, precision: Precision) {
+        *self.precision.write().unwrap_or_else(std::sync::PoisonError::into_inner) = precision;
+    }
+
+    fn with_precision_of(self, other: &Self) -> Self {
+        self.set_precision(*other.precision.read().unwrap_or_else(std::sync::PoisonError::into_inner));
+        self
     }
 
     /// The trainable parameters, sorted by name.
@@ -150,7 +177,8 @@ impl Network {
 
     /// An independent copy.
     pub fn duplicate(&self) -> Result<Self> {
-        Self::from_tensors(Declaration::clone(&self.declaration), self.snapshot()?, self.statistics())
+        let copy = Self::from_tensors(Declaration::clone(&self.declaration), self.snapshot()?, self.statistics())?;
+        Ok(copy.with_precision_of(self))
     }
 
     /// The same network in another precision.
@@ -173,11 +201,9 @@ impl Network {
         let moved = |tensors: Weights| -> Result<Weights> {
             tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.to_device(device)?))).collect()
         };
-        Self::from_tensors(
-            Declaration::clone(&self.declaration),
-            moved(self.frozen_weights())?,
-            moved(self.statistics())?,
-        )
+        let (parameters, statistics) = (moved(self.frozen_weights())?, moved(self.statistics())?);
+        let there = Self::from_tensors(Declaration::clone(&self.declaration), parameters, statistics)?;
+        Ok(there.with_precision_of(&self))
     }
 
     /// Logits `[batch, class]` of `images` `[batch, channel, height, width]` in [0, 1], with gradients into the parameters.

@@ -70,7 +70,7 @@ pub use linear::linear;
 pub use normalize::normalize;
 pub use patches::{fold, unfold};
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, pad_shortcut};
-pub use precision::{InF64, allow_tf32, is_tf32_allowed};
+pub use precision::{InF64, Precision, allow_tf32, is_deterministic, is_tf32_allowed, require_determinism};
 pub use relu::{gelu, relu, relu6};
 pub use resize::resize;
 pub use silu::silu;

@@ -1,6 +1,9 @@
 //! In which numbers things are computed, where a device leaves a choice.
 
 use candle_core::{DType, Device, Tensor};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Result;
@@ -20,6 +23,35 @@ impl InF64 for Tensor {
     }
 }
 
+/// In which numbers a network whose weights are f32 is computed on an NVIDIA GPU. Sums are in f32 always, and so are weights,
+/// statistics, losses and the optimiser.
+///
+/// On other devices everything is computed in f32, whatever this says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 24 bits, as on the CPU.
+    #[default]
+    F32,
+    /// Factors of products rounded to 11 bits; values are stored in f32.
+    Tf32,
+    /// Values and factors rounded to 8 bits, with the range of f32: half the memory, the fastest of all.
+    Bf16,
+    /// Values and factors rounded to 11 bits, with little range: gradients are scaled by a constant on the way back.
+    F16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        })
+    }
+}
+
 /// Off at first: results agree with those of other devices to f32's 7 digits.
 static TF32: AtomicBool = AtomicBool::new(false);
 
@@ -33,4 +65,17 @@ pub fn allow_tf32(is_allowed: bool) {
 /// Whether products of f32 on CUDA may be computed in TF32.
 pub fn is_tf32_allowed() -> bool {
     TF32.load(Ordering::Relaxed)
+}
+
+/// Off at first: algorithms are chosen for speed, and some add up in the order in which parts of a GPU are done.
+static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
+
+/// Lets only such algorithms be chosen on CUDA that give the same bytes every time on the same GPU.
+pub fn require_determinism(is_required: bool) {
+    DETERMINISTIC.store(is_required, Ordering::Relaxed);
+}
+
+/// Whether the same bytes are asked for every time.
+pub fn is_deterministic() -> bool {
+    DETERMINISTIC.load(Ordering::Relaxed)
 }

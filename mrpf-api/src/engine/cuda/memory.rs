@@ -1,0 +1,68 @@
+//! Memory of a GPU that is used again: asking the driver for it costs more than most kernels.
+
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, CudaStream};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::gpu::address;
+use crate::Result;
+
+/// Buffers that wait to be used again. Work of a GPU is ordered by its stream: whoever takes a buffer writes it after all that was
+/// started before has read it.
+#[derive(Debug, Default)]
+pub(crate) struct DeviceMemory(Mutex<Vec<CudaSlice<u8>>>);
+
+/// Bytes on a GPU that go back when dropped. What fresh ones hold is unspecified.
+#[derive(Debug)]
+pub(crate) struct DeviceBuffer {
+    slice: Option<CudaSlice<u8>>,
+    memory: Arc<DeviceMemory>,
+}
+
+impl DeviceMemory {
+    /// So many bytes: the smallest buffer that waits and is large enough without wasting more than half, or a new one.
+    ///
+    /// When the GPU has no more, what waits is given back and it is asked once again.
+    pub fn take(self: &Arc<Self>, stream: &Arc<CudaStream>, bytes: usize) -> Result<DeviceBuffer> {
+        let bytes = bytes.max(256);
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fitting = waiting.iter().enumerate().filter(|(_, buffer)| (bytes..=2 * bytes).contains(&buffer.len()));
+        let found = fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(at, _)| at);
+        let slice = match found {
+            Some(at) => waiting.swap_remove(at),
+            None => {
+                // SAFETY: bytes have no invalid values, and every taker writes before it reads.
+                let fresh = unsafe { stream.alloc::<u8>(bytes) };
+                match fresh {
+                    Ok(slice) => slice,
+                    Err(_) if !waiting.is_empty() => {
+                        waiting.clear();
+                        stream.synchronize().map_err(candle_core::Error::wrap)?;
+                        // SAFETY: as above.
+                        unsafe { stream.alloc::<u8>(bytes) }.map_err(candle_core::Error::wrap)?
+                    }
+                    Err(error) => return Err(candle_core::Error::wrap(error).into()),
+                }
+            }
+        };
+        Ok(DeviceBuffer { slice: Some(slice), memory: self.clone() })
+    }
+}
+
+impl DeviceBuffer {
+    /// Where it begins.
+    pub fn address(&self) -> u64 {
+        self.slice.as_ref().map_or(0, address)
+    }
+
+    pub fn len(&self) -> usize {
+        self.slice.as_ref().map_or(0, CudaSlice::len)
+    }
+}
+
+impl Drop for DeviceBuffer {
+    fn drop(&mut self) {
+        if let Some(slice) = self.slice.take() {
+            self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).push(slice);
+        }
+    }
+}

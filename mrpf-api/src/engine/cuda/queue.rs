@@ -1,0 +1,118 @@
+//! Where a pass puts its work: on the GPU's stream to be done now, or into a graph to be done again and again.
+
+use candle_core::cuda_backend::cudarc::cudnn::{result, sys as cudnn};
+use candle_core::cuda_backend::cudarc::driver::{self, CudaGraph, CudaStream, sys};
+use std::collections::HashMap;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use super::convolution::{Algorithm, Case};
+use super::gpu::{Argument, Gpu, Grid};
+use super::memory::DeviceBuffer;
+use crate::Result;
+
+/// cuDNN on one GPU, with what it has been asked before.
+#[derive(Debug)]
+pub(crate) struct Library {
+    pub handle: cudnn::cudnnHandle_t,
+    pub algorithms: HashMap<Case, Algorithm>,
+    /// Graphs hold on to the one that they were recorded with.
+    pub workspace: Option<Arc<DeviceBuffer>>,
+    /// What is put here while it records goes into a graph; other work of the program is on another stream and does not.
+    recorder: Arc<CudaStream>,
+}
+
+// SAFETY: cuDNN's handle may move between threads as long as one uses it at a time, which the lock around the library ensures.
+unsafe impl Send for Library {}
+
+impl Library {
+    pub fn new(stream: &Arc<CudaStream>) -> Result<Self> {
+        let recorder = stream.context().new_stream().map_err(candle_core::Error::wrap)?;
+        let handle = result::create_handle().map_err(candle_core::Error::wrap)?;
+        Ok(Self { handle, algorithms: HashMap::new(), workspace: None, recorder })
+    }
+}
+
+/// The GPU for one pass at a time.
+pub(super) struct Queue<'a> {
+    pub gpu: &'a Gpu,
+    pub library: MutexGuard<'a, Library>,
+    pub stream: Arc<CudaStream>,
+}
+
+impl<'a> Queue<'a> {
+    fn new(gpu: &'a Gpu, is_recording: bool) -> Result<Self> {
+        let library = gpu.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let stream = if is_recording { library.recorder.clone() } else { gpu.stream.clone() };
+        stream.context().bind_to_thread().map_err(candle_core::Error::wrap)?;
+        // SAFETY: handle and stream belong to the same GPU and live as long as the library.
+        unsafe { result::set_stream(library.handle, stream.cu_stream().cast()) }.map_err(candle_core::Error::wrap)?;
+        Ok(Self { gpu, library, stream })
+    }
+
+    /// Starts a kernel.
+    pub fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
+        self.gpu.launch_on(&self.stream, kernel, grid, arguments)
+    }
+}
+
+/// Work that was recorded: it reads and writes the same places every time.
+pub(super) struct Recorded {
+    graph: CudaGraph,
+    _workspace: Option<Arc<DeviceBuffer>>,
+}
+
+impl std::fmt::Debug for Recorded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Recorded")
+    }
+}
+
+// SAFETY: a graph may be launched from any thread as long as one does so at a time; whoever launches it holds the library's lock.
+unsafe impl Send for Recorded {}
+// SAFETY: as above.
+unsafe impl Sync for Recorded {}
+
+/// Work that is done again and again: at first as it comes, so that libraries choose their algorithms and memory is taken; the
+/// second time it is recorded, and from then on started as a whole.
+#[derive(Debug, Default)]
+pub(super) enum Repeated {
+    #[default]
+    New,
+    Known,
+    Recorded(Recorded),
+}
+
+impl Repeated {
+    /// Does the work that `enqueue` describes, which must be the same each time.
+    pub fn run(&mut self, gpu: &Gpu, enqueue: impl FnOnce(&mut Queue<'_>) -> Result<()>) -> Result<()> {
+        match self {
+            Self::New => {
+                enqueue(&mut Queue::new(gpu, false)?)?;
+                *self = Self::Known;
+                return Ok(());
+            }
+            Self::Known => *self = Self::Recorded(record(gpu, enqueue)?),
+            Self::Recorded(_) => {}
+        }
+        let Self::Recorded(recorded) = self else { return Ok(()) };
+        let _turn = gpu.library.lock().unwrap_or_else(PoisonError::into_inner);
+        gpu.stream.context().bind_to_thread().map_err(candle_core::Error::wrap)?;
+        // SAFETY: the graph is whole, for `record` checked it; what it reads and writes is held by the pass that holds it.
+        let launched = unsafe { driver::result::graph::launch(recorded.graph.cu_graph_exec(), gpu.stream.cu_stream()) };
+        launched.map_err(candle_core::Error::wrap)?;
+        Ok(())
+    }
+}
+
+fn record(gpu: &Gpu, enqueue: impl FnOnce(&mut Queue<'_>) -> Result<()>) -> Result<Recorded> {
+    let mut queue = Queue::new(gpu, true)?;
+    // Only this thread's calls are looked at: others may allocate in the meantime.
+    let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    queue.stream.begin_capture(mode).map_err(candle_core::Error::wrap)?;
+    let done = enqueue(&mut queue);
+    let graph = queue.stream.end_capture(sys::CUgraphInstantiate_flags(0));
+    done?;
+    let graph = graph.map_err(candle_core::Error::wrap)?;
+    let graph = graph.ok_or_else(|| crate::Error::new(crate::ErrorKind::Device, "a pass was recorded as nothing"))?;
+    Ok(Recorded { graph, _workspace: queue.library.workspace.clone() })
+}
