@@ -39,10 +39,14 @@ impl Streams {
 
     /// The stream at this address; asking twice gives the same numbers twice.
     pub fn stream(&self) -> Stream {
+        Stream(ChaCha8Rng::from_seed(self.key()))
+    }
+
+    fn key(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         hash.update(self.seed.to_le_bytes());
         hash.update(self.path.as_bytes());
-        Stream(ChaCha8Rng::from_seed(hash.finalize().into()))
+        hash.finalize().into()
     }
 
     /// Independent uniform numbers in [low, high) for each image: `[indices.len(), ..shape]`.
@@ -57,6 +61,13 @@ impl Streams {
         high: f64,
         like: &Tensor,
     ) -> Result<Tensor> {
+        #[cfg(feature = "cudnn")]
+        if like.dtype() == DType::F32 && like.device().is_cuda() {
+            let keys: Vec<[u8; 32]> = indices.iter().map(|index| self.child(index).key()).collect();
+            if let Some(numbers) = crate::engine::cuda::uniform(&keys, shape, low, high, like)? {
+                return Ok(numbers);
+            }
+        }
         self.per_image(indices, shape, like, |stream, out| stream.fill_uniform(out, low, high))
     }
 

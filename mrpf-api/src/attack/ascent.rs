@@ -74,6 +74,13 @@ impl Ascent {
     /// # Errors
     /// [`ErrorKind::Settings`] for L1, whose steepest ascent moves one value alone; `apgd-ce` has a better way.
     pub fn step(&self, clean: &Tensor, images: &Tensor, gradient: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cudnn")]
+        if self.threat.norm == Norm::Linf
+            && let Some(moved) =
+                crate::engine::cuda::ascend_linf(images, clean, gradient, self.step_size, self.threat.epsilon.value())?
+        {
+            return Ok(moved);
+        }
         let direction = match self.threat.norm {
             Norm::Linf => gradient.sign()?,
             // The constant keeps a vanished gradient from becoming a division by zero, as in torchattacks.

@@ -15,6 +15,10 @@ pub fn log_softmax(logits: &Tensor) -> Result<Tensor> {
 
 /// Cross-entropy of each image, `[batch]`, for `labels` `[batch]` u32.
 pub fn cross_entropy_per_image(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if let Some(losses) = crate::engine::cuda::cross_entropy(logits, labels)? {
+        return Ok(losses);
+    }
     let picked = log_softmax(logits)?.gather(&labels.unsqueeze(1)?, 1)?;
     Ok(picked.squeeze(1)?.neg()?)
 }

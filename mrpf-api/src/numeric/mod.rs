@@ -26,6 +26,7 @@ mod pool;
 mod precision;
 mod relu;
 mod resize;
+mod sgd;
 mod silu;
 #[cfg(test)]
 mod tests;
@@ -73,4 +74,5 @@ pub use pool::{avg_pool2d, global_avg_pool, max_pool2d, pad_shortcut};
 pub use precision::{InF64, Precision, allow_tf32, is_deterministic, is_tf32_allowed, require_determinism};
 pub use relu::{gelu, relu, relu6};
 pub use resize::resize;
+pub use sgd::{SgdParameter, SgdStep, sgd_together};
 pub use silu::silu;

@@ -1,9 +1,9 @@
 //! Stochastic gradient descent with momentum.
 
-use mrpf_api::candle_core::Tensor;
 use mrpf_api::candle_core::backprop::GradStore;
+use mrpf_api::candle_core::{Tensor, Var};
 use mrpf_api::network::{Network, Weights};
-use mrpf_api::numeric::InF64;
+use mrpf_api::numeric::{InF64, SgdParameter, SgdStep, sgd_together};
 use mrpf_api::{Error, ErrorKind, Result};
 
 use super::settings::TrainingSettings;
@@ -41,7 +41,46 @@ impl Sgd {
     /// # Errors
     /// [`ErrorKind::Numeric`] naming the parameter if one has no gradient: a loss that passes it by would train nothing.
     pub fn step(&mut self, network: &Network, gradients: &GradStore, learning_rate: f64) -> Result<()> {
+        if self.step_together(network, gradients, learning_rate)? {
+            return Ok(());
+        }
         Self::descend(network, self.directions(network, gradients)?, learning_rate)
+    }
+
+    /// The step as one piece of work, where the device makes it one; tells whether it did.
+    fn step_together(&mut self, network: &Network, gradients: &GradStore, learning_rate: f64) -> Result<bool> {
+        if !network.device().is_cuda() {
+            return Ok(false);
+        }
+        let found = Self::found(network, gradients)?;
+        let step = SgdStep {
+            gradient_scale: self.clip_factor(&found)?,
+            momentum: self.momentum,
+            nesterov: self.nesterov,
+            learning_rate,
+        };
+        let parameter = |((name, weight), gradient)| {
+            let weight: &Var = weight;
+            let decays = weight.rank() > 1 || self.decay_norm_and_bias;
+            let decay = if decays { self.weight_decay } else { 0.0 };
+            SgdParameter { weight, gradient, velocity: self.velocity.get(name), decay }
+        };
+        let parameters: Vec<_> = network.parameters().iter().zip(&found).map(parameter).collect();
+        let Some(velocities) = sgd_together(&parameters, step)? else { return Ok(false) };
+        self.velocity.extend(network.parameters().keys().cloned().zip(velocities));
+        Ok(true)
+    }
+
+    /// The gradient by each parameter, in the order of their names.
+    fn found(network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
+        let gradient = |(name, variable): (&String, &Var)| {
+            let missing = || {
+                Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{name}`"))
+                    .hint("the trainer must compute its loss from Network::forward without detaching it")
+            };
+            gradients.get(variable).cloned().ok_or_else(missing)
+        };
+        network.parameters().iter().map(gradient).collect()
     }
 
     /// What each parameter moves against, times the learning rate; updates the velocity. Weight decay pulls at the parameters as
@@ -50,14 +89,7 @@ impl Sgd {
     /// # Errors
     /// As [`Sgd::step`].
     pub(super) fn directions(&mut self, network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
-        let mut found: Vec<Tensor> = Vec::with_capacity(network.parameters().len());
-        for (name, variable) in network.parameters() {
-            let gradient = gradients.get(variable).ok_or_else(|| {
-                Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{name}`"))
-                    .hint("the trainer must compute its loss from Network::forward without detaching it")
-            })?;
-            found.push(gradient.clone());
-        }
+        let found = Self::found(network, gradients)?;
         let scale = self.clip_factor(&found)?;
         let mut directions = Vec::with_capacity(found.len());
         for ((name, variable), gradient) in network.parameters().iter().zip(found) {

@@ -34,6 +34,10 @@ pub(crate) fn train_step(
     }
     let gradients = result.loss.backward()?;
     trainer.after_backward(step, &gradients)?;
+    if unperturbed.is_empty() {
+        sgd.step(network, &gradients, learning_rate)?;
+        return Ok((value, result));
+    }
     let directions = sgd.directions(network, &gradients)?;
     for (name, weight) in &unperturbed {
         network.parameter(name)?.set(weight)?;

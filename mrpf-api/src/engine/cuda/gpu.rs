@@ -37,7 +37,7 @@ pub(crate) struct Gpu {
 }
 
 /// Every kernel of the source.
-const KERNELS: [&str; 23] = [
+const KERNELS: [&str; 28] = [
     "arrange",
     "arrange_gradient",
     "finish",
@@ -61,6 +61,11 @@ const KERNELS: [&str; 23] = [
     "gradient_finish",
     "combine",
     "by_bias",
+    "cross_entropy",
+    "cross_entropy_gradient",
+    "ascend_linf",
+    "uniform",
+    "sgd",
 ];
 
 /// An argument of a kernel.

@@ -7,6 +7,7 @@
 
 mod convolution;
 mod frozen;
+mod fused;
 mod gpu;
 mod memory;
 mod operation;
@@ -15,6 +16,7 @@ mod queue;
 mod training;
 
 pub(crate) use frozen::CudaFrozen;
+pub(crate) use fused::{ascend_linf, cross_entropy, sgd, uniform};
 pub(crate) use gpu::{Gpu, cuda_device};
 pub(crate) use operation::attach;
 pub(crate) use training::{TrainingHome, TrainingRun, Wanted};

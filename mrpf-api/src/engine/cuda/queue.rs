@@ -26,6 +26,9 @@ unsafe impl Send for Library {}
 
 impl Library {
     pub fn new(stream: &Arc<CudaStream>) -> Result<Self> {
+        // SAFETY: all work of the program is on one stream; what the recorder takes down is later started on that one as well. Events
+        // that order streams would cost at every call, and may not be waited for while recording.
+        unsafe { stream.context().disable_event_tracking() };
         let recorder = stream.context().new_stream().map_err(candle_core::Error::wrap)?;
         let handle = result::create_handle().map_err(candle_core::Error::wrap)?;
         Ok(Self { handle, algorithms: HashMap::new(), workspace: None, recorder })
