@@ -5,7 +5,7 @@ use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::CallContext;
 use mrpf_api::data::{Batch, ImageShape};
 use mrpf_api::network::{Builder, Classifier, Mode, Network};
-use mrpf_api::numeric::{ConvGeometry, InF64, is_tf32_allowed, loss};
+use mrpf_api::numeric::{ConvGeometry, InF64, PoolGeometry, Precision, is_tf32_allowed, loss};
 use mrpf_api::random::Streams;
 use mrpf_api::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -55,17 +55,43 @@ pub(super) fn run(places: &[&OpenDevice]) -> Result<Vec<Tested>> {
                 .map(|place| judge(operation.name, place, &exact, || outcome(&operation, DType::F32, &place.device))),
         );
     }
-    for (name, whole) in
-        [("network, training step", training as fn(DType, &Device) -> Result<Outcome>), ("network, attack", attack)]
-    {
-        let exact = whole(DType::F64, &Device::Cpu)?;
-        tested.extend(places.iter().map(|place| judge(name, place, &exact, || whole(DType::F32, &place.device))));
+    for (name, whole) in [
+        ("network, training step", training as fn(DType, &Device, Precision) -> Result<Outcome>),
+        ("network, attack", attack),
+    ] {
+        let exact = whole(DType::F64, &Device::Cpu, Precision::F32)?;
+        let in_f32 =
+            |place: &&OpenDevice| judge(name, place, &exact, || whole(DType::F32, &place.device, Precision::F32));
+        tested.extend(places.iter().map(in_f32));
+        for place in places.iter().filter(|place| place.device.is_cuda() && cfg!(feature = "cudnn")) {
+            for (precision, tolerance) in ROUNDED {
+                let name = format!("{name}, {precision}");
+                let found = judge_within(tolerance, distance, &name, place, &exact, || {
+                    whole(DType::F32, &place.device, precision)
+                });
+                tested.push(found);
+            }
+        }
     }
     Ok(tested)
 }
 
+/// The other types that networks are computed in on NVIDIA GPUs, with what a dozen layers may lose; see [`distance`].
+const ROUNDED: [(Precision, f64); 3] = [(Precision::Tf32, 1.5e-1), (Precision::F16, 1.5e-1), (Precision::Bf16, 4e-1)];
+
 fn judge(name: &str, place: &OpenDevice, exact: &Outcome, work: impl Fn() -> Result<Outcome>) -> Tested {
     let tolerance = if place.device.is_cuda() && is_tf32_allowed() { TOLERANCE_TF32 } else { TOLERANCE };
+    judge_within(tolerance, difference, name, place, exact, work)
+}
+
+fn judge_within(
+    tolerance: f64,
+    difference: fn(&Tensor, &Tensor) -> Result<f64>,
+    name: &str,
+    place: &OpenDevice,
+    exact: &Outcome,
+    work: impl Fn() -> Result<Outcome>,
+) -> Tested {
     let compared = work().and_then(|found| {
         let gradients = exact.1.iter().zip(&found.1).map(|(exact, found)| difference(exact, found));
         let gradients = gradients.collect::<Result<Vec<f64>>>()?.into_iter().fold(0.0, f64::max);
@@ -107,6 +133,19 @@ fn difference(exact: &Tensor, found: &Tensor) -> Result<f64> {
     Ok(off.fold(0.0, |largest, off| if off.is_nan() { f64::INFINITY } else { largest.max(off) }) / largest)
 }
 
+/// The length of the difference as a share of the exact value's. Rounding turns a few ReLUs and maxima the other way, each of which
+/// moves single numbers by much.
+fn distance(exact: &Tensor, found: &Tensor) -> Result<f64> {
+    let numbers = |tensor: &Tensor| -> Result<Tensor> { Ok(tensor.to_device(&Device::Cpu)?.in_f64()?.flatten_all()?) };
+    let (exact, found) = (numbers(exact)?, numbers(found)?);
+    if exact.dims() != found.dims() {
+        return Ok(f64::INFINITY);
+    }
+    let length = |of: &Tensor| -> Result<f64> { Ok(of.sqr()?.sum_all()?.to_scalar::<f64>()?.sqrt()) };
+    let share = length(&(found - &exact)?)? / length(&exact)?.max(1e-12);
+    Ok(if share.is_nan() { f64::INFINITY } else { share })
+}
+
 /// The output of an operation, and the gradients of a weighted sum of it by all inputs.
 fn outcome(operation: &Operation, dtype: DType, device: &Device) -> Result<Outcome> {
     let moved = |tensor: Tensor| -> Result<Tensor> { Ok(tensor.to_dtype(dtype)?.to_device(device)?) };
@@ -119,16 +158,19 @@ fn outcome(operation: &Operation, dtype: DType, device: &Device) -> Result<Outco
     Ok((out.detach(), inputs.iter().filter_map(|input| gradients.get(input).cloned()).collect()))
 }
 
-/// A small residual network.
-fn network(dtype: DType, device: &Device) -> Result<Network> {
+/// A small residual network with every kind of step that whole networks are computed in, at widths such as pruning leaves.
+fn network(dtype: DType, device: &Device, precision: Precision) -> Result<Network> {
     let mut net = Builder::new("self-test", ImageShape { channels: 3, height: 16, width: 16 }, 10);
-    net.normalize("normalize", &[0.5; 3], &[0.25; 3]).conv("stem", 16, ConvGeometry::same3(), false);
+    net.normalize("normalize", &[0.5; 3], &[0.25; 3]).conv("stem", 13, ConvGeometry::same3(), false);
     net.batch_norm("stem.norm").relu("stem.relu");
     net.conv("a", 16, ConvGeometry::same3(), false).batch_norm("a.norm").relu("a.relu");
-    net.conv("b", 16, ConvGeometry::same3(), false).batch_norm("b.norm").add("sum", "stem.relu").relu("sum.relu");
-    net.conv("c", 32, ConvGeometry::same3().stride(2), false).batch_norm("c.norm").relu("c.relu");
-    net.global_avg_pool("mean").linear("classes", 10);
-    Network::initialise(net.finish()?, &Streams::new(0).child("self-test"), dtype, device)
+    net.conv("b", 13, ConvGeometry::same3(), false).batch_norm("b.norm").add("sum", "stem.relu").relu("sum.relu");
+    net.conv("c", 30, ConvGeometry::same3().stride(2), false).batch_norm("c.norm").relu("c.relu");
+    net.conv("d", 21, ConvGeometry::same3(), true).relu("d.relu").max_pool("pool", PoolGeometry::square(2));
+    net.batch_norm("pool.norm").global_avg_pool("mean").linear("hidden", 19).relu("hidden.relu").linear("classes", 10);
+    let network = Network::initialise(net.finish()?, &Streams::new(0).child("self-test"), dtype, device)?;
+    network.set_precision(precision);
+    Ok(network)
 }
 
 fn batch(dtype: DType, device: &Device) -> Result<Batch> {
@@ -137,25 +179,33 @@ fn batch(dtype: DType, device: &Device) -> Result<Batch> {
     Ok(Batch { images, labels, indices: (0..8).collect() })
 }
 
-/// Logits in training mode, the gradients by all parameters, and the running statistics after it.
-fn training(dtype: DType, device: &Device) -> Result<Outcome> {
-    let (network, batch) = (network(dtype, device)?, batch(dtype, device)?);
-    let logits = network.forward(&batch.images, Mode::Train)?;
-    let gradients = loss::cross_entropy(&logits, &batch.labels, 0.0)?.backward()?;
-    let mut found: Vec<Tensor> =
-        network.parameters().values().filter_map(|variable| gradients.get(variable).cloned()).collect();
+/// Logits in training mode, the gradients by all parameters and the images, and the running statistics after it.
+///
+/// The third time counts: devices do what they have seen before in another way.
+fn training(dtype: DType, device: &Device, precision: Precision) -> Result<Outcome> {
+    let (network, batch) = (network(dtype, device, precision)?, batch(dtype, device)?);
+    let images = Var::from_tensor(&batch.images)?;
+    let mut last = None;
+    for _ in 0..3 {
+        let logits = network.forward(&images, Mode::Train)?;
+        // A hundredfold, so that differences are told beside values of about 1.
+        let gradients = (loss::cross_entropy(&logits, &batch.labels, 0.0)? * 100.0)?.backward()?;
+        let by_weight = network.parameters().values().filter_map(|variable| gradients.get(variable).cloned());
+        last = Some((logits.detach(), by_weight.chain(gradients.get(&images).cloned()).collect::<Vec<Tensor>>()));
+    }
+    let (logits, mut found) = last.ok_or_else(|| Error::new(ErrorKind::Numeric, "no gradients"))?;
     found.extend(network.statistics().into_values());
-    Ok((logits.detach(), found))
+    Ok((logits, found))
 }
 
 /// Logits of attacked images, and the input gradient there. Steps go along the gradient, not its sign, which the last digit could turn.
-fn attack(dtype: DType, device: &Device) -> Result<Outcome> {
-    let (network, batch) = (network(dtype, device)?, batch(dtype, device)?);
+fn attack(dtype: DType, device: &Device, precision: Precision) -> Result<Outcome> {
+    let (network, batch) = (network(dtype, device, precision)?, batch(dtype, device)?);
     let frozen = network.freeze()?;
     let threat = ThreatModel { norm: mrpf_api::attack::Norm::L2, ..ThreatModel::default() };
     let ascent = Ascent { threat, step_size: 0.01, steps: 3, start: Start::Clean };
     let labels = batch.labels.clone();
-    let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &labels);
+    let loss = |logits: &Tensor| Ok((loss::cross_entropy_per_image(logits, &labels)? * 100.0)?);
     let cx = CallContext::unwatched(Streams::new(0));
     let images = ascend(&cx, &frozen, &batch.images, &batch.images, &ascent, &loss)?;
     let at = frozen.input_gradient(&images, &loss)?;

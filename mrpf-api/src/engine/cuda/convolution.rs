@@ -143,7 +143,7 @@ impl Descriptions {
                     true => sys::cudnnActivationMode_t::CUDNN_ACTIVATION_RELU,
                     false => sys::cudnnActivationMode_t::CUDNN_ACTIVATION_IDENTITY,
                 },
-                sys::cudnnNanPropagation_t::CUDNN_PROPAGATE_NAN,
+                sys::cudnnNanPropagation_t::CUDNN_NOT_PROPAGATE_NAN,
                 0.0,
             ))?;
             Ok(made)

@@ -105,7 +105,7 @@ extern "C" __global__ void max_pool(const Eight* x, Eight* out, uchar4* winners,
     float best[8];
     unsigned char winner[8];
     for (int k = 0; k < 8; k++) {
-        best[k] = -INFINITY;
+        best[k] = -__int_as_float(0x7f800000);
         winner[k] = 255;
     }
     for (int i = 0; i < window.kernel_height; i++) {
@@ -386,7 +386,7 @@ extern "C" __global__ void by_bias(const float* partial, int blocks, float scale
 
 // Cross-entropy of each image; one warp for each.
 static __device__ float row_maximum(const float* row, int classes, int lane) {
-    float most = -INFINITY;
+    float most = -__int_as_float(0x7f800000);
     for (int c = lane; c < classes; c += 32) most = fmaxf(most, row[c]);
     for (int step = 16; step > 0; step /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, step));
     return most;

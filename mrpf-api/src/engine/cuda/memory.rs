@@ -19,15 +19,14 @@ pub(crate) struct DeviceBuffer {
 }
 
 impl DeviceMemory {
-    /// So many bytes: the smallest buffer that waits and is large enough without wasting more than half, or a new one.
+    /// At least so many bytes: a buffer that waits, or a new one.
     ///
-    /// When the GPU has no more, what waits is given back and it is asked once again.
+    /// Sizes come in classes, and only a buffer of the same class is taken: whatever asks for the same buffers in the same order as
+    /// before then finds them all, which a pass that is being recorded rests on. When the GPU has no more, what waits is given back and it is asked once again.
     pub fn take(self: &Arc<Self>, stream: &Arc<CudaStream>, bytes: usize) -> Result<DeviceBuffer> {
-        let bytes = bytes.max(256);
+        let bytes = class(bytes);
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let fitting = waiting.iter().enumerate().filter(|(_, buffer)| (bytes..=2 * bytes).contains(&buffer.len()));
-        let found = fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(at, _)| at);
-        let slice = match found {
+        let slice = match waiting.iter().rposition(|buffer| buffer.len() == bytes) {
             Some(at) => waiting.swap_remove(at),
             None => {
                 // SAFETY: bytes have no invalid values, and every taker writes before it reads.
@@ -46,6 +45,12 @@ impl DeviceMemory {
         };
         Ok(DeviceBuffer { slice: Some(slice), memory: self.clone() })
     }
+}
+
+/// The size of the class that so many bytes belong to: at most an eighth more.
+fn class(bytes: usize) -> usize {
+    let bytes = bytes.max(256);
+    bytes.next_multiple_of((bytes.next_power_of_two() / 16).max(256))
 }
 
 impl DeviceBuffer {

@@ -109,8 +109,8 @@ impl Repeated {
 
 fn record(gpu: &Gpu, enqueue: impl FnOnce(&mut Queue<'_>) -> Result<()>) -> Result<Recorded> {
     let mut queue = Queue::new(gpu, true)?;
-    // Only this thread's calls are looked at: others may allocate in the meantime.
-    let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+    // Memory may be taken in the meantime, which is work on the other stream.
+    let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_RELAXED;
     queue.stream.begin_capture(mode).map_err(candle_core::Error::wrap)?;
     let done = enqueue(&mut queue);
     let graph = queue.stream.end_capture(sys::CUgraphInstantiate_flags(0));
