@@ -117,9 +117,6 @@ pub fn mask(network: &Network, plan: &PruningPlan) -> Result<Network> {
     Network::from_tensors(network.declaration().clone(), masked, network.statistics())
 }
 
-/// Runs of fewer numbers than this on average are not worth a copy of a block each.
-const SHORT_RUN: usize = 16;
-
 /// For each tensor and axis, the positions that go.
 type Removed<'a> = BTreeMap<(&'a str, usize), Gone>;
 
@@ -227,19 +224,11 @@ fn copied<T: kernel::Float>(tensor: &Tensor, runs: &[Option<Vec<Range<usize>>>],
         *length = kept.iter().map(Range::len).sum();
     }
     let in_row: Vec<Range<usize>> = kept_columns.iter().map(|run| run.start * each..run.end * each).collect();
-    let row_length: usize = in_row.iter().map(Range::len).sum();
-    // Short runs are gathered number by number.
-    let scattered = row_length < SHORT_RUN * in_row.len();
-    let numbers: Vec<usize> = if scattered { in_row.iter().cloned().flatten().collect() } else { Vec::new() };
     let mut values: Vec<T> = Vec::with_capacity(shape.iter().product());
     kernel::read_floats(tensor, |from: &[T]| {
         for row in rows.into_iter().flatten() {
             let row = &from[row * columns * each..][..columns * each];
-            if scattered {
-                values.extend(numbers.iter().map(|&at| row[at]));
-            } else {
-                in_row.iter().for_each(|run| values.extend_from_slice(&row[run.clone()]));
-            }
+            in_row.iter().for_each(|run| values.extend_from_slice(&row[run.clone()]));
         }
         Ok(())
     })?;
@@ -269,4 +258,46 @@ fn zero_positions(tensor: &Tensor, positions: &Gone) -> Result<Tensor> {
     let kept = Tensor::from_vec(kept, shape, tensor.device())?.broadcast_as(tensor.shape())?;
     // Chosen, not multiplied: a weight that is not finite must go as well.
     Ok(kept.where_cond(tensor, &tensor.zeros_like()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, IndexOp};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::Streams;
+
+    /// Kept runs of an axis: stretches of either kind, short and long, of which the first stays.
+    fn kept() -> impl Strategy<Value = (usize, Vec<Range<usize>>)> {
+        prop::collection::vec((1..30_usize, 0..3_usize), 1..5).prop_map(|stretches| {
+            let (mut gone, mut length) = (Gone::default(), 0);
+            for (stays, goes) in stretches {
+                length += stays;
+                let position = Positions::from(vec![(length..length + goes).collect()]);
+                gone.add(&Gone::of(&position, &[0]));
+                length += goes;
+            }
+            (length, gone.kept(length))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn copies_are_what_candle_selects(rows in kept(), columns in kept(), side in 1..6_usize, whole in 0..4_usize) {
+            let shape = [rows.0, columns.0, side, side];
+            let weight = Streams::new(1).stream().normal(&shape, DType::F32, &Device::Cpu)?;
+            let rows = (whole & 1 == 0).then_some(rows.1);
+            let columns = (whole & 2 == 0).then_some(columns.1);
+            for (tensor, runs) in [(weight.clone(), vec![rows.clone(), columns]), (weight.flatten_from(1)?.i((.., 0))?, vec![rows])] {
+                let expected = selected(&tensor, &runs)?;
+                for is_variable in [false, true] {
+                    let copy = copied::<f32>(&tensor, &runs, is_variable)?;
+                    prop_assert_eq!((copy.dims(), copy.is_variable()), (expected.dims(), is_variable));
+                    let off = (&copy - &expected)?.abs()?.sum_all()?.to_scalar::<f32>()?;
+                    prop_assert_eq!(off, 0.0);
+                }
+            }
+        }
+    }
 }
