@@ -1,9 +1,11 @@
 //! From a declaration to its channel groups.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::atoms::Atoms;
 use super::groups::{ChannelGroup, Member, Role};
+use super::positions::Positions;
 use crate::Result;
 use crate::network::{Attention, AttentionUnit, Declaration, Layer, LayerKind, Shape};
 
@@ -22,35 +24,37 @@ pub fn channel_groups(declaration: &Declaration) -> Result<Vec<ChannelGroup>> {
     Ok(trace.collect(declaration, &roots, &group_of))
 }
 
-/// One axis of one tensor, with the atom at each of its positions.
+/// The atom at each position of an axis. Layers that pass channels on hand over the row itself, so that what is found for it is found once.
+type Row = Rc<[usize]>;
+
+/// One axis of one tensor.
 struct Axis {
     layer: usize,
     tensor: String,
     role: Role,
     axis: usize,
-    atoms: Vec<usize>,
+    atoms: Row,
 }
 
 struct Trace {
     atoms: Atoms,
     axes: Vec<Axis>,
-    frozen: Vec<(usize, String)>,
+    frozen: Vec<(Row, String)>,
     /// Atoms that a layer's filters make, in the order of the layers: what groups are named after and linked by.
-    produced: Vec<(usize, Vec<usize>)>,
+    produced: Vec<(usize, Row)>,
 }
 
 impl Trace {
     fn follow(declaration: &Declaration) -> Result<Self> {
         let wiring = declaration.wiring()?;
         let mut trace = Self { atoms: Atoms::default(), axes: Vec::new(), frozen: Vec::new(), produced: Vec::new() };
-        let input = trace.atoms.fresh(declaration.input.channels);
+        let input: Row = trace.atoms.fresh(declaration.input.channels).collect();
         trace.freeze(&input, "its channels are those of the input images");
-        let mut outputs: Vec<Vec<usize>> = Vec::with_capacity(declaration.layers.len());
+        let mut outputs: Vec<Row> = Vec::with_capacity(declaration.layers.len());
         for (at, layer) in declaration.layers.iter().enumerate() {
-            let reads: Vec<&Vec<usize>> =
-                wiring.inputs[at].iter().map(|input_at| input_at.map_or(&input, |i| &outputs[i])).collect();
+            let reads: Vec<Row> =
+                wiring.inputs[at].iter().map(|input_at| input_at.map_or(&input, |i| &outputs[i]).clone()).collect();
             let shape = wiring.inputs[at][0].map_or(Shape::Map(declaration.input), |i| wiring.shapes[i]);
-            let reads: Vec<Vec<usize>> = reads.into_iter().cloned().collect();
             outputs.push(trace.layer(at, layer, &reads, shape));
         }
         if let Some(logits) = outputs.last() {
@@ -59,22 +63,22 @@ impl Trace {
         Ok(trace)
     }
 
-    fn freeze(&mut self, atoms: &[usize], reason: &str) {
-        self.frozen.extend(atoms.iter().map(|&atom| (atom, reason.to_owned())));
+    fn freeze(&mut self, atoms: &Row, reason: impl Into<String>) {
+        self.frozen.push((atoms.clone(), reason.into()));
     }
 
-    fn axis(&mut self, layer: usize, tensor: String, role: Role, axis: usize, atoms: &[usize]) {
-        self.axes.push(Axis { layer, tensor, role, axis, atoms: atoms.to_vec() });
+    fn axis(&mut self, layer: usize, tensor: String, role: Role, axis: usize, atoms: &Row) {
+        self.axes.push(Axis { layer, tensor, role, axis, atoms: atoms.clone() });
     }
 
     /// The atoms of a layer's output.
-    fn layer(&mut self, at: usize, layer: &Layer, reads: &[Vec<usize>], shape: Shape) -> Vec<usize> {
+    fn layer(&mut self, at: usize, layer: &Layer, reads: &[Row], shape: Shape) -> Row {
         let tensor = |role: &str| format!("{}.{role}", layer.name);
         let x = &reads[0];
         match &layer.kind {
             LayerKind::Normalize { .. } => {
                 // Its means belong to channels, and a channel of zeros does not leave it as zeros.
-                self.freeze(x, &format!("the fixed means of `{}` belong to its channels", layer.name));
+                self.freeze(x, format!("the fixed means of `{}` belong to its channels", layer.name));
                 x.clone()
             }
             LayerKind::Relu
@@ -89,7 +93,7 @@ impl Trace {
             | LayerKind::Resize { .. } => x.clone(),
             LayerKind::LayerNorm(_) => {
                 // A masked channel of zeros would count in its mean and variance, and a removed one would not.
-                self.freeze(x, &format!("the layer norm `{}` takes mean and variance over all channels", layer.name));
+                self.freeze(x, format!("the layer norm `{}` takes mean and variance over all channels", layer.name));
                 for role in ["weight", "bias"] {
                     self.axis(at, tensor(role), Role::Norm, 0, x);
                 }
@@ -109,7 +113,7 @@ impl Trace {
                 x.clone()
             }
             LayerKind::Conv2d(conv) => {
-                let made = self.atoms.fresh(conv.out_channels);
+                let made: Row = self.atoms.fresh(conv.out_channels).collect();
                 let groups = conv.geometry.groups;
                 let (each_in, each_out) = (conv.in_channels / groups, conv.out_channels / groups);
                 if conv.is_depthwise() {
@@ -122,29 +126,30 @@ impl Trace {
                 }
                 self.produce(at, tensor, &made, conv.bias);
                 if !conv.is_depthwise() {
-                    self.axis(at, tensor("weight"), Role::Input, 1, &x[..each_in]);
+                    let block = if groups > 1 { x[..each_in].into() } else { x.clone() };
+                    self.axis(at, tensor("weight"), Role::Input, 1, &block);
                 }
                 made
             }
             LayerKind::Linear(linear) => {
-                let made = self.atoms.fresh(linear.out_features);
+                let made: Row = self.atoms.fresh(linear.out_features).collect();
                 self.produce(at, tensor, &made, linear.bias);
                 self.axis(at, tensor("weight"), Role::Input, 1, x);
                 made
             }
             LayerKind::Add => {
                 for other in &reads[1..] {
-                    x.iter().zip(other).for_each(|(&a, &b)| self.atoms.unite(a, b));
+                    x.iter().zip(&**other).for_each(|(&a, &b)| self.atoms.unite(a, b));
                 }
                 x.clone()
             }
-            LayerKind::Concat => reads.concat(),
+            LayerKind::Concat => reads.concat().into(),
             LayerKind::Flatten => x.iter().flat_map(|&atom| std::iter::repeat_n(atom, shape.places())).collect(),
             LayerKind::PadShortcut { channels, .. } => {
                 let reason = format!("the padding shortcut `{}` ties its channels to their places", layer.name);
                 let padding = self.atoms.fresh(channels - x.len());
-                let out = [x.as_slice(), &padding].concat();
-                self.freeze(&out, &reason);
+                let out = x.iter().copied().chain(padding).collect();
+                self.freeze(&out, reason);
                 out
             }
         }
@@ -165,12 +170,12 @@ impl Trace {
         }
     }
 
-    fn produce(&mut self, at: usize, tensor: impl Fn(&str) -> String, made: &[usize], bias: bool) {
+    fn produce(&mut self, at: usize, tensor: impl Fn(&str) -> String, made: &Row, bias: bool) {
         self.axis(at, tensor("weight"), Role::Output, 0, made);
         if bias {
             self.axis(at, tensor("bias"), Role::Output, 0, made);
         }
-        self.produced.push((at, made.to_vec()));
+        self.produced.push((at, made.clone()));
     }
 
     fn roots(&mut self) -> Vec<usize> {
@@ -183,7 +188,7 @@ impl Trace {
         groups.fresh(roots.len());
         let mut is_made = vec![false; roots.len()];
         for (_, made) in &self.produced {
-            for &atom in made {
+            for &atom in made.iter() {
                 groups.unite(roots[made[0]], roots[atom]);
                 is_made[roots[atom]] = true;
             }
@@ -211,29 +216,25 @@ impl Trace {
                 });
             }
         }
+        let mut of_row: BTreeMap<*const usize, Vec<(usize, Positions)>> = BTreeMap::new();
         for axis in &self.axes {
-            // By group. Neighbours are nearly always of one, so that the last one found is tried first.
-            let mut found: Vec<(usize, Vec<Vec<usize>>)> = Vec::new();
-            for (position, &atom) in axis.atoms.iter().enumerate() {
-                let Some((at, channel)) = number[roots[atom]] else { continue };
-                let place = found.iter().rposition(|(other, _)| *other == at).unwrap_or_else(|| {
-                    found.push((at, vec![Vec::new(); groups[at].channels]));
-                    found.len() - 1
-                });
-                found[place].1[channel].push(position);
-            }
+            // Rows live as long as the axes that hold them, hence their addresses tell them apart; empty ones have nothing to tell.
+            let found =
+                of_row.entry(axis.atoms.as_ptr()).or_insert_with(|| by_group(&axis.atoms, roots, &number, &groups));
             for (at, positions) in found {
-                groups[at].members.push(Member {
+                groups[*at].members.push(Member {
                     layer: declaration.layers[axis.layer].name.clone(),
                     tensor: axis.tensor.clone(),
                     role: axis.role,
                     axis: axis.axis,
-                    positions,
+                    positions: positions.clone(),
                 });
             }
         }
-        let reasons: BTreeMap<usize, &str> =
-            self.frozen.iter().rev().map(|(atom, reason)| (roots[*atom], reason.as_str())).collect();
+        let mut reasons: BTreeMap<usize, &str> = BTreeMap::new();
+        for (atoms, reason) in &self.frozen {
+            atoms.iter().for_each(|&atom| _ = reasons.entry(roots[atom]).or_insert(reason));
+        }
         for (root, reason) in reasons {
             if let Some((at, _)) = number[root] {
                 groups[at].frozen.get_or_insert_with(|| reason.to_owned());
@@ -241,4 +242,28 @@ impl Trace {
         }
         groups
     }
+}
+
+/// The groups whose channels stand on a row, in the order in which they begin there, each with the positions of its channels.
+fn by_group(
+    atoms: &[usize],
+    roots: &[usize],
+    number: &[Option<(usize, usize)>],
+    groups: &[ChannelGroup],
+) -> Vec<(usize, Positions)> {
+    let found = || atoms.iter().enumerate().filter_map(|(at, &atom)| number[roots[atom]].map(|number| (number, at)));
+    // Neighbours are nearly always of one group.
+    let mut present: Vec<usize> = Vec::new();
+    let mut last = None;
+    for ((group, _), _) in found() {
+        if last != Some(group) && !present.contains(&group) {
+            present.push(group);
+        }
+        last = Some(group);
+    }
+    let positions = |group: usize| {
+        let own = found().filter_map(move |((other, channel), at)| (other == group).then_some((channel, at)));
+        Positions::of_pairs(groups[group].channels, own)
+    };
+    present.into_iter().map(|group| (group, positions(group))).collect()
 }

@@ -1,5 +1,7 @@
 //! Disjoint sets of channel atoms.
 
+use std::ops::Range;
+
 /// Union-find over numbered atoms; each set is named by its smallest atom, so that results do not depend on the order of unions.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Atoms {
@@ -8,10 +10,10 @@ pub(super) struct Atoms {
 
 impl Atoms {
     /// New atoms, each in a set of its own.
-    pub(super) fn fresh(&mut self, count: usize) -> Vec<usize> {
+    pub(super) fn fresh(&mut self, count: usize) -> Range<usize> {
         let start = self.parent.len();
         self.parent.extend(start..start + count);
-        (start..start + count).collect()
+        start..start + count
     }
 
     /// How many atoms there are.

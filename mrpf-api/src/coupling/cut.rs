@@ -1,13 +1,16 @@
 //! Surgery: the smaller network that a plan describes, and its masked twin.
 
-use candle_core::{DType, Tensor};
+use candle_core::{DType, Tensor, Var};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::analyse::channel_groups;
 use super::groups::{ChannelGroup, Member, Role};
 use super::plan::PruningPlan;
+use super::positions::Positions;
 use crate::network::{Declaration, LayerKind, Network, Weights};
 use crate::numeric::kernel;
 use crate::{Error, ErrorKind, Result};
@@ -19,18 +22,20 @@ use crate::{Error, ErrorKind, Result};
 pub fn cut_declaration(declaration: &Declaration, plan: &PruningPlan) -> Result<Declaration> {
     let groups = channel_groups(declaration)?;
     plan.check(&groups)?;
-    shrunk(declaration, &removed_positions(&groups, plan))
+    let cut = shrunk(declaration, &removed_positions(&groups, plan));
+    cut.wiring()?;
+    Ok(cut)
 }
 
-fn shrunk(declaration: &Declaration, removed: &Removed<'_>) -> Result<Declaration> {
+/// The smaller declaration, which is not checked here.
+fn shrunk(declaration: &Declaration, removed: &Removed<'_>) -> Declaration {
     let mut cut = declaration.clone();
     for layer in &mut cut.layers {
         let width = Member::width_of(layer);
         let [outputs, inputs] = [0, 1].map(|axis| removed.get(&(width.as_str(), axis)).map_or(0, Gone::count));
         shrink_layer(&mut layer.kind, outputs, inputs);
     }
-    cut.wiring()?;
-    Ok(cut)
+    cut
 }
 
 /// Takes positions from a layer's outputs (axis 0 of its weight) and inputs (axis 1, local to a block of a grouped convolution).
@@ -68,12 +73,20 @@ pub fn cut(network: &Network, plan: &PruningPlan) -> Result<Network> {
     let groups = channel_groups(network.declaration())?;
     plan.check(&groups)?;
     let removed = removed_positions(&groups, plan);
-    let declaration = shrunk(network.declaration(), &removed)?;
-    let keep = |tensors: Weights| -> Result<Weights> {
-        let tensors = tensors.into_par_iter();
-        tensors.map(|(name, tensor)| keep_positions(&name, &tensor, &removed).map(|kept| (name, kept))).collect()
-    };
-    Network::from_tensors(declaration, keep(network.frozen_weights())?, keep(network.statistics())?)
+    // One tensor a piece: a few large ones of many are most of the work.
+    let parameters: Vec<_> = network.parameters().iter().collect();
+    let parameters = parameters.into_par_iter().with_max_len(1).map(|(name, parameter)| {
+        let kept = keep_positions(name, &parameter.as_detached_tensor(), &removed, true)?;
+        // What was kept whole is copied here, as the two networks must not share it.
+        Ok((name.clone(), Var::from_tensor(&kept)?))
+    });
+    let parameters = parameters.collect::<Result<_>>()?;
+    let statistics = network.statistics().into_iter().map(|(name, statistic)| {
+        let kept = keep_positions(&name, &statistic, &removed, false)?;
+        Ok((name, kept))
+    });
+    let statistics = statistics.collect::<Result<_>>()?;
+    Network::from_variables(shrunk(network.declaration(), &removed), parameters, statistics)
 }
 
 /// The network at its full size with everything that produces removed channels set to zero, so that they are exactly zero
@@ -107,16 +120,27 @@ pub fn mask(network: &Network, plan: &PruningPlan) -> Result<Network> {
 /// For each tensor and axis, the positions that go.
 type Removed<'a> = BTreeMap<(&'a str, usize), Gone>;
 
-/// Which positions of an axis go; what is not marked stays.
-#[derive(Default)]
-struct Gone(Vec<bool>);
+/// Which positions of an axis go; what is not marked stays. Axes that lose the same share the marks.
+#[derive(Clone, Default)]
+struct Gone(Arc<Vec<bool>>);
 
 impl Gone {
-    fn mark(&mut self, position: usize) {
-        if self.0.len() <= position {
-            self.0.resize(position + 1, false);
+    /// The positions of the channels that go.
+    fn of(positions: &Positions, channels: &[usize]) -> Self {
+        let mut gone = Vec::new();
+        for &position in channels.iter().flat_map(|&channel| &positions[channel]) {
+            if gone.len() <= position {
+                gone.resize(position + 1, false);
+            }
+            gone[position] = true;
         }
-        self.0[position] = true;
+        Self(Arc::new(gone))
+    }
+
+    fn add(&mut self, other: &Self) {
+        let gone = Arc::make_mut(&mut self.0);
+        gone.resize(gone.len().max(other.0.len()), false);
+        gone.iter_mut().zip(&*other.0).for_each(|(gone, other)| *gone |= other);
     }
 
     fn count(&self) -> usize {
@@ -144,19 +168,29 @@ fn removed_positions<'a>(groups: &'a [ChannelGroup], plan: &PruningPlan) -> Remo
     let mut removed = Removed::new();
     for group in groups {
         let Some(keep) = plan.keep.get(&group.name) else { continue };
-        let gone: Vec<usize> = (0..group.channels).filter(|channel| keep.binary_search(channel).is_err()).collect();
-        if gone.is_empty() {
+        if keep.len() == group.channels {
             continue;
         }
+        let channels: Vec<usize> = (0..group.channels).filter(|channel| keep.binary_search(channel).is_err()).collect();
+        let mut found: Vec<(&Positions, Gone)> = Vec::new();
         for member in &group.members {
-            let marks = removed.entry((&member.tensor, member.axis)).or_default();
-            gone.iter().flat_map(|&channel| &member.positions[channel]).for_each(|&position| marks.mark(position));
+            let known = found.iter().rposition(|(positions, _)| positions.is_same(&member.positions));
+            let at = known.unwrap_or_else(|| {
+                found.push((&member.positions, Gone::of(&member.positions, &channels)));
+                found.len() - 1
+            });
+            match removed.entry((&member.tensor, member.axis)) {
+                Entry::Vacant(none) => _ = none.insert(found[at].1.clone()),
+                // Channels of several groups, side by side.
+                Entry::Occupied(mut others) => others.get_mut().add(&found[at].1),
+            }
         }
     }
     removed
 }
 
-fn keep_positions(name: &str, tensor: &Tensor, removed: &Removed<'_>) -> Result<Tensor> {
+/// What is kept of a tensor, a variable of its own if that is asked for and anything goes.
+fn keep_positions(name: &str, tensor: &Tensor, removed: &Removed<'_>, is_variable: bool) -> Result<Tensor> {
     let mut runs = Vec::new();
     for axis in 0..tensor.rank().min(2) {
         let length = tensor.dim(axis)?;
@@ -170,14 +204,14 @@ fn keep_positions(name: &str, tensor: &Tensor, removed: &Removed<'_>) -> Result<
         return Ok(tensor.clone());
     }
     match (kernel::is_native(tensor), tensor.dtype()) {
-        (true, DType::F64) => copied::<f64>(tensor, &runs),
-        (true, _) => copied::<f32>(tensor, &runs),
+        (true, DType::F64) => copied::<f64>(tensor, &runs, is_variable),
+        (true, _) => copied::<f32>(tensor, &runs, is_variable),
         (false, _) => selected(tensor, &runs),
     }
 }
 
 /// The kept positions of both axes in one pass, run by run.
-fn copied<T: kernel::Float>(tensor: &Tensor, runs: &[Option<Vec<Range<usize>>>]) -> Result<Tensor> {
+fn copied<T: kernel::Float>(tensor: &Tensor, runs: &[Option<Vec<Range<usize>>>], is_variable: bool) -> Result<Tensor> {
     let mut shape = tensor.dims().to_vec();
     let each: usize = shape.iter().skip(2).product();
     let columns = shape.get(1).copied().unwrap_or(1);
@@ -189,15 +223,20 @@ fn copied<T: kernel::Float>(tensor: &Tensor, runs: &[Option<Vec<Range<usize>>>])
     for (length, kept) in shape.iter_mut().zip([&rows, &kept_columns]) {
         *length = kept.iter().map(Range::len).sum();
     }
+    let in_row: Vec<Range<usize>> = kept_columns.iter().map(|run| run.start * each..run.end * each).collect();
     let mut values: Vec<T> = Vec::with_capacity(shape.iter().product());
     kernel::read_floats(tensor, |from: &[T]| {
         for row in rows.into_iter().flatten() {
             let row = &from[row * columns * each..][..columns * each];
-            kept_columns.iter().for_each(|run| values.extend_from_slice(&row[run.start * each..run.end * each]));
+            in_row.iter().for_each(|run| values.extend_from_slice(&row[run.clone()]));
         }
         Ok(())
     })?;
-    Ok(Tensor::from_vec(values, shape, tensor.device())?)
+    Ok(match is_variable {
+        // Made of these values: a variable that is made of a tensor is a copy of it.
+        true => Var::from_vec(values, shape, tensor.device())?.into_inner(),
+        false => Tensor::from_vec(values, shape, tensor.device())?,
+    })
 }
 
 /// The same by Candle's operations, on any device.
@@ -219,4 +258,46 @@ fn zero_positions(tensor: &Tensor, positions: &Gone) -> Result<Tensor> {
     let kept = Tensor::from_vec(kept, shape, tensor.device())?.broadcast_as(tensor.shape())?;
     // Chosen, not multiplied: a weight that is not finite must go as well.
     Ok(kept.where_cond(tensor, &tensor.zeros_like()?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, IndexOp};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::random::Streams;
+
+    /// Kept runs of an axis: stretches of either kind, short and long, of which the first stays.
+    fn kept() -> impl Strategy<Value = (usize, Vec<Range<usize>>)> {
+        prop::collection::vec((1..30_usize, 0..3_usize), 1..5).prop_map(|stretches| {
+            let (mut gone, mut length) = (Gone::default(), 0);
+            for (stays, goes) in stretches {
+                length += stays;
+                let position = Positions::from(vec![(length..length + goes).collect()]);
+                gone.add(&Gone::of(&position, &[0]));
+                length += goes;
+            }
+            (length, gone.kept(length))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn copies_are_what_candle_selects(rows in kept(), columns in kept(), side in 1..6_usize, whole in 0..4_usize) {
+            let shape = [rows.0, columns.0, side, side];
+            let weight = Streams::new(1).stream().normal(&shape, DType::F32, &Device::Cpu)?;
+            let rows = (whole & 1 == 0).then_some(rows.1);
+            let columns = (whole & 2 == 0).then_some(columns.1);
+            for (tensor, runs) in [(weight.clone(), vec![rows.clone(), columns]), (weight.flatten_from(1)?.i((.., 0))?, vec![rows])] {
+                let expected = selected(&tensor, &runs)?;
+                for is_variable in [false, true] {
+                    let copy = copied::<f32>(&tensor, &runs, is_variable)?;
+                    prop_assert_eq!((copy.dims(), copy.is_variable()), (expected.dims(), is_variable));
+                    let off = (&copy - &expected)?.abs()?.sum_all()?.to_scalar::<f32>()?;
+                    prop_assert_eq!(off, 0.0);
+                }
+            }
+        }
+    }
 }

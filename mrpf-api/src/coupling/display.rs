@@ -13,7 +13,7 @@ impl fmt::Display for ChannelGroup {
         }
         let mut lines: Vec<(&str, Role, usize)> = Vec::new();
         for member in &self.members {
-            let each = member.positions.iter().map(Vec::len).max().unwrap_or(0);
+            let each = member.positions.iter().map(<[usize]>::len).max().unwrap_or(0);
             if lines.last().is_none_or(|(layer, role, _)| (*layer, *role) != (member.layer.as_str(), member.role)) {
                 lines.push((&member.layer, member.role, each));
             }

@@ -27,7 +27,7 @@ impl ChannelGroup {
                 let message = format!("{} numbers for {} filters of `{}`", values.len(), weight.dim(0)?, member.tensor);
                 return Err(Error::new(ErrorKind::Plugin, message));
             }
-            for (sum, filters) in sums.iter_mut().zip(&member.positions) {
+            for (sum, filters) in sums.iter_mut().zip(member.positions.iter()) {
                 *sum += filters.iter().map(|&filter| values[filter]).sum::<f64>();
             }
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::positions::Positions;
 use crate::network::{Layer, LayerKind};
 
 /// How a tensor takes part in a group.
@@ -30,7 +31,7 @@ pub struct Member {
     /// The axis that shrinks.
     pub axis: usize,
     /// For each channel of the group, the positions on that axis that go with it.
-    pub positions: Vec<Vec<usize>>,
+    pub positions: Positions,
 }
 
 impl Member {

@@ -28,6 +28,7 @@ mod fewest;
 mod filters;
 mod groups;
 mod plan;
+mod positions;
 mod reduction;
 mod widths;
 
@@ -37,6 +38,7 @@ pub use cut::{cut, cut_declaration, mask};
 pub use fewest::fewest_channels;
 pub use groups::{ChannelGroup, Member, Role};
 pub use plan::PruningPlan;
+pub use positions::Positions;
 pub use reduction::{CoupledWeights, Reduction};
 pub(crate) use widths::CostByWidth;
 

@@ -64,7 +64,7 @@ impl PruningPlan {
             }
             if let Some(member) = group.members.iter().find(|member| {
                 // A channel that does not exist is answered below.
-                keep.iter().all(|&channel| member.positions.get(channel).is_some_and(Vec::is_empty))
+                keep.iter().all(|&channel| member.positions.get(channel).is_some_and(<[usize]>::is_empty))
             }) {
                 return wrong(format!(
                     "nothing would be left of `{}`, expected at least one of its channels",

@@ -50,7 +50,7 @@ impl Member {
     /// [`ErrorKind::Plugin`] if `values` are of another shape than the tensor.
     pub fn sums(&self, values: &Tensor) -> Result<Vec<Option<f64>>> {
         let at_positions = self.first_axis(values)?.sum(1)?.to_vec1::<f64>()?;
-        let sum = |places: &Vec<usize>| places.iter().map(|&place| at_positions[place]).sum();
+        let sum = |places: &[usize]| places.iter().map(|&place| at_positions[place]).sum();
         Ok(self.positions.iter().map(|places| (!places.is_empty()).then(|| sum(places))).collect())
     }
 
@@ -60,7 +60,7 @@ impl Member {
     /// As [`Member::sums`].
     pub fn slices(&self, values: &Tensor) -> Result<Vec<Option<Vec<f64>>>> {
         let at_positions = self.first_axis(values)?.to_vec2::<f64>()?;
-        let slice = |places: &Vec<usize>| places.iter().flat_map(|&place| at_positions[place].clone()).collect();
+        let slice = |places: &[usize]| places.iter().flat_map(|&place| at_positions[place].clone()).collect();
         Ok(self.positions.iter().map(|places| (!places.is_empty()).then(|| slice(places))).collect())
     }
 

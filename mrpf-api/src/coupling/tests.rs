@@ -187,7 +187,8 @@ fn each_network_has_the_groups_that_it_must_have() -> Result<()> {
             .iter()
             .map(|group| {
                 let producers: Vec<&str> = group.producers().map(|member| member.layer.as_str()).collect();
-                let places = group.consumers().last().and_then(|member| member.positions.iter().map(Vec::len).max());
+                let places =
+                    group.consumers().last().and_then(|member| member.positions.iter().map(<[usize]>::len).max());
                 (group.name.as_str(), group.channels, producers, places.unwrap_or(0), group.frozen.is_none())
             })
             .collect();

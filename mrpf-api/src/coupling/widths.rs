@@ -89,7 +89,7 @@ impl CostedLayer {
 
 /// The positions of a member that go, for each number of kept channels from 0, which stands for 1, to all.
 fn removed_by_count(group: &ChannelGroup, member: &Member) -> Vec<usize> {
-    let places: Vec<usize> = member.positions.iter().map(Vec::len).collect();
+    let places: Vec<usize> = member.positions.iter().map(<[usize]>::len).collect();
     let (all, each) = (places.iter().sum::<usize>(), places.first().copied().unwrap_or(0));
     let left = |count: usize| match places.iter().all(|&other| other == each) {
         true => count * each,

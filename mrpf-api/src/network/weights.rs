@@ -54,24 +54,40 @@ impl Network {
     /// # Errors
     /// [`ErrorKind::Checkpoint`] naming the first tensor that is missing, unexpected or of another shape.
     pub fn from_tensors(declaration: Declaration, parameters: Weights, statistics: Weights) -> Result<Self> {
-        let wiring = declaration.wiring()?;
-        check_tensors("parameter", &parameter_specs(&declaration), &parameters)?;
-        check_tensors("running statistic", &statistic_specs(&declaration), &statistics)?;
+        let wiring = checked(&declaration, &parameters, &statistics, Tensor::dims)?;
+        let variables = parameters.into_iter().map(|(name, tensor)| {
+            // The variable must not share memory with a tensor that somebody else holds. Only of variables is no copy made by itself.
+            let tensor = if tensor.is_variable() { tensor.copy()? } else { tensor };
+            Ok((name, Var::from_tensor(&tensor)?))
+        });
+        Self::assembled(declaration, wiring, variables.collect::<Result<_>>()?, statistics)
+    }
+
+    /// The same from variables that belong to nobody else.
+    pub(crate) fn from_variables(
+        declaration: Declaration,
+        parameters: BTreeMap<String, Var>,
+        statistics: Weights,
+    ) -> Result<Self> {
+        let wiring = checked(&declaration, &parameters, &statistics, |variable| variable.dims())?;
+        Self::assembled(declaration, wiring, parameters, statistics)
+    }
+
+    fn assembled(
+        declaration: Declaration,
+        wiring: Wiring,
+        parameters: BTreeMap<String, Var>,
+        statistics: Weights,
+    ) -> Result<Self> {
         let Some(any) = parameters.values().next() else {
             return Err(Error::new(ErrorKind::Declaration, "the network has no parameters"));
         };
         let (dtype, device) = (any.dtype(), any.device().clone());
-        let mut variables = BTreeMap::new();
-        for (name, tensor) in parameters {
-            // The variable must not share memory with a tensor that somebody else holds. Only of variables is no copy made by itself.
-            let tensor = if tensor.is_variable() { tensor.copy()? } else { tensor };
-            variables.insert(name, Var::from_tensor(&tensor)?);
-        }
         Ok(Self {
             plan: Plan::new(&declaration, &wiring).map(Arc::new),
             declaration: Arc::new(declaration),
             wiring: Arc::new(wiring),
-            parameters: variables,
+            parameters,
             statistics: RwLock::new(statistics),
             dtype,
             device,
@@ -139,7 +155,7 @@ impl Network {
     /// # Errors
     /// [`ErrorKind::Checkpoint`] if they are not exactly those that the declaration needs.
     pub fn set_statistics(&self, statistics: Weights) -> Result<()> {
-        check_tensors("running statistic", &statistic_specs(&self.declaration), &statistics)?;
+        check_tensors("running statistic", &statistic_specs(&self.declaration), &statistics, Tensor::dims)?;
         *self.statistics.write().unwrap_or_else(std::sync::PoisonError::into_inner) = statistics;
         Ok(())
     }
@@ -149,7 +165,7 @@ impl Network {
     /// # Errors
     /// [`ErrorKind::Checkpoint`] if they are not exactly those that the declaration needs.
     pub fn set_parameters(&self, weights: &Weights) -> Result<()> {
-        check_tensors("parameter", &parameter_specs(&self.declaration), weights)?;
+        check_tensors("parameter", &parameter_specs(&self.declaration), weights, Tensor::dims)?;
         for (name, variable) in &self.parameters {
             variable.set(&weights[name].copy()?)?;
         }
@@ -236,7 +252,25 @@ impl Network {
     }
 }
 
-fn check_tensors(what: &str, specs: &[TensorSpec], tensors: &Weights) -> Result<()> {
+/// The wiring of a declaration whose tensors are exactly those that it needs.
+fn checked<T>(
+    declaration: &Declaration,
+    parameters: &BTreeMap<String, T>,
+    statistics: &Weights,
+    dims: impl Fn(&T) -> &[usize],
+) -> Result<Wiring> {
+    let wiring = declaration.wiring()?;
+    check_tensors("parameter", &parameter_specs(declaration), parameters, dims)?;
+    check_tensors("running statistic", &statistic_specs(declaration), statistics, Tensor::dims)?;
+    Ok(wiring)
+}
+
+fn check_tensors<T>(
+    what: &str,
+    specs: &[TensorSpec],
+    tensors: &BTreeMap<String, T>,
+    dims: impl Fn(&T) -> &[usize],
+) -> Result<()> {
     let wrong = |message: String| {
         let hint = "the file belongs to another network, or to another pruning of it";
         Err(Error::new(ErrorKind::Checkpoint, message).hint(hint))
@@ -244,9 +278,8 @@ fn check_tensors(what: &str, specs: &[TensorSpec], tensors: &Weights) -> Result<
     for spec in specs {
         match tensors.get(&spec.name) {
             None => return wrong(format!("{what} `{}` is missing", spec.name)),
-            Some(tensor) if tensor.dims() != spec.shape => {
-                let message =
-                    format!("{what} `{}` has shape {:?}, expected {:?}", spec.name, tensor.dims(), spec.shape);
+            Some(tensor) if dims(tensor) != spec.shape => {
+                let message = format!("{what} `{}` has shape {:?}, expected {:?}", spec.name, dims(tensor), spec.shape);
                 return wrong(message);
             }
             Some(_) => {}

@@ -40,7 +40,7 @@ mod tests {
             tensor: format!("{layer}.weight"),
             role,
             axis: 0,
-            positions: vec![vec![0]],
+            positions: vec![vec![0]].into(),
         };
         let members = vec![member("a", Role::Output), member("b", Role::Output), member("c", Role::Input)];
         let group = ChannelGroup { name: "a".into(), channels: 1, members, frozen: None };

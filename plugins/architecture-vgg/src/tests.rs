@@ -41,7 +41,7 @@ fn every_convolution_can_be_pruned_by_itself() -> Result<()> {
     assert_eq!(free.len(), 13);
     assert!(free.iter().all(|group| group.producers().count() == 1));
     let last = free.last().and_then(|group| group.consumers().last()).expect("the classifier reads the last");
-    assert_eq!((last.layer.as_str(), last.positions[1].as_slice()), ("classifier", [4, 5, 6, 7].as_slice()));
+    assert_eq!((last.layer.as_str(), &last.positions[1]), ("classifier", [4, 5, 6, 7].as_slice()));
     Ok(())
 }
 
@@ -91,7 +91,7 @@ fn the_head_of_three_layers_is_that_of_the_pruning_benchmark() -> Result<()> {
     assert_eq!(widths, expected);
     // A channel of the last map stands on four places of the first linear layer.
     let last = groups[groups.len() - 4].consumers().last().expect("the head reads it");
-    assert_eq!((last.layer.as_str(), last.positions[2].as_slice()), ("classifier.0", [8, 9, 10, 11].as_slice()));
+    assert_eq!((last.layer.as_str(), &last.positions[2]), ("classifier.0", [8, 9, 10, 11].as_slice()));
     assert_eq!(cost(&declaration)?.params, 15_311_818);
     Ok(())
 }

@@ -90,8 +90,8 @@ pub(crate) fn of_group(
             .get(place)
             .ok_or_else(|| Error::unknown_name("layer that was looked at", place, means.keys().map(String::as_str)))?;
         let sums = member.sums(&Tensor::new(values.as_slice(), &Device::Cpu)?)?;
-        let mean = |(sum, places): (Option<f64>, &Vec<usize>)| sum.map(|sum| sum / places.len() as f64);
-        rows.push(sums.into_iter().zip(&member.positions).map(mean).collect());
+        let mean = |(sum, places): (Option<f64>, &[usize])| sum.map(|sum| sum / places.len() as f64);
+        rows.push(sums.into_iter().zip(member.positions.iter()).map(mean).collect());
     }
     Ok(rows)
 }

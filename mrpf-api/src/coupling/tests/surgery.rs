@@ -103,6 +103,22 @@ fn a_plan_that_keeps_all_changes_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_cut_network_shares_no_weight_with_the_one_it_was_cut_from() -> Result<()> {
+    for case in tricky()? {
+        let network = filled(&case.declaration, 1, DType::F32)?;
+        let groups = channel_groups(&case.declaration)?;
+        let before = network.to_bytes()?;
+        for plan in [PruningPlan::default(), random_plan(&groups, &vec![1; groups.len()], 2)] {
+            for variable in cut(&network, &plan)?.parameters().values() {
+                variable.set(&variable.zeros_like()?)?;
+            }
+            assert_eq!(network.to_bytes()?, before, "{}", case.name);
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn plans_that_do_not_fit_are_refused() -> Result<()> {
     let case = tricky()?.swap_remove(0);
     let groups = channel_groups(&case.declaration)?;
