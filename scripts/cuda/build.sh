@@ -41,6 +41,14 @@ chmod +x "$NVCC"
 # A folder of its own: the kernels are not built anew when the program for the CPU is built in between.
 cargo build --release --locked -p mrpf-host --bin mrpf --no-default-features --features "$features" --target-dir "$target"
 mkdir -p dist/cuda
+# The tests that run on a device, as one program.
+tests=$(cargo test --release --locked -p mrpf-host --test on_device --no-default-features --features "$features" --target-dir "$target" \
+  --no-run --message-format=json | python3 -c '
+import json, sys
+found = [line["executable"] for line in map(json.loads, sys.stdin) if line.get("executable") and line["target"]["name"] == "on_device"]
+print(found[-1])')
+strip -o dist/cuda/on-device-tests "$tests"
+xz -6 --keep --force dist/cuda/on-device-tests
 strip -o dist/cuda/mrpf "$target/release/mrpf"
 cp "$here/run.sh" "$here/on-device.sh" examples/cifar10.toml dist/cuda/
 xz -6 --keep --force dist/cuda/mrpf

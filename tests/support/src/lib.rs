@@ -8,16 +8,18 @@ use mrpf_api::coupling::{channel_groups, cost};
 use mrpf_api::network::{Attention, AttentionUnit, BatchNorm, LayerKind, LayerNorm};
 use mrpf_api::prelude::*;
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The tensors of one fixture file.
 pub struct Fixture(HashMap<String, Tensor>);
 
 impl Fixture {
-    /// Reads `tests/fixtures/<name>.safetensors`.
+    /// Reads `tests/fixtures/<name>.safetensors`; where tests run on another machine than they were built on, the environment variable
+    /// `MRPF_FIXTURES` names the folder.
     pub fn load(name: &str) -> Result<Self> {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures").join(format!("{name}.safetensors"));
-        Ok(Self(candle_core::safetensors::load(path, &Device::Cpu)?))
+        let here = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures");
+        let folder = std::env::var_os("MRPF_FIXTURES").map_or_else(here, PathBuf::from);
+        Ok(Self(candle_core::safetensors::load(folder.join(format!("{name}.safetensors")), &Device::Cpu)?))
     }
 
     /// The tensor of that name.
