@@ -17,7 +17,7 @@ use crate::numeric::Precision;
 use crate::{Error, ErrorKind, Result};
 
 /// The kernels' source; what each does is said there.
-const SOURCE: &str = include_str!("kernels.cu");
+const SOURCE: &str = concat!(include_str!("kernels.cu"), include_str!("fused.cu"));
 
 /// Threads in a block.
 const BLOCK: u32 = 256;

@@ -1,0 +1,111 @@
+// What belongs to no network: losses, steps of attacks and of the optimiser, all in f32. Follows kernels.cu.
+
+// Cross-entropy of each image; one warp for each.
+static __device__ float row_maximum(const float* row, int classes, int lane) {
+    float most = -__int_as_float(0x7f800000);
+    for (int c = lane; c < classes; c += 32) most = fmaxf(most, row[c]);
+    for (int step = 16; step > 0; step /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, step));
+    return most;
+}
+
+static __device__ float row_total(const float* row, int classes, int lane, float most) {
+    float total = 0.0f;
+    for (int c = lane; c < classes; c += 32) total += expf(row[c] - most);
+    for (int step = 16; step > 0; step /= 2) total += __shfl_xor_sync(0xffffffffu, total, step);
+    return total;
+}
+
+extern "C" __global__ void cross_entropy(const float* logits, const unsigned* labels, float* out, int classes, long long count) {
+    long long image = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    int lane = threadIdx.x % 32;
+    if (image >= count) return;
+    const float* row = logits + image * classes;
+    float most = row_maximum(row, classes, lane), total = row_total(row, classes, lane, most);
+    if (lane == 0) out[image] = logf(total) - (row[labels[image]] - most);
+}
+
+// Its gradient by the logits, times that by the loss of each image.
+extern "C" __global__ void cross_entropy_gradient(const float* logits, const unsigned* labels, const float* by_loss, float* out, int classes,
+                                                  long long count) {
+    long long image = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    int lane = threadIdx.x % 32;
+    if (image >= count) return;
+    const float* row = logits + image * classes;
+    float most = row_maximum(row, classes, lane), total = row_total(row, classes, lane, most);
+    for (int c = lane; c < classes; c += 32)
+        out[image * classes + c] = by_loss[image] * (expf(row[c] - most) / total - (c == labels[image] ? 1.0f : 0.0f));
+}
+
+// A step along the sign of the gradient, put back into the L-inf ball around the clean image and into [0, 1].
+extern "C" __global__ void ascend_linf(const float* images, const float* clean, const float* gradient, float step, float epsilon, float* out,
+                                       long long count) {
+    INDEX
+    float g = gradient[at], c = clean[at];
+    float y = images[at] + step * (float)((g > 0.0f) - (g < 0.0f));
+    y = fminf(fmaxf(y, c - epsilon), c + epsilon);
+    out[at] = fminf(fmaxf(y, 0.0f), 1.0f);
+}
+
+// Uniform numbers in [low, low + width) for each image from a key of its own: the same as ChaCha8's stream gives on the CPU, two words
+// a number. A thread makes one block of the stream, eight numbers.
+static __device__ __forceinline__ unsigned rotate(unsigned x, int by) { return (x << by) | (x >> (32 - by)); }
+
+#define QUARTER(a, b, c, d)                \
+    s[a] += s[b], s[d] = rotate(s[d] ^ s[a], 16); \
+    s[c] += s[d], s[b] = rotate(s[b] ^ s[c], 12); \
+    s[a] += s[b], s[d] = rotate(s[d] ^ s[a], 8);  \
+    s[c] += s[d], s[b] = rotate(s[b] ^ s[c], 7);
+
+extern "C" __global__ void uniform(const unsigned* keys, double low, double width, float* out, int each, int blocks, long long count) {
+    INDEX
+    unsigned block = (unsigned)(at % blocks);
+    long long image = at / blocks;
+    unsigned s[16], start[16] = {0x61707865u, 0x3320646eu, 0x79622d32u, 0x6b206574u};
+    for (int k = 0; k < 8; k++) start[4 + k] = keys[image * 8 + k];
+    start[12] = block;
+    start[13] = start[14] = start[15] = 0;
+    for (int k = 0; k < 16; k++) s[k] = start[k];
+    for (int round = 0; round < 4; round++) {
+        QUARTER(0, 4, 8, 12)
+        QUARTER(1, 5, 9, 13)
+        QUARTER(2, 6, 10, 14)
+        QUARTER(3, 7, 11, 15)
+        QUARTER(0, 5, 10, 15)
+        QUARTER(1, 6, 11, 12)
+        QUARTER(2, 7, 8, 13)
+        QUARTER(3, 4, 9, 14)
+    }
+    for (int k = 0; k < 8; k++) {
+        long long place = (long long)block * 8 + k;
+        if (place >= each) return;
+        unsigned long long word = (unsigned long long)(s[2 * k] + start[2 * k]) | (unsigned long long)(s[2 * k + 1] + start[2 * k + 1]) << 32;
+        double unit = (double)(word >> 11) * 1.1102230246251565e-16; // 2^-53
+        // Not contracted, as on the CPU.
+        out[image * each + place] = (float)__dadd_rn(low, __dmul_rn(width, unit));
+    }
+}
+
+// The optimiser's step for all parameters at once; blocks along y are parameters.
+struct Parameter {
+    float* weight;
+    const float* gradient;
+    const float* velocity; // none at first
+    float* new_velocity;
+    long long count;
+    float decay;
+    float unused;
+};
+
+extern "C" __global__ void sgd(const Parameter* parameters, float scale, float momentum, int nesterov, float rate) {
+    Parameter p = parameters[blockIdx.y];
+    for (long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x; at < p.count; at += (long long)gridDim.x * blockDim.x) {
+        float w = p.weight[at];
+        float d = p.gradient[at] * scale + w * p.decay;
+        if (p.new_velocity) {
+            float v = p.velocity ? p.velocity[at] * momentum + d : d;
+            p.new_velocity[at] = v;
+            d = nesterov ? d + v * momentum : v;
+        }
+        p.weight[at] = w - d * rate;
+    }
+}

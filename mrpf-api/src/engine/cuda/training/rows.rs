@@ -1,0 +1,59 @@
+//! How sums over rows are divided among the blocks of a kernel.
+
+use crate::Result;
+use crate::engine::cuda::gpu::Argument::{Address, Int, Long};
+use crate::engine::cuda::gpu::{EIGHT, Grid};
+use crate::engine::cuda::pass::groups;
+use crate::engine::cuda::queue::Queue;
+use crate::engine::plan::Sizes;
+
+/// Threads of a block.
+const BLOCK: usize = 256;
+
+/// How sums over rows are divided among blocks; by sizes alone, so that the order of additions is the same every time.
+pub(super) struct Rows {
+    pub rows: usize,
+    pub groups: usize,
+    /// Eights of a row side by side in a block.
+    pub width: usize,
+    /// Rows of each block.
+    pub of_block: usize,
+    /// Blocks along the rows.
+    pub blocks: usize,
+}
+
+impl Rows {
+    pub fn of(batch: usize, sizes: Sizes) -> Self {
+        let (rows, groups) = (batch * sizes.pixels(), groups(sizes));
+        let width = groups.min(32);
+        let lanes = BLOCK / width;
+        let of_block = rows.div_ceil(256).max(4 * lanes);
+        Self { rows, groups, width, of_block, blocks: rows.div_ceil(of_block) }
+    }
+
+    pub fn grid(&self) -> Grid {
+        Grid { blocks: [self.blocks as u32, self.groups.div_ceil(self.width) as u32] }
+    }
+
+    /// Numbers in f32 that the blocks leave behind.
+    pub fn partial(&self) -> usize {
+        self.blocks * 2 * self.groups * EIGHT
+    }
+
+    pub fn gradient_sums(&self, queue: &Queue<'_>, [x, gradient, mean, partial]: [u64; 4]) -> Result<()> {
+        queue.launch(
+            "gradient_sums",
+            self.grid(),
+            &[
+                Address(x),
+                Address(gradient),
+                Address(mean),
+                Address(partial),
+                Long(self.rows as i64),
+                Int(self.of_block as i32),
+                Int(self.width as i32),
+                Int(self.groups as i32),
+            ],
+        )
+    }
+}
