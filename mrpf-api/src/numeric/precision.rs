@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Result;
@@ -49,6 +50,15 @@ impl fmt::Display for Precision {
             Self::Bf16 => "bf16",
             Self::F16 => "f16",
         })
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::F32, Self::Tf32, Self::Bf16, Self::F16];
+        all.into_iter().find(|one| one.to_string() == text).ok_or_else(|| "expected f32, tf32, bf16 or f16".into())
     }
 }
 

@@ -6,10 +6,11 @@ use mrpf_api::context::{CallContext, Watcher};
 use mrpf_api::coupling::{Cost, cost};
 use mrpf_api::data::{DataSource, LoadedData};
 use mrpf_api::network::{Declaration, Network};
+use mrpf_api::numeric::Precision;
 use mrpf_api::random::Streams;
 use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Context, Error, ErrorKind, Result};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::device::OpenDevice;
@@ -56,6 +57,7 @@ pub struct Session<'a> {
     curves: TensorBoard,
     stages: usize,
     stage: AtomicUsize,
+    has_told_of_precision: AtomicBool,
 }
 
 impl EventSink for Session<'_> {
@@ -119,6 +121,7 @@ impl<'a> Session<'a> {
             curves,
             stages,
             stage: AtomicUsize::new(0),
+            has_told_of_precision: AtomicBool::new(false),
         })
     }
 
@@ -173,6 +176,18 @@ impl<'a> Session<'a> {
     /// A context whose streams are those of the given name.
     pub fn context(&self, name: &str) -> CallContext<'_> {
         CallContext { streams: self.streams.child(name), watcher: self.watcher }
+    }
+
+    /// Says once where a precision that is asked for changes nothing.
+    pub(super) fn tell_of_precision(&self, stage: &str, asked: Precision, network: &Network) {
+        let found = network.computed_in(asked);
+        if asked == found || asked == Precision::F32 || self.has_told_of_precision.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let message = format!(
+            "the precision {asked} changes nothing here, {found} is computed in: only NVIDIA GPUs have others, for networks that the engine there knows"
+        );
+        self.send(Event::Warning { about: stage.into(), message });
     }
 
     /// Runs one stage: announces it, and says how long it took. `work` returns its result and whether it was there already.
