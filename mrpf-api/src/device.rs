@@ -20,6 +20,15 @@ pub fn open_cuda(number: usize) -> Result<Device> {
     Ok(Device::new_cuda(number)?)
 }
 
+/// Gives the driver all memory of a GPU back that was freed, for the program keeps it otherwise; other devices have nothing to give.
+pub(crate) fn release_memory(device: &Device) -> Result<()> {
+    match device {
+        #[cfg(feature = "cuda")]
+        Device::Cuda(device) => cuda::release(device),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(feature = "cuda")]
 mod cuda {
     use candle_core::cuda_backend::CudaDevice;
@@ -39,18 +48,31 @@ mod cuda {
 
     /// Lets the GPU's default pool hold on to what is freed, however much it is.
     fn keep_freed_memory(device: &CudaDevice) -> Result<()> {
-        let stream = device.cuda_stream();
-        // Without such pools memory comes from the driver each time, and there is nothing to set.
-        if !stream.context().has_async_alloc() {
-            return Ok(());
-        }
+        let Some(pool) = pool(device)? else { return Ok(()) };
         let threshold = sys::CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
         let mut most = u64::MAX;
-        // SAFETY: the GPU is the context's own, its default pool lives as long as it, and this attribute is a number of 64 bits.
-        unsafe {
-            let pool = result::device::get_default_mem_pool(stream.context().cu_device()).map_err(Error::wrap)?;
-            result::mem_pool::set_attribute(pool, threshold, (&raw mut most).cast()).map_err(Error::wrap)?;
-        }
+        // SAFETY: the pool is the GPU's own, and this attribute is a number of 64 bits.
+        unsafe { result::mem_pool::set_attribute(pool, threshold, (&raw mut most).cast()) }.map_err(Error::wrap)?;
         Ok(())
+    }
+
+    pub(super) fn release(device: &CudaDevice) -> Result<()> {
+        device.cuda_stream().synchronize().map_err(Error::wrap)?;
+        let Some(pool) = pool(device)? else { return Ok(()) };
+        // SAFETY: the pool is the GPU's own.
+        unsafe { result::mem_pool::trim_to(pool, 0) }.map_err(Error::wrap)?;
+        Ok(())
+    }
+
+    /// The GPU's default pool; none where memory comes from the driver each time.
+    fn pool(device: &CudaDevice) -> Result<Option<sys::CUmemoryPool>> {
+        let stream = device.cuda_stream();
+        let context = stream.context();
+        if !context.has_async_alloc() {
+            return Ok(None);
+        }
+        context.bind_to_thread().map_err(Error::wrap)?;
+        // SAFETY: the GPU is the context's own, and its default pool lives as long as it.
+        Ok(Some(unsafe { result::device::get_default_mem_pool(context.cu_device()) }.map_err(Error::wrap)?))
     }
 }

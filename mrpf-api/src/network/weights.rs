@@ -122,6 +122,13 @@ impl Network {
         }
     }
 
+    /// Gives the GPU's memory back that is kept for passes to come, which will ask for it anew; other devices keep theirs.
+    pub fn release_memory(&self) -> Result<()> {
+        #[cfg(feature = "cudnn")]
+        super::gpu::release(self)?;
+        crate::device::release_memory(&self.device)
+    }
+
     fn with_precision_of(self, other: &Self) -> Self {
         self.set_precision(*other.precision.read().unwrap_or_else(std::sync::PoisonError::into_inner));
         self

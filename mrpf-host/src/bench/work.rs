@@ -133,7 +133,9 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
             }
             let mut sgd = Sgd::new(&TrainingSettings::default());
             let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
-            timed(head, settings, || train_step(trainer.as_mut(), &network, &mut sgd, &step, &batch, 0.01).map(drop))?
+            timed(head, settings, || {
+                train_step(trainer.as_mut(), &network, &mut sgd, &step, std::slice::from_ref(&batch), 0.01).map(drop)
+            })?
         }
         What::Cut => {
             let measured = timed(head, settings, || halve(&network).map(drop))?;

@@ -14,6 +14,7 @@ use std::time::Instant;
 use super::checkpoint::{Progress, State};
 use super::epoch::train_epoch;
 use super::holdout::Split;
+use super::parts::Parts;
 use super::settings::{Select, TrainingSettings};
 use super::sgd::Sgd;
 use super::validate::validate;
@@ -77,6 +78,7 @@ pub struct Trained {
 ///
 /// # Errors
 /// [`ErrorKind::Settings`] if the trainer needs a teacher and there is none;
+/// [`ErrorKind::Device`] if a GPU fails, or has no room for two images;
 /// [`ErrorKind::Interrupted`] after the state of the last whole epoch has been saved; [`ErrorKind::Numeric`] if the loss is not
 /// finite or a parameter gets no gradient, naming the step or the parameter.
 pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
@@ -97,7 +99,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
         trainer.teacher(teacher).context(|| format!("trainer `{}`, its teacher", job.settings.trainer.name))?;
     }
     let mut sgd = Sgd::new(job.settings);
-    let mut stopped = None;
+    let (mut stopped, mut parts) = (None, Parts::default());
     let mut state = State::default();
     if let Some(found) = job.checkpoint.map(|path| State::load(path, job)).transpose()?.flatten() {
         network.set_parameters(&found.parameters)?;
@@ -113,7 +115,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
             state.statistics = network.statistics();
         }
         let figures =
-            train_epoch(job, network, trainer.as_mut(), &mut sgd, epoch).map_err(|error| kept(job, epoch, error))?;
+            train_epoch(job, trainer.as_mut(), &mut sgd, &mut parts, epoch).map_err(|error| kept(job, epoch, error))?;
         if let EpochEnd::UndoAndStop(why) = figures.end {
             network.set_parameters(&state.parameters)?;
             network.set_statistics(state.statistics.clone())?;
@@ -124,7 +126,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
             stopped = Some(message);
             break;
         }
-        let holdout = validate(job, network).map_err(|error| kept(job, epoch, error))?;
+        let holdout = validate(job, &parts).map_err(|error| kept(job, epoch, error))?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: figures.learning_rate,
@@ -188,7 +190,7 @@ fn is_best(select: Select, history: &[EpochRecord], record: &EpochRecord) -> boo
     history.iter().map(key).all(|other| this >= other)
 }
 
-/// Says what is kept when training is stopped in the middle.
+/// Says what is kept when training is stopped in the middle, or a GPU fails.
 fn kept(job: &TrainingJob<'_>, epoch: usize, error: Error) -> Error {
     match (error.kind(), job.checkpoint, epoch) {
         (ErrorKind::Interrupted, Some(_), 0) => {
@@ -199,6 +201,12 @@ fn kept(job: &TrainingJob<'_>, epoch: usize, error: Error) -> Error {
                 format!("stopped on request; epoch {epoch} of {} is kept in {}", job.settings.epochs, path.display());
             Error::new(ErrorKind::Interrupted, message)
         }
+        // What a GPU does when it fails cannot be mended here; what is on the disk is not touched by it.
+        (ErrorKind::Device, Some(path), epoch @ 1..) => error.context(format!(
+            "after epoch {epoch} of {}, which is kept in {}",
+            job.settings.epochs,
+            path.display()
+        )),
         _ => error,
     }
 }

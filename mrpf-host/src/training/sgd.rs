@@ -1,7 +1,7 @@
 //! Stochastic gradient descent with momentum.
 
-use mrpf_api::candle_core::Tensor;
 use mrpf_api::candle_core::backprop::GradStore;
+use mrpf_api::candle_core::{Tensor, Var};
 use mrpf_api::network::{Network, Weights};
 use mrpf_api::numeric::InF64;
 use mrpf_api::{Error, ErrorKind, Result};
@@ -39,28 +39,17 @@ impl Sgd {
     /// Moves all parameters one step against their gradients.
     ///
     /// # Errors
-    /// [`ErrorKind::Numeric`] naming the parameter if one has no gradient: a loss that passes it by would train nothing.
+    /// [`ErrorKind::Numeric`] naming the parameter if one has no gradient.
     pub fn step(&mut self, network: &Network, gradients: &GradStore, learning_rate: f64) -> Result<()> {
-        Self::descend(network, self.directions(network, gradients)?, learning_rate)
+        Self::descend(network, self.directions(network, gathered(network, gradients)?)?, learning_rate)
     }
 
-    /// What each parameter moves against, times the learning rate; updates the velocity. Weight decay pulls at the parameters as
-    /// they are now.
-    ///
-    /// # Errors
-    /// As [`Sgd::step`].
-    pub(super) fn directions(&mut self, network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
-        let mut found: Vec<Tensor> = Vec::with_capacity(network.parameters().len());
-        for (name, variable) in network.parameters() {
-            let gradient = gradients.get(variable).ok_or_else(|| {
-                Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{name}`"))
-                    .hint("the trainer must compute its loss from Network::forward without detaching it")
-            })?;
-            found.push(gradient.clone());
-        }
-        let scale = self.clip_factor(&found)?;
-        let mut directions = Vec::with_capacity(found.len());
-        for ((name, variable), gradient) in network.parameters().iter().zip(found) {
+    /// What each parameter moves against, times the learning rate, from the gradients in the order of the parameters; updates the velocity.
+    /// Weight decay pulls at the parameters as they are now.
+    pub(super) fn directions(&mut self, network: &Network, gradients: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let scale = self.clip_factor(&gradients)?;
+        let mut directions = Vec::with_capacity(gradients.len());
+        for ((name, variable), gradient) in network.parameters().iter().zip(gradients) {
             let weight = variable.as_detached_tensor();
             let mut direction = if scale == 1.0 { gradient } else { (gradient * scale)? };
             // Batch-norm scales and shifts and biases have one axis.
@@ -80,10 +69,14 @@ impl Sgd {
         Ok(directions)
     }
 
-    /// Moves all parameters, in the order of their names, against `directions`.
+    /// Moves all parameters, in the order of their names, against `directions`. Where memory is too small, none of them has moved.
     pub(super) fn descend(network: &Network, directions: Vec<Tensor>, learning_rate: f64) -> Result<()> {
-        for (variable, direction) in network.parameters().values().zip(directions) {
-            variable.set(&(variable.as_detached_tensor() - (direction * learning_rate)?)?)?;
+        let variables = network.parameters().values();
+        let moved = variables.clone().zip(directions).map(|(variable, direction)| -> Result<Tensor> {
+            Ok((variable.as_detached_tensor() - (direction * learning_rate)?)?)
+        });
+        for (variable, moved) in variables.zip(moved.collect::<Result<Vec<_>>>()?) {
+            variable.set(&moved)?;
         }
         Ok(())
     }
@@ -98,6 +91,20 @@ impl Sgd {
         let norm = f64::sqrt(squares);
         Ok(if norm > limit { limit / norm } else { 1.0 })
     }
+}
+
+/// The gradient of every parameter, in the order of their names.
+///
+/// # Errors
+/// [`ErrorKind::Numeric`] naming the parameter if one has no gradient: a loss that passes it by would train nothing.
+pub(super) fn gathered(network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
+    let gradient = |(name, variable): (&String, &Var)| {
+        gradients.get(variable).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{name}`"))
+                .hint("the trainer must compute its loss from Network::forward without detaching it")
+        })
+    };
+    network.parameters().iter().map(gradient).collect()
 }
 
 #[cfg(test)]
