@@ -43,6 +43,9 @@ mod cuda {
         // nothing but work that is launched on the first one later.
         unsafe { device.disable_event_tracking() };
         keep_freed_memory(&device)?;
+        // The bindings of cuBLAS and cuRAND panic when a handle of theirs cannot be taken down, as after a failure of the GPU, and would
+        // hide what failed. The last of this device never goes; the driver takes all down with the program.
+        std::mem::forget(device.clone());
         Ok(Device::Cuda(device))
     }
 

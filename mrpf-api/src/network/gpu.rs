@@ -124,15 +124,17 @@ impl Lease {
 }
 
 /// Gives back everything that is kept for passes to come.
-pub(super) fn release(network: &Network) -> Result<()> {
-    let Some(device) = cuda_device(network.device()) else { return Ok(()) };
+pub(super) fn release(network: &Network) {
+    let Some(device) = cuda_device(network.device()) else { return };
     network.gpu.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     // What a run under way puts back goes with the home that it came from.
     *network.gpu.training.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
-    if engine_device(network).is_some() {
-        Gpu::of(device, network.precision())?.memory.give_back();
+    if engine_device(network).is_some()
+        && network.plan.is_some()
+        && let Ok(gpu) = Gpu::of(device, network.precision())
+    {
+        gpu.memory.give_back();
     }
-    Ok(())
 }
 
 fn gone() -> crate::Error {
