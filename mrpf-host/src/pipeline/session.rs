@@ -199,13 +199,9 @@ impl<'a> Session<'a> {
         if error.kind() != ErrorKind::Device || error.is_out_of_memory() {
             return error;
         }
-        let way = match &self.goes_on {
-            Some(clause) => format!("what was done before is kept: {clause}"),
-            None => "the same command begins anew".into(),
-        };
-        error.hint(format!(
-            "the GPU, or its driver, has failed (`nvidia-smi` and the system's log say more); {way}, on any --device"
-        ))
+        let way = self.goes_on.clone().unwrap_or("this command has no --resume and begins anew".into());
+        let hint = error.hint_text().map_or(way.clone(), |hint| format!("{hint}; {way}"));
+        error.hint(hint)
     }
 
     /// Runs one stage: announces it, and says how long it took. `work` returns its result and whether it was there already.
@@ -266,7 +262,8 @@ mod tests {
         };
         let lost = stage("DriverError(CUDA_ERROR_LAUNCH_FAILED, \"unspecified launch failure\")").expect_err("lost");
         assert_eq!(crate::failure::exit_code(lost.kind()), 7);
-        assert!(lost.hint_text().is_some_and(|hint| hint.contains("`mrpf run --resume run` goes on")), "{lost:?}");
+        let hint = lost.hint_text().unwrap_or_default();
+        assert!(hint.ends_with("on any device; `mrpf run --resume run` goes on from there"), "{hint}");
         let full = stage("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").expect_err("full");
         assert!(full.hint_text().is_some_and(|hint| hint.contains("a smaller batch")), "{full:?}");
         Ok(())

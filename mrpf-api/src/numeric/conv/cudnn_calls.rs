@@ -131,8 +131,8 @@ impl Descriptions {
             };
         }
         let none = || {
-            let wanted = if case.is_deterministic { "deterministic algorithm" } else { "algorithm" };
-            Error::Msg(format!("CUDNN_STATUS_NOT_SUPPORTED: cuDNN has no {wanted} for {case:?}"))
+            let wanted = if case.is_deterministic { "algorithm that is deterministic" } else { "algorithm" };
+            Error::Msg(format!("cuDNN has no {wanted} for {case:?}"))
         };
         // SAFETY: the descriptions are whole, the lists are as long as is said, and zeros are a valid start for them.
         Ok(unsafe {
