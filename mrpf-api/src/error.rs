@@ -87,6 +87,11 @@ impl Error {
         self.kind
     }
 
+    /// Whether the memory of a GPU was too small for what was asked; less at a time may fit.
+    pub fn is_out_of_memory(&self) -> bool {
+        self.kind == ErrorKind::Device && OUT_OF_MEMORY.iter().any(|code| self.message.contains(code))
+    }
+
     /// The innermost message, without context and hint.
     pub fn message(&self) -> &str {
         &self.message
@@ -127,10 +132,18 @@ impl From<candle_core::Error> for Error {
     }
 }
 
+/// What the driver and its libraries say when a GPU's memory is full.
+const OUT_OF_MEMORY: [&str; 4] = [
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+];
+
 /// What to do where a GPU has failed in the middle of the work, by the code that its driver or a library gave.
 fn of_device(message: &str) -> Option<&'static str> {
     let says = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
-    if says(&["CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_ALLOC_FAILED"]) {
+    if says(&OUT_OF_MEMORY) {
         return Some(
             "the memory of the GPU is full: a smaller batch needs less, and `nvidia-smi` shows who else holds some",
         );
@@ -201,6 +214,13 @@ mod tests {
         let full = Error::from(wrapped(r#"DriverError(CUDA_ERROR_OUT_OF_MEMORY, "out of memory")"#));
         assert_eq!(full.kind(), ErrorKind::Device);
         assert!(full.hint_text().is_some_and(|hint| hint.contains("smaller batch")), "{full:?}");
+        assert!(full.is_out_of_memory());
+        // Candle carries errors of ours as text.
+        assert!(Error::from(candle_core::Error::from(full.context("step 3"))).is_out_of_memory());
+        for lost in ["ILLEGAL_ADDRESS", "ECC_UNCORRECTABLE", "LAUNCH_FAILED", "UNKNOWN", "LAUNCH_TIMEOUT", "ASSERT"] {
+            let lost = Error::from(wrapped(&format!(r#"DriverError(CUDA_ERROR_{lost}, "...")"#)));
+            assert_eq!((lost.kind(), lost.is_out_of_memory()), (ErrorKind::Device, false), "{lost}");
+        }
         let lost = Error::from(wrapped("CudnnError(CUDNN_STATUS_EXECUTION_FAILED)"));
         assert!(lost.hint_text().is_some_and(|hint| hint.contains("gone on with, on any device")), "{lost:?}");
         assert_eq!(Error::from(wrapped("shape mismatch")).kind(), ErrorKind::Tensor);

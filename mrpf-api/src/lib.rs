@@ -17,6 +17,7 @@ pub mod context;
 pub mod coupling;
 pub mod criterion;
 pub mod data;
+pub mod device;
 mod engine;
 mod error;
 pub mod export;

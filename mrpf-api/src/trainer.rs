@@ -57,6 +57,15 @@ pub trait AdversarialTrainer: Send {
         1
     }
 
+    /// Whether the loss of a batch is the mean of its images' losses, so that the batch may be given in parts where a GPU has no room for it
+    /// whole: [`AdversarialTrainer::loss`] and [`AdversarialTrainer::after_backward`] are then called for each part, and their gradients
+    /// are added up, weighted by the share of images, for one step.
+    ///
+    /// False for what belongs to the whole batch, or to places in it. Weights are perturbed by whole batches only, whatever this says.
+    fn takes_parts(&self) -> bool {
+        true
+    }
+
     /// Whether [`AdversarialTrainer::teacher`] must be called before the first batch.
     fn needs_teacher(&self) -> bool {
         false

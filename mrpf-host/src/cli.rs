@@ -7,6 +7,7 @@ mod exchange;
 mod results;
 
 use clap::{Args, Parser, Subcommand};
+use mrpf_api::numeric::Precision;
 use std::path::PathBuf;
 
 use crate::bench::What;
@@ -380,6 +381,9 @@ pub struct BenchArgs {
     /// Cut the network to this share of its multiply-accumulates first, every layer alike.
     #[arg(long, value_name = "SHARE")]
     pub macs: Option<f64>,
+    /// The numbers that forward, attack and train_step are computed in on an NVIDIA GPU: f32, tf32, bf16 or f16.
+    #[arg(long, value_name = "PRECISION", default_value_t)]
+    pub precision: Precision,
     /// Threads for computations; all cores when not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

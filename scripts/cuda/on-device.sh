@@ -26,6 +26,7 @@ step() { # name, then the command
 # Every operation, forward and gradients, in f32 on the GPU against f64 on the CPU: all `right`, exit code 0.
 step doctor doctor --device cuda
 step doctor-tf32 doctor --device cuda --tf32
+step doctor-deterministic doctor --device cuda --deterministic
 
 # The built-in experiment from start to end, and the same on the CPU: accuracies within the confidence intervals of the tables.
 step run-cuda run --device cuda --out "$out/run-cuda"

@@ -8,7 +8,7 @@ use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::numeric::{Precision, SgdParameter, SgdStep, require_determinism, sgd_together};
 use mrpf_api::prelude::*;
 use mrpf_attack_gradient::{Fgsm, Keep, Pgd, PgdSettings};
-use mrpf_host::device::{DeviceChoice, OpenDevice, open};
+use mrpf_host::device::{Arithmetic, DeviceChoice, OpenDevice, open};
 use mrpf_test_support::{Fixture, gradients_by_name, resnet8, step, vgg_tiny};
 use mrpf_trainer_pgd_at::{PgdAt, PgdAtSettings};
 use mrpf_trainer_trades::{Trades, TradesSettings};
@@ -19,7 +19,7 @@ fn device() -> &'static Device {
     static DEVICE: LazyLock<OpenDevice> = LazyLock::new(|| {
         let choice = std::env::var("MRPF_TEST_DEVICE").unwrap_or_else(|_| "cpu".into());
         let choice: DeviceChoice = choice.parse().expect("MRPF_TEST_DEVICE is cpu, cuda, cuda:N or metal");
-        let device = open(choice, false).expect("the device opens");
+        let device = open(choice, Arithmetic::default()).expect("the device opens");
         println!("tests run on {}", device.name);
         device
     });

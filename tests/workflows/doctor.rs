@@ -80,10 +80,28 @@ fn a_run_that_goes_on_on_another_device_says_so() {
 /// What is to be known of a device does not get between the lines of an answer.
 #[test]
 fn notes_stand_beside_answers() {
-    let ran = Playground::new()
-        .mrpf(&["bench", "--what", "forward", "--arch", "resnet8", "--batch", "1", "--steps", "1", "--tf32", "--json"]);
+    let ran = Playground::new().mrpf(&[
+        "bench",
+        "--what",
+        "forward",
+        "--arch",
+        "resnet8",
+        "--batch",
+        "1",
+        "--steps",
+        "1",
+        "--tf32",
+        "--precision",
+        "bf16",
+        "--json",
+    ]);
     let ran = ran.ok();
     let line: serde_json::Value = serde_json::from_str(&ran.stdout).expect("one object");
-    assert_eq!(line["device"], "cpu");
+    assert_eq!((&line["device"], &line["precision"]), (&"cpu".into(), &"f32".into()));
+    assert!(
+        ran.stderr.contains("warning: --precision bf16 changes nothing here: f32 is computed in"),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("warning: --tf32 changes nothing on cpu"), "{}", ran.stderr);
 }

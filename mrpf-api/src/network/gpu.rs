@@ -20,7 +20,7 @@ pub(super) struct Home {
     folded: OnceLock<Option<Folded>>,
     /// Engines that nobody attacks with at the moment.
     idle: Arc<Mutex<Vec<CudaFrozen>>>,
-    training: Arc<TrainingHome>,
+    training: Mutex<Arc<TrainingHome>>,
 }
 
 /// The network with its norms folded, as a plan.
@@ -123,6 +123,20 @@ impl Lease {
     }
 }
 
+/// Gives back everything that is kept for passes to come.
+pub(super) fn release(network: &Network) {
+    let Some(device) = cuda_device(network.device()) else { return };
+    network.gpu.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    // What a run under way puts back goes with the home that it came from.
+    *network.gpu.training.lock().unwrap_or_else(PoisonError::into_inner) = Arc::default();
+    if engine_device(network).is_some()
+        && network.plan.is_some()
+        && let Ok(gpu) = Gpu::of(device, network.precision())
+    {
+        gpu.memory.give_back();
+    }
+}
+
 fn gone() -> crate::Error {
     crate::Error::new(crate::ErrorKind::Tensor, "a frozen network without its engine")
 }
@@ -144,8 +158,8 @@ pub(super) fn forward(network: &Network, weights: &Weights, images: &Tensor, mod
     let tracked = weights.iter().filter(|(_, weight)| weight.track_op());
     let wanted = Wanted { weights: tracked.map(|(name, _)| name.clone()).collect(), by_images: images.track_op() };
     let constants: Weights = weights.iter().map(|(name, weight)| (name.clone(), weight.detach())).collect();
-    let (run, logits) =
-        TrainingRun::run(gpu, &network.gpu.training, plan, &network.declaration, constants, &images.detach(), wanted)?;
+    let home = network.gpu.training.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let (run, logits) = TrainingRun::run(gpu, &home, plan, &network.declaration, constants, &images.detach(), wanted)?;
     if mode == Mode::Train {
         let mut statistics = network.statistics.write().unwrap_or_else(PoisonError::into_inner);
         for (at, layer) in network.declaration.layers.iter().enumerate() {

@@ -126,6 +126,25 @@ impl Network {
         *self.precision.write().unwrap_or_else(std::sync::PoisonError::into_inner) = precision;
     }
 
+    /// What passes would be computed in here, were `precision` asked for: f32, or TF32 where that is allowed, unless the engine on NVIDIA
+    /// GPUs takes this network.
+    pub fn computed_in(&self, precision: Precision) -> Precision {
+        let is_taken = cfg!(feature = "cudnn") && self.dtype == DType::F32 && self.plan.is_some();
+        match (self.device.is_cuda(), precision) {
+            (true, Precision::F32) if is_tf32_allowed() => Precision::Tf32,
+            (true, precision) if is_taken => precision,
+            (true, _) if is_tf32_allowed() => Precision::Tf32,
+            _ => Precision::F32,
+        }
+    }
+
+    /// Gives the GPU's memory back that is kept for passes to come, which will ask for it anew; other devices keep theirs.
+    pub fn release_memory(&self) -> Result<()> {
+        #[cfg(feature = "cudnn")]
+        super::gpu::release(self);
+        crate::device::release_memory(&self.device)
+    }
+
     fn with_precision_of(self, other: &Self) -> Self {
         self.set_precision(*other.precision.read().unwrap_or_else(std::sync::PoisonError::into_inner));
         self

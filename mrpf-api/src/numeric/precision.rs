@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::Result;
@@ -52,6 +53,15 @@ impl fmt::Display for Precision {
     }
 }
 
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = [Self::F32, Self::Tf32, Self::Bf16, Self::F16];
+        all.into_iter().find(|one| one.to_string() == text).ok_or_else(|| "expected f32, tf32, bf16 or f16".into())
+    }
+}
+
 /// Off at first: results agree with those of other devices to f32's 7 digits.
 static TF32: AtomicBool = AtomicBool::new(false);
 
@@ -70,7 +80,13 @@ pub fn is_tf32_allowed() -> bool {
 /// Off at first: algorithms are chosen for speed, and some add up in the order in which parts of a GPU are done.
 static DETERMINISTIC: AtomicBool = AtomicBool::new(false);
 
-/// Lets only such algorithms be chosen on CUDA that give the same bytes every time on the same GPU.
+/// Lets only such algorithms be chosen on CUDA that give the same bytes every time on the same GPU, with the same libraries.
+///
+/// That is a matter of cuDNN alone, some of whose gradients are summed by whichever part of the GPU is done first. Candle 0.11.1 needs no
+/// other way: its `index_add` and `scatter_add`, which the gradients of `index_select` and `gather` go by, give each place of the result
+/// to one thread that adds in order; its sums, means and extremes go by trees of fixed shape; its kernels that add atomically (`sum_*` in
+/// `reduce.cu`, `chunk_sum`) are started by none of its operations. cuBLAS gives the same bytes as long as its handle works on one stream,
+/// which [`open_cuda`](crate::device::open_cuda) sees to.
 pub fn require_determinism(is_required: bool) {
     DETERMINISTIC.store(is_required, Ordering::Relaxed);
 }

@@ -126,6 +126,10 @@ impl AdversarialTrainer for Guarded<dyn AdversarialTrainer> {
         unwinding(self.registration, || self.plugin.replays())
     }
 
+    fn takes_parts(&self) -> bool {
+        unwinding(self.registration, || self.plugin.takes_parts())
+    }
+
     fn needs_teacher(&self) -> bool {
         unwinding(self.registration, || self.plugin.needs_teacher())
     }

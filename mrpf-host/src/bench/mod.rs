@@ -9,6 +9,7 @@ mod work;
 pub use report::{Peer, as_json_line, as_table, read_peers};
 pub use work::{Settings, What, measure};
 
+use mrpf_api::numeric::Precision;
 use serde::{Deserialize, Serialize};
 
 /// What was measured, with the fields of a line of JSON. Those that do not belong to the work are left out.
@@ -41,6 +42,9 @@ pub struct Measurement {
     /// `conv`: channels in and out, height and width.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub shape: Option<[usize; 3]>,
+    /// `forward`, `attack` and `train_step`: the numbers that were computed in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub precision: Option<Precision>,
     /// Images in a batch.
     pub batch: usize,
     /// Threads that computations use.
@@ -60,12 +64,13 @@ pub struct Measurement {
 }
 
 impl Measurement {
-    /// Whether `other` timed the same work, so that the two may be compared.
+    /// Whether `other` timed the same work, so that the two may be compared. A line that names no precision goes with any.
     pub fn is_same_work(&self, other: &Self) -> bool {
         let work = |m: &Self| {
             let names = (m.what.clone(), m.arch.clone(), m.trainer.clone(), m.pass.clone());
             (names, m.macs, m.attack_steps, m.images, m.epochs, m.shape, m.batch, m.threads)
         };
-        work(self) == work(other)
+        let same_numbers = self.precision.zip(other.precision).is_none_or(|(ours, theirs)| ours == theirs);
+        same_numbers && work(self) == work(other)
     }
 }

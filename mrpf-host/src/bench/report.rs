@@ -1,6 +1,7 @@
 //! What was measured, as lines of JSON or as a table, beside what another program measured.
 
 use comfy_table::{CellAlignment, Table, presets};
+use mrpf_api::numeric::Precision;
 use mrpf_api::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -95,6 +96,7 @@ fn work(one: &Measurement) -> String {
     words.extend(one.epochs.map(|epochs| format!("{epochs} epochs")));
     words.extend(one.shape.map(|[input, output, side]| format!("{input}->{output} {side}x{side}")));
     words.extend(one.pass.clone());
+    words.extend(one.precision.filter(|precision| *precision != Precision::F32).map(|precision| precision.to_string()));
     words.push(format!("batch {}", one.batch));
     words.push(format!("{} threads", one.threads));
     words.join(", ")

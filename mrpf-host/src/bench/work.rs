@@ -8,7 +8,7 @@ use mrpf_api::context::{CallContext, Watcher};
 use mrpf_api::coupling::{ChannelGroup, PruningPlan, channel_groups, cut};
 use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
 use mrpf_api::network::{Classifier, Network};
-use mrpf_api::numeric::{ConvGeometry, conv2d, loss};
+use mrpf_api::numeric::{ConvGeometry, Precision, conv2d, loss};
 use mrpf_api::random::Streams;
 use mrpf_api::registry::{Kind, find, make};
 use mrpf_api::sensitivity::SensitivityMetric;
@@ -77,6 +77,8 @@ pub struct Settings {
     pub warmup: usize,
     /// The share of its multiply-accumulates that the network is cut to first, every layer alike.
     pub macs: Option<f64>,
+    /// The numbers that `forward`, `attack` and `train_step` are computed in on an NVIDIA GPU.
+    pub precision: Precision,
     /// Where to compute.
     pub device: OpenDevice,
 }
@@ -95,6 +97,9 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         return Err(Error::new(ErrorKind::Settings, format!("{found}, expected at least 1 of each")));
     }
     if settings.what == What::Conv {
+        if settings.precision != Precision::F32 {
+            return Err(no_precision(settings));
+        }
         return convolutions(settings);
     }
     let cx = CallContext { streams: Streams::new(0), watcher };
@@ -103,7 +108,14 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         Some(share) => cut_to(&cx, &network(settings)?, share)?,
     };
     let batch = batch(settings, &cx.streams)?;
-    let head = Measurement { arch: Some(settings.arch.clone()), macs: settings.macs, ..head(settings) };
+    let takes_precision = matches!(settings.what, What::Forward | What::Attack | What::TrainStep);
+    if takes_precision {
+        network.set_precision(settings.precision);
+    } else if settings.precision != Precision::F32 {
+        return Err(no_precision(settings));
+    }
+    let precision = takes_precision.then(|| network.computed_in(settings.precision));
+    let head = Measurement { arch: Some(settings.arch.clone()), macs: settings.macs, precision, ..head(settings) };
     let attack_steps = Some(settings.attack_steps);
     Ok(vec![match settings.what {
         What::Conv | What::Forward => {
@@ -121,7 +133,9 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
             }
             let mut sgd = Sgd::new(&TrainingSettings::default());
             let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
-            timed(head, settings, || train_step(trainer.as_mut(), &network, &mut sgd, &step, &batch, 0.01).map(drop))?
+            timed(head, settings, || {
+                train_step(trainer.as_mut(), &network, &mut sgd, &step, std::slice::from_ref(&batch), 0.01).map(drop)
+            })?
         }
         What::Cut => {
             let measured = timed(head, settings, || halve(&network).map(drop))?;
@@ -138,6 +152,11 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
             timed(head, settings, || metric.measure(&cx, &network, &data).map(drop))?
         }
     }])
+}
+
+fn no_precision(settings: &Settings) -> Error {
+    let message = format!("--precision {} with --what {}", settings.precision, settings.what.name());
+    Error::new(ErrorKind::Settings, message).hint("forward, attack and train_step take a precision")
 }
 
 fn head(settings: &Settings) -> Measurement {

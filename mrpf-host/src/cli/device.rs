@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::device::DeviceChoice;
+use crate::device::{Arithmetic, DeviceChoice};
 
 /// Where to compute.
 #[derive(Debug, Clone, Copy, Args)]
@@ -14,6 +14,17 @@ pub struct DeviceArgs {
     /// On CUDA, let products of f32 be computed in TF32: faster, with 3 digits in place of 7.
     #[arg(long)]
     pub tf32: bool,
+    /// On CUDA, take only algorithms that give the same bytes every time on the same GPU with the same libraries. cuDNN then goes without
+    /// some of its fastest ones, so that training takes longer, by how much depends on the network.
+    #[arg(long)]
+    pub deterministic: bool,
+}
+
+impl DeviceArgs {
+    /// What is asked of sums and products.
+    pub fn arithmetic(&self) -> Arithmetic {
+        Arithmetic { tf32: self.tf32, deterministic: self.deterministic }
+    }
 }
 
 /// What to examine.
@@ -25,6 +36,9 @@ pub struct DoctorArgs {
     /// On CUDA, try products of f32 in TF32.
     #[arg(long)]
     pub tf32: bool,
+    /// On CUDA, try only algorithms that give the same bytes every time.
+    #[arg(long)]
+    pub deterministic: bool,
     /// Threads for computations; all cores when not given.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,

@@ -95,6 +95,9 @@ fn process(program: &Path, store: &Store, stage: &Stage, threads: usize, on: &De
     if on.tf32 {
         command.arg("--tf32");
     }
+    if on.deterministic {
+        command.arg("--deterministic");
+    }
     command
 }
 

@@ -4,11 +4,12 @@ use mrpf_api::{Error, ErrorKind, Result};
 
 use super::Console;
 use crate::cli::DoctorArgs;
+use crate::device::Arithmetic;
 use crate::doctor::{examine, report_text};
 
 /// Examines, prints, and fails if something that is there does not work.
 pub fn doctor(args: &DoctorArgs, console: &Console<'_>) -> Result<()> {
-    let (report, refused) = examine(args.device, args.tf32)?;
+    let (report, refused) = examine(args.device, Arithmetic { tf32: args.tf32, deterministic: args.deterministic })?;
     (console.print)(&match args.json {
         true => serde_json::to_string_pretty(&report)
             .map_err(|error| Error::new(ErrorKind::Io, format!("the report cannot be written: {error}")))?,

@@ -39,7 +39,8 @@ pub fn reopen(dir: &Path, shared: &Shared, command: &str, console: &Console<'_>)
     experiment.check()?;
     dir.add_session(console.arguments, &console.device.name, console.events)?;
     let name = format!("{}-{command}", experiment.name);
-    Ok(Opened { experiment, dir, name, resumed: true, device: console.device.clone() })
+    let goes_on = goes_on(&dir, console);
+    Ok(Opened { experiment, dir, name, resumed: true, device: console.device.clone(), goes_on })
 }
 
 /// Settings for work on a saved network, changed as the command's own arguments say, and a fresh run directory.
@@ -99,5 +100,13 @@ fn fresh(experiment: Experiment, shared: &Shared, name: String, console: &Consol
     };
     dir.write_experiment(&experiment)?;
     dir.write_provenance(&experiment, console.arguments, &console.device.name)?;
-    Ok(Opened { experiment, dir, name, resumed: false, device: console.device.clone() })
+    let goes_on = goes_on(&dir, console);
+    Ok(Opened { experiment, dir, name, resumed: false, device: console.device.clone(), goes_on })
+}
+
+/// The command that goes on with the work, where there is one.
+fn goes_on(dir: &RunDir, console: &Console<'_>) -> Option<String> {
+    const RESUMABLE: [&str; 3] = ["run", "train", "evaluate"];
+    let command = console.arguments.iter().find(|argument| RESUMABLE.contains(&argument.as_str()))?;
+    Some(format!("`mrpf {command} --resume {}` goes on from there", dir.path().display()))
 }

@@ -106,7 +106,7 @@ impl<'a> Rehearsal<'a> {
             let start = Instant::now();
             let dir = RunDir::create(&self.folder.path().join(self.sessions.len().to_string()))?;
             let (name, device) = ("rehearsal".into(), self.device.clone());
-            let opened = Opened { experiment: experiment.clone(), dir, name, resumed: false, device };
+            let opened = Opened { experiment: experiment.clone(), dir, name, resumed: false, device, goes_on: None };
             let session = Session::open(opened, 1, &Silent, self.watcher)?;
             self.sessions.insert(key.clone(), (session, start.elapsed().as_secs_f64()));
         }

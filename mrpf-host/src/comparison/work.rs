@@ -52,7 +52,8 @@ pub fn work(
         false => dir.write_provenance(&experiment, arguments, &device.name)?,
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let opened = Opened { experiment, dir, name, resumed, device: device.clone() };
+    let goes_on = Some("the same `mrpf compare` goes on with this stage".to_owned());
+    let opened = Opened { experiment, dir, name, resumed, device: device.clone(), goes_on };
     let session = Session::open(opened, 1, events, watcher)?;
     run(&session, &work, path)?;
     let seconds = start.elapsed().as_secs_f64();

@@ -17,6 +17,15 @@ pub enum DeviceChoice {
     Auto,
 }
 
+/// What is asked of sums and products on an NVIDIA GPU.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Arithmetic {
+    /// Products of f32 may be rounded to 10 bits.
+    pub tf32: bool,
+    /// The same bytes every time.
+    pub deterministic: bool,
+}
+
 impl FromStr for DeviceChoice {
     type Err = String;
 

@@ -7,7 +7,7 @@ mod choice;
 mod open;
 mod refusal;
 
-pub use choice::DeviceChoice;
+pub use choice::{Arithmetic, DeviceChoice};
 pub use open::{OpenDevice, open};
 
 /// The devices beside the CPU that this build has, by the names of the features that bring them.

@@ -1,11 +1,12 @@
 //! Opens a device and tries it once.
 
 use mrpf_api::candle_core::{DType, Device, Tensor};
+use mrpf_api::device::open_cuda;
 use mrpf_api::numeric::{self, ConvGeometry};
 use mrpf_api::{Error, ErrorKind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::choice::DeviceChoice;
+use super::choice::{Arithmetic, DeviceChoice};
 use super::refusal::{not_built_in, refusal};
 
 /// A device that works.
@@ -13,7 +14,8 @@ use super::refusal::{not_built_in, refusal};
 pub struct OpenDevice {
     /// For tensors.
     pub device: Device,
-    /// What it is called in records: `cpu`, `cuda:0`, `metal`; with `, tf32` where that is allowed.
+    /// What it is called in records: `cpu`, `cuda:0`, `metal`; with `, tf32` where that is allowed and `, deterministic` where that is
+    /// asked for.
     pub name: String,
     /// What the user should know of it.
     pub notes: Vec<String>,
@@ -32,12 +34,13 @@ impl OpenDevice {
     }
 }
 
-/// Opens the device; `tf32` lets products of f32 be rounded to 10 bits on CUDA.
+/// Opens the device, and settles how sums and products are computed on CUDA from now on.
 ///
 /// # Errors
 /// [`ErrorKind::Device`] if this build cannot use the device, or the device is not there or does not work; the message says what was
 /// found, the hint what to do.
-pub fn open(choice: DeviceChoice, tf32: bool) -> Result<OpenDevice> {
+pub fn open(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<OpenDevice> {
+    let Arithmetic { tf32, deterministic } = arithmetic;
     let mut opened = match choice {
         DeviceChoice::Cpu => OpenDevice::default(),
         DeviceChoice::Auto => automatic(),
@@ -48,14 +51,23 @@ pub fn open(choice: DeviceChoice, tf32: bool) -> Result<OpenDevice> {
         if tf32 {
             opened.name.push_str(", tf32");
         }
+        numeric::require_determinism(deterministic);
+        if deterministic {
+            opened.name.push_str(", deterministic");
+        }
         if !cfg!(feature = "cudnn") {
             opened.notes.push(
                 "this build has CUDA without cuDNN: convolutions go by matrix products and are slow; build with the feature `cudnn`"
                     .into(),
             );
         }
-    } else if tf32 {
-        opened.notes.push(format!("--tf32 changes nothing on {}", opened.name));
+    } else {
+        // The CPU gives the same bytes every time as it is.
+        for (flag, is_given) in [("tf32", tf32), ("deterministic", deterministic && !opened.is_cpu())] {
+            if is_given {
+                opened.notes.push(format!("--{flag} changes nothing on {}", opened.name));
+            }
+        }
     }
     Ok(opened)
 }
@@ -81,12 +93,11 @@ fn automatic() -> OpenDevice {
 
 fn gpu(choice: DeviceChoice) -> Result<OpenDevice> {
     let name = choice.to_string();
-    let open: fn(usize) -> mrpf_api::candle_core::Result<Device> = match choice {
-        DeviceChoice::Cuda(_) if cfg!(feature = "cuda") => Device::new_cuda,
-        DeviceChoice::Metal if cfg!(feature = "metal") => Device::new_metal,
+    let (open, number): (fn(usize) -> Result<Device>, usize) = match choice {
+        DeviceChoice::Cuda(number) if cfg!(feature = "cuda") => (open_cuda, number),
+        DeviceChoice::Metal if cfg!(feature = "metal") => (|number| Ok(Device::new_metal(number)?), 0),
         _ => return Err(not_built_in(choice)),
     };
-    let number = if let DeviceChoice::Cuda(number) = choice { number } else { 0 };
     // Libraries of vendors are asked here for the first time; some of their bindings panic where a library or a symbol is missing.
     let tried = catch_unwind(AssertUnwindSafe(|| {
         let device = open(number)?;
@@ -123,13 +134,15 @@ mod tests {
 
     #[test]
     fn the_processor_is_always_there_and_auto_says_why_it_was_taken() -> Result<()> {
-        let cpu = open(DeviceChoice::Cpu, false)?;
+        let cpu = open(DeviceChoice::Cpu, Arithmetic::default())?;
         assert!(cpu.is_cpu() && cpu.notes.is_empty() && cpu.name == "cpu");
-        let auto = open(DeviceChoice::Auto, false)?;
+        let auto = open(DeviceChoice::Auto, Arithmetic::default())?;
         if auto.is_cpu() {
             assert!(auto.notes[0].starts_with("--device auto: computing on the CPU, because"), "{:?}", auto.notes);
         }
-        assert_eq!(open(DeviceChoice::Cpu, true)?.notes, ["--tf32 changes nothing on cpu"]);
+        let asked = Arithmetic { tf32: true, deterministic: true };
+        let asked = open(DeviceChoice::Cpu, asked)?;
+        assert_eq!((asked.notes, asked.name.as_str()), (vec!["--tf32 changes nothing on cpu".to_owned()], "cpu"));
         Ok(())
     }
 
@@ -142,7 +155,7 @@ mod tests {
             if is_built_in {
                 continue;
             }
-            let error = open(choice, false).expect_err("not built in");
+            let error = open(choice, Arithmetic::default()).expect_err("not built in");
             assert_eq!(error.kind(), ErrorKind::Device);
             assert!(error.to_string().starts_with(&format!("--device {choice}: this build of mrpf")), "{error}");
             assert!(error.hint_text().is_some_and(|hint| hint.contains(command)), "{error:?}");

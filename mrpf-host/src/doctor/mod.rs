@@ -16,7 +16,7 @@ pub use throughput::Rate;
 use mrpf_api::{Error, Result};
 use serde::Serialize;
 
-use crate::device::{DeviceChoice, FEATURES, HOW_TO_CUDA, OpenDevice, open};
+use crate::device::{Arithmetic, DeviceChoice, FEATURES, HOW_TO_CUDA, OpenDevice, open};
 
 /// Everything that is found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -64,8 +64,8 @@ impl Report {
 ///
 /// # Errors
 /// None but those of the processor: a report is made in any case.
-pub fn examine(choice: DeviceChoice, tf32: bool) -> Result<(Report, Option<Error>)> {
-    let (opened, device, refused) = match open(choice, tf32) {
+pub fn examine(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<(Report, Option<Error>)> {
+    let (opened, device, refused) = match open(choice, arithmetic) {
         Ok(opened) => {
             let (name, notes) = (opened.name.clone(), opened.notes.clone());
             (Some(opened), Tried { asked: choice.to_string(), opened: Some(name), notes, hint: None }, None)

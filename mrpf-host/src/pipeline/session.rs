@@ -6,10 +6,11 @@ use mrpf_api::context::{CallContext, Watcher};
 use mrpf_api::coupling::{Cost, cost};
 use mrpf_api::data::{DataSource, LoadedData};
 use mrpf_api::network::{Declaration, Network};
+use mrpf_api::numeric::Precision;
 use mrpf_api::random::Streams;
 use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Context, Error, ErrorKind, Result};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::device::OpenDevice;
@@ -33,6 +34,8 @@ pub struct Opened {
     pub resumed: bool,
     /// Where to compute.
     pub device: OpenDevice,
+    /// What goes on with the work when it was stopped, as a clause; none where it is begun anew.
+    pub goes_on: Option<String>,
 }
 
 /// A run in progress. Events sent to it go to the console and into the run's `metrics.jsonl`.
@@ -51,11 +54,13 @@ pub struct Session<'a> {
     pub streams: Streams,
     /// Where networks and images go.
     pub device: Device,
+    goes_on: Option<String>,
     console: &'a dyn EventSink,
     metrics: MetricsFile,
     curves: TensorBoard,
     stages: usize,
     stage: AtomicUsize,
+    has_told_of_precision: AtomicBool,
 }
 
 impl EventSink for Session<'_> {
@@ -72,7 +77,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// [`ErrorKind::Data`] if the data cannot be loaded or is too small for the held-out share.
     pub fn open(opened: Opened, stages: usize, console: &'a dyn EventSink, watcher: &'a dyn Watcher) -> Result<Self> {
-        let Opened { experiment, dir, name, resumed, device } = opened;
+        let Opened { experiment, dir, name, resumed, device, goes_on } = opened;
         let metrics = MetricsFile::open(&dir.metrics())?;
         let curves = TensorBoard::new(&dir.path().join("tensorboard"));
         let started = Event::RunStarted {
@@ -114,11 +119,13 @@ impl<'a> Session<'a> {
             watcher,
             streams,
             device: device.device,
+            goes_on,
             console,
             metrics,
             curves,
             stages,
             stage: AtomicUsize::new(0),
+            has_told_of_precision: AtomicBool::new(false),
         })
     }
 
@@ -175,14 +182,90 @@ impl<'a> Session<'a> {
         CallContext { streams: self.streams.child(name), watcher: self.watcher }
     }
 
+    /// Says once where a precision that is asked for changes nothing.
+    pub(super) fn tell_of_precision(&self, stage: &str, asked: Precision, network: &Network) {
+        let found = network.computed_in(asked);
+        if asked == found || asked == Precision::F32 || self.has_told_of_precision.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let message = format!(
+            "the precision {asked} changes nothing here, {found} is computed in: only NVIDIA GPUs have others, for networks that the engine there knows"
+        );
+        self.send(Event::Warning { about: stage.into(), message });
+    }
+
+    /// Says how to go on where a GPU has failed in the middle of the work. Full memory is no such failure: it would be full again.
+    fn with_way_on(&self, error: Error) -> Error {
+        if error.kind() != ErrorKind::Device || error.is_out_of_memory() {
+            return error;
+        }
+        let way = self.goes_on.clone().unwrap_or("this command has no --resume and begins anew".into());
+        let hint = error.hint_text().map_or(way.clone(), |hint| format!("{hint}; {way}"));
+        error.hint(hint)
+    }
+
     /// Runs one stage: announces it, and says how long it took. `work` returns its result and whether it was there already.
     pub fn stage<T>(&self, name: &str, work: impl FnOnce() -> Result<(T, bool)>) -> Result<T> {
         let number = self.stage.fetch_add(1, Ordering::Relaxed) + 1;
         self.send(Event::StageStarted { stage: name.into(), number, of: self.stages.max(number) });
         let start = Instant::now();
-        let (result, reused) = work().context(|| name.to_owned())?;
+        let (result, reused) = work().map_err(|error| self.with_way_on(error)).context(|| name.to_owned())?;
         let seconds = start.elapsed().as_secs_f64();
         self.send(Event::StageFinished { stage: name.into(), seconds, reused });
         Ok(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::experiment::{Base, Sources};
+    use mrpf_api::context::Unwatched;
+    use std::sync::{Mutex, PoisonError};
+
+    #[derive(Default)]
+    struct Warnings(Mutex<Vec<String>>);
+
+    impl EventSink for Warnings {
+        fn send(&self, event: Event) {
+            if let Event::Warning { message, .. } = event {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+            }
+        }
+    }
+
+    #[test]
+    fn the_user_is_told_what_a_precision_changes_and_how_to_go_on_when_a_gpu_is_lost() -> Result<()> {
+        let folder = tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+        let opened = Opened {
+            experiment: Experiment::load(&Sources { base: Base::BuiltIn, ..Sources::default() })?,
+            dir: RunDir::create(&folder.path().join("run"))?,
+            name: "run".into(),
+            resumed: false,
+            device: OpenDevice::default(),
+            goes_on: Some("`mrpf run --resume run` goes on from there".into()),
+        };
+        let warnings = Warnings::default();
+        let session = Session::open(opened, 1, &warnings, &Unwatched)?;
+        let network = session.fresh_network()?;
+        for (asked, told) in [(Precision::F32, 0), (Precision::F16, 1), (Precision::Bf16, 1)] {
+            session.tell_of_precision("finetune", asked, &network);
+            assert_eq!(warnings.0.lock().unwrap_or_else(PoisonError::into_inner).len(), told);
+        }
+        assert!(
+            warnings.0.lock().unwrap_or_else(PoisonError::into_inner)[0]
+                .starts_with("the precision f16 changes nothing")
+        );
+        let stage = |text: &str| {
+            let text = text.to_owned();
+            session.stage("attack", || -> Result<((), bool)> { Err(mrpf_api::candle_core::Error::Msg(text).into()) })
+        };
+        let lost = stage("DriverError(CUDA_ERROR_LAUNCH_FAILED, \"unspecified launch failure\")").expect_err("lost");
+        assert_eq!(crate::failure::exit_code(lost.kind()), 7);
+        let hint = lost.hint_text().unwrap_or_default();
+        assert!(hint.ends_with("on any device; `mrpf run --resume run` goes on from there"), "{hint}");
+        let full = stage("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").expect_err("full");
+        assert!(full.hint_text().is_some_and(|hint| hint.contains("a smaller batch")), "{full:?}");
+        Ok(())
     }
 }

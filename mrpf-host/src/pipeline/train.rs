@@ -58,9 +58,11 @@ impl Session<'_> {
             let needs_teacher = settings.trainer.make::<dyn AdversarialTrainer>()?.needs_teacher();
             let named =
                 settings.teacher.as_ref().filter(|_| needs_teacher).map(|path| self.teacher(path)).transpose()?;
+            let network = network()?;
+            self.tell_of_precision(stage, settings.precision, &network);
             let job = TrainingJob {
                 stage,
-                network: network()?,
+                network,
                 teacher: named.as_ref().or(teacher).filter(|_| needs_teacher),
                 data: &self.data,
                 split: &self.split,

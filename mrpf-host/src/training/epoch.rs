@@ -2,7 +2,6 @@
 
 use mrpf_api::candle_core::Device;
 use mrpf_api::context::CallContext;
-use mrpf_api::network::Network;
 use mrpf_api::numeric::loss;
 use mrpf_api::random::Streams;
 use mrpf_api::trainer::{AdversarialTrainer, EpochEnd, TrainingStep};
@@ -11,9 +10,9 @@ use std::time::Instant;
 
 use super::augment::augment;
 use super::job::TrainingJob;
+use super::parts::Parts;
 use super::prefetch::prefetch;
 use super::sgd::Sgd;
-use super::step::train_step;
 use crate::event::Event;
 
 /// What one epoch gave.
@@ -30,15 +29,15 @@ pub(super) struct EpochFigures {
     pub end: EpochEnd,
 }
 
-/// Trains `network` for epoch `epoch` (from 0).
+/// Trains the job's network for epoch `epoch` (from 0).
 pub(super) fn train_epoch(
     job: &TrainingJob<'_>,
-    network: &Network,
     trainer: &mut dyn AdversarialTrainer,
     sgd: &mut Sgd,
+    parts: &mut Parts,
     epoch: usize,
 ) -> Result<EpochFigures> {
-    let settings = job.settings;
+    let (settings, network) = (job.settings, &job.network);
     let streams = job.streams.child("epoch").child(epoch);
     let batches = shuffled_batches(&job.split.train, settings.batch, &streams);
     let replays = trainer.replays().max(1);
@@ -65,11 +64,10 @@ pub(super) fn train_epoch(
                 learning_rate = settings.learning_rate.at((epoch * batches.len() + at) * replays + replay, steps);
                 let cx = CallContext { streams: streams.child("step").child(at).child(replay), watcher: job.watcher };
                 let about = || format!("trainer `{}`, epoch {} step {}", settings.trainer.name, epoch + 1, at + 1);
-                let (value, result) =
-                    train_step(trainer, network, sgd, &step(cx), &batch, learning_rate).context(about)?;
+                let (value, logits) = parts.step(job, trainer, sgd, &step(cx), &batch, learning_rate).context(about)?;
                 if replay == 0 {
                     loss_sum += value * batch.len() as f64;
-                    right += loss::correct(&result.logits, &batch.labels)?.iter().filter(|&&right| right).count();
+                    right += loss::correct(&logits, &batch.labels)?.iter().filter(|&&right| right).count();
                 }
             }
             done += batch.len();

@@ -3,6 +3,7 @@
 use mrpf_api::context::Watcher;
 use mrpf_api::data::LoadedData;
 use mrpf_api::network::Network;
+use mrpf_api::numeric::Precision;
 use mrpf_api::random::Streams;
 use mrpf_api::trainer::{AdversarialTrainer, EpochEnd};
 use mrpf_api::{Context, Error, ErrorKind, Result};
@@ -10,9 +11,10 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::time::Instant;
 
-use super::checkpoint::State;
+use super::checkpoint::{Progress, State};
 use super::epoch::train_epoch;
 use super::holdout::Split;
+use super::parts::Parts;
 use super::settings::{Select, TrainingSettings};
 use super::sgd::Sgd;
 use super::validate::validate;
@@ -76,9 +78,20 @@ pub struct Trained {
 ///
 /// # Errors
 /// [`ErrorKind::Settings`] if the trainer needs a teacher and there is none;
+/// [`ErrorKind::Device`] if a GPU fails, or has no room for two images;
 /// [`ErrorKind::Interrupted`] after the state of the last whole epoch has been saved; [`ErrorKind::Numeric`] if the loss is not
 /// finite or a parameter gets no gradient, naming the step or the parameter.
 pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
+    job.network.set_precision(job.settings.precision);
+    let trained = train_epochs(&job);
+    // What comes after a stage, and what is saved of it, is computed in f32.
+    job.network.set_precision(Precision::F32);
+    let (Progress { history, best_epoch, .. }, stopped) = trained?;
+    Ok(Trained { network: job.network, history, chosen_epoch: best_epoch, stopped })
+}
+
+/// Trains the job's network, which is that of the chosen epoch afterwards; what was reached, and why it ended early if it did.
+fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
     let network = &job.network;
     let mut trainer = job.settings.trainer.make::<dyn AdversarialTrainer>()?;
     if trainer.needs_teacher() {
@@ -86,9 +99,9 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
         trainer.teacher(teacher).context(|| format!("trainer `{}`, its teacher", job.settings.trainer.name))?;
     }
     let mut sgd = Sgd::new(job.settings);
-    let mut stopped = None;
+    let (mut stopped, mut parts) = (None, Parts::default());
     let mut state = State::default();
-    if let Some(found) = job.checkpoint.map(|path| State::load(path, &job)).transpose()?.flatten() {
+    if let Some(found) = job.checkpoint.map(|path| State::load(path, job)).transpose()?.flatten() {
         network.set_parameters(&found.parameters)?;
         network.set_statistics(found.statistics.clone())?;
         sgd.velocity.clone_from(&found.velocity);
@@ -102,7 +115,7 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
             state.statistics = network.statistics();
         }
         let figures =
-            train_epoch(&job, network, trainer.as_mut(), &mut sgd, epoch).map_err(|error| kept(&job, epoch, error))?;
+            train_epoch(job, trainer.as_mut(), &mut sgd, &mut parts, epoch).map_err(|error| kept(job, epoch, error))?;
         if let EpochEnd::UndoAndStop(why) = figures.end {
             network.set_parameters(&state.parameters)?;
             network.set_statistics(state.statistics.clone())?;
@@ -113,7 +126,7 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
             stopped = Some(message);
             break;
         }
-        let holdout = validate(&job, network).map_err(|error| kept(&job, epoch, error))?;
+        let holdout = validate(job, &parts).map_err(|error| kept(job, epoch, error))?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: figures.learning_rate,
@@ -134,7 +147,7 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
             state.best_statistics.clone_from(&state.statistics);
         }
         if let Some(path) = job.checkpoint {
-            state.save(path, &job)?;
+            state.save(path, job)?;
         }
         job.events.send(Event::Epoch {
             stage: job.stage.into(),
@@ -154,8 +167,7 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
         network.set_parameters(&state.best_parameters)?;
         network.set_statistics(state.best_statistics)?;
     }
-    let State { progress, .. } = state;
-    Ok(Trained { network: job.network, history: progress.history, chosen_epoch: progress.best_epoch, stopped })
+    Ok((state.progress, stopped))
 }
 
 /// What to say where a trainer needs a teacher and has none.
@@ -178,7 +190,7 @@ fn is_best(select: Select, history: &[EpochRecord], record: &EpochRecord) -> boo
     history.iter().map(key).all(|other| this >= other)
 }
 
-/// Says what is kept when training is stopped in the middle.
+/// Says what is kept when training is stopped in the middle, or a GPU fails.
 fn kept(job: &TrainingJob<'_>, epoch: usize, error: Error) -> Error {
     match (error.kind(), job.checkpoint, epoch) {
         (ErrorKind::Interrupted, Some(_), 0) => {
@@ -189,6 +201,12 @@ fn kept(job: &TrainingJob<'_>, epoch: usize, error: Error) -> Error {
                 format!("stopped on request; epoch {epoch} of {} is kept in {}", job.settings.epochs, path.display());
             Error::new(ErrorKind::Interrupted, message)
         }
+        // What a GPU does when it fails cannot be mended here; what is on the disk is not touched by it.
+        (ErrorKind::Device, Some(path), epoch @ 1..) => error.context(format!(
+            "after epoch {epoch} of {}, which is kept in {}",
+            job.settings.epochs,
+            path.display()
+        )),
         _ => error,
     }
 }

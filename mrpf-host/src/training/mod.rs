@@ -7,6 +7,7 @@ mod epoch;
 mod holdout;
 mod job;
 mod learning_rate;
+mod parts;
 mod prefetch;
 mod settings;
 mod sgd;

@@ -1,6 +1,7 @@
 //! Settings of one training stage.
 
 use mrpf_api::fraction::Fraction;
+use mrpf_api::numeric::Precision;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -19,6 +20,9 @@ pub struct TrainingSettings {
     pub epochs: usize,
     /// Images in a step.
     pub batch: usize,
+    /// In which numbers passes are computed on an NVIDIA GPU, attacks and validation included: `f32`, `tf32`, `bf16` or `f16`. Weights,
+    /// sums and the optimiser stay in f32, and so does everything after the stage. Other devices compute in f32 whatever this says.
+    pub precision: Precision,
     /// Step length over time.
     pub learning_rate: LearningRate,
     /// Share of the last step's direction that is kept, in [0, 1).
@@ -144,6 +148,7 @@ impl Default for TrainingSettings {
             teacher: None,
             epochs: 30,
             batch: 128,
+            precision: Precision::F32,
             learning_rate: LearningRate::default(),
             momentum: 0.9,
             nesterov: false,

@@ -39,22 +39,26 @@ impl Sgd {
     /// Moves all parameters one step against their gradients.
     ///
     /// # Errors
-    /// [`ErrorKind::Numeric`] naming the parameter if one has no gradient: a loss that passes it by would train nothing.
+    /// [`ErrorKind::Numeric`] naming the parameter if one has no gradient.
     pub fn step(&mut self, network: &Network, gradients: &GradStore, learning_rate: f64) -> Result<()> {
-        if self.step_together(network, gradients, learning_rate)? {
+        self.step_along(network, gathered(network, gradients)?, learning_rate)
+    }
+
+    /// The same with the gradients in the order of the parameters; as one piece of work where the device makes it one.
+    pub(super) fn step_along(&mut self, network: &Network, gradients: Vec<Tensor>, learning_rate: f64) -> Result<()> {
+        if self.step_together(network, &gradients, learning_rate)? {
             return Ok(());
         }
         Self::descend(network, self.directions(network, gradients)?, learning_rate)
     }
 
-    /// The step as one piece of work, where the device makes it one; tells whether it did.
-    fn step_together(&mut self, network: &Network, gradients: &GradStore, learning_rate: f64) -> Result<bool> {
+    /// Tells whether the device moved all parameters together.
+    fn step_together(&mut self, network: &Network, gradients: &[Tensor], learning_rate: f64) -> Result<bool> {
         if !network.device().is_cuda() {
             return Ok(false);
         }
-        let found = Self::found(network, gradients)?;
         let step = SgdStep {
-            gradient_scale: self.clip_factor(&found)?,
+            gradient_scale: self.clip_factor(gradients)?,
             momentum: self.momentum,
             nesterov: self.nesterov,
             learning_rate,
@@ -65,34 +69,18 @@ impl Sgd {
             let decay = if decays { self.weight_decay } else { 0.0 };
             SgdParameter { weight, gradient, velocity: self.velocity.get(name), decay }
         };
-        let parameters: Vec<_> = network.parameters().iter().zip(&found).map(parameter).collect();
+        let parameters: Vec<_> = network.parameters().iter().zip(gradients).map(parameter).collect();
         let Some(velocities) = sgd_together(&parameters, step)? else { return Ok(false) };
         self.velocity.extend(network.parameters().keys().cloned().zip(velocities));
         Ok(true)
     }
 
-    /// The gradient by each parameter, in the order of their names.
-    fn found(network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
-        let gradient = |(name, variable): (&String, &Var)| {
-            let missing = || {
-                Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{name}`"))
-                    .hint("the trainer must compute its loss from Network::forward without detaching it")
-            };
-            gradients.get(variable).cloned().ok_or_else(missing)
-        };
-        network.parameters().iter().map(gradient).collect()
-    }
-
-    /// What each parameter moves against, times the learning rate; updates the velocity. Weight decay pulls at the parameters as
-    /// they are now.
-    ///
-    /// # Errors
-    /// As [`Sgd::step`].
-    pub(super) fn directions(&mut self, network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
-        let found = Self::found(network, gradients)?;
-        let scale = self.clip_factor(&found)?;
-        let mut directions = Vec::with_capacity(found.len());
-        for ((name, variable), gradient) in network.parameters().iter().zip(found) {
+    /// What each parameter moves against, times the learning rate, from the gradients in the order of the parameters; updates the velocity.
+    /// Weight decay pulls at the parameters as they are now.
+    pub(super) fn directions(&mut self, network: &Network, gradients: Vec<Tensor>) -> Result<Vec<Tensor>> {
+        let scale = self.clip_factor(&gradients)?;
+        let mut directions = Vec::with_capacity(gradients.len());
+        for ((name, variable), gradient) in network.parameters().iter().zip(gradients) {
             let weight = variable.as_detached_tensor();
             let mut direction = if scale == 1.0 { gradient } else { (gradient * scale)? };
             // Batch-norm scales and shifts and biases have one axis.
@@ -112,10 +100,14 @@ impl Sgd {
         Ok(directions)
     }
 
-    /// Moves all parameters, in the order of their names, against `directions`.
+    /// Moves all parameters, in the order of their names, against `directions`. Where memory is too small, none of them has moved.
     pub(super) fn descend(network: &Network, directions: Vec<Tensor>, learning_rate: f64) -> Result<()> {
-        for (variable, direction) in network.parameters().values().zip(directions) {
-            variable.set(&(variable.as_detached_tensor() - (direction * learning_rate)?)?)?;
+        let variables = network.parameters().values();
+        let moved = variables.clone().zip(directions).map(|(variable, direction)| -> Result<Tensor> {
+            Ok((variable.as_detached_tensor() - (direction * learning_rate)?)?)
+        });
+        for (variable, moved) in variables.zip(moved.collect::<Result<Vec<_>>>()?) {
+            variable.set(&moved)?;
         }
         Ok(())
     }
@@ -130,6 +122,20 @@ impl Sgd {
         let norm = f64::sqrt(squares);
         Ok(if norm > limit { limit / norm } else { 1.0 })
     }
+}
+
+/// The gradient of every parameter, in the order of their names.
+///
+/// # Errors
+/// [`ErrorKind::Numeric`] naming the parameter if one has no gradient: a loss that passes it by would train nothing.
+pub(super) fn gathered(network: &Network, gradients: &GradStore) -> Result<Vec<Tensor>> {
+    let gradient = |(name, variable): (&String, &Var)| {
+        gradients.get(variable).cloned().ok_or_else(|| {
+            Error::new(ErrorKind::Numeric, format!("the loss has no gradient with respect to `{name}`"))
+                .hint("the trainer must compute its loss from Network::forward without detaching it")
+        })
+    };
+    network.parameters().iter().map(gradient).collect()
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
 //! Laws of a whole training stage.
 
 use super::*;
-use crate::event::Silent;
+use crate::event::{Event, EventSink, Silent};
 use crate::experiment::PluginChoice;
 use crate::training::Split;
+use mrpf_api::candle_core;
 use mrpf_api::candle_core::backprop::GradStore;
 use mrpf_api::context::{Unwatched, Watcher};
 use mrpf_api::data::{Batch, ImageSet, ImageShape, LoadedData};
+use mrpf_api::numeric::Precision;
 use mrpf_api::prelude::*;
 use std::path::Path;
 use std::sync::Mutex;
@@ -28,6 +30,20 @@ struct TestSettings {
     perturb: f64,
     undo_epoch: usize,
     needs_teacher: bool,
+    /// The most images that it finds memory for; 0 for any number.
+    room: usize,
+    /// Whether memory is found to be full before the forward pass.
+    early: bool,
+    whole: bool,
+    /// The GPU is lost in the second epoch while there is a file of that name.
+    lost_while: String,
+    /// The only precision that it is content with.
+    precision: Precision,
+}
+
+/// What the bindings say where the driver gave that code.
+fn driver_error(code: &str) -> Error {
+    candle_core::Error::Msg(format!(r#"DriverError({code}, "...")"#)).bt().into()
 }
 
 static CALLS: Mutex<Vec<Vec<&'static str>>> = Mutex::new(Vec::new());
@@ -42,9 +58,22 @@ register_plugin! {
 }
 
 impl AdversarialTrainer for TestTrainer {
-    fn loss(&mut self, _: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
+    fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         self.calls.push("loss");
+        if network.precision() != self.settings.precision {
+            return Err(Error::new(ErrorKind::Settings, format!("computed in {}", network.precision())));
+        }
+        let is_full = self.settings.room > 0 && batch.len() > self.settings.room;
+        if is_full && self.settings.early {
+            return Err(driver_error("CUDA_ERROR_OUT_OF_MEMORY"));
+        }
         let logits = network.forward(&batch.images, Mode::Train)?;
+        if is_full {
+            return Err(driver_error("CUDA_ERROR_OUT_OF_MEMORY"));
+        }
+        if step.epoch == 1 && Path::new(&self.settings.lost_while).is_file() {
+            return Err(driver_error("CUDA_ERROR_ILLEGAL_ADDRESS"));
+        }
         let logits = if self.settings.detach { logits.detach() } else { logits };
         let loss = loss::cross_entropy(&logits, &batch.labels, 0.0)?;
         let loss = if self.settings.explode { (loss * f64::INFINITY)? } else { loss };
@@ -57,6 +86,10 @@ impl AdversarialTrainer for TestTrainer {
 
     fn needs_teacher(&self) -> bool {
         self.settings.needs_teacher
+    }
+
+    fn takes_parts(&self) -> bool {
+        !self.settings.whole
     }
 
     fn end_epoch(&mut self, step: &TrainingStep<'_>, _: &Network) -> Result<EpochEnd> {
@@ -112,9 +145,17 @@ fn data() -> Result<LoadedData> {
 }
 
 fn network() -> Result<Network> {
+    network_with(true)
+}
+
+fn network_with(norm: bool) -> Result<Network> {
     let mut net = Builder::new("test", ImageShape { channels: 1, height: 4, width: 4 }, 2);
     net.normalize("normalize", &[0.5], &[0.25]);
-    net.conv("conv", 4, ConvGeometry::same3(), false).batch_norm("bn").relu("relu");
+    net.conv("conv", 4, ConvGeometry::same3(), false);
+    if norm {
+        net.batch_norm("bn");
+    }
+    net.relu("relu");
     net.flatten("flatten").linear("out", 2);
     Network::initialise(net.finish()?, &Streams::new(1), DType::F32, &Device::Cpu)
 }
@@ -131,18 +172,40 @@ fn settings(trainer: PluginChoice) -> TrainingSettings {
 }
 
 fn run(settings: &TrainingSettings, checkpoint: Option<&Path>, watcher: &dyn Watcher) -> Result<Trained> {
+    run_telling(network()?, settings, checkpoint, watcher, &Silent)
+}
+
+/// Keeps what it is warned of.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl EventSink for Warnings {
+    fn send(&self, event: Event) {
+        if let Event::Warning { message, .. } = event {
+            self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(message);
+        }
+    }
+}
+
+fn run_telling(
+    network: Network,
+    settings: &TrainingSettings,
+    checkpoint: Option<&Path>,
+    watcher: &dyn Watcher,
+    events: &dyn EventSink,
+) -> Result<Trained> {
     let data = data()?;
     let split = Split::new(&data, 0.2, None, &Streams::new(2))?;
     train(TrainingJob {
         stage: "test",
-        network: network()?,
+        network,
         teacher: None,
         data: &data,
         split: &split,
         settings,
         streams: Streams::new(3),
         checkpoint,
-        events: &Silent,
+        events,
         watcher,
     })
 }
@@ -287,5 +350,95 @@ fn free_training_goes_on_with_its_kept_perturbation() -> Result<()> {
     };
     assert!(stops >= 2, "stopped {stops} times");
     assert_eq!(resumed.network.to_bytes()?, whole.network.to_bytes()?);
+    Ok(())
+}
+
+#[test]
+fn a_batch_without_room_goes_through_in_parts_that_make_the_same_step_and_this_is_said_once() -> Result<()> {
+    // Without batch norm, which knows its batch; parts of 4 and 5 images and, at the end of an epoch, of 4.
+    let whole = TrainingSettings { batch: 18, ..settings(plain()) };
+    let parts = TrainingSettings { trainer: plain().with("room", 5), ..whole.clone() };
+    let warnings = Warnings::default();
+    let expected = run_telling(network_with(false)?, &whole, None, &Unwatched, &warnings)?;
+    assert!(warnings.0.lock().expect("no panic").is_empty());
+    let found = run_telling(network_with(false)?, &parts, None, &Unwatched, &warnings)?;
+    let told = "the GPU's memory is full: from now on a batch of 18 goes through in 4 parts of up to 5";
+    assert_eq!(*warnings.0.lock().expect("no panic"), [told]);
+    let start = network_with(false)?.snapshot()?;
+    for (name, weight) in expected.network.snapshot()? {
+        let far = mrpf_test_support::largest_difference(&weight, &start[&name])?;
+        let off = mrpf_test_support::largest_difference(&weight, &found.network.snapshot()?[&name])?;
+        assert!(off < 1e-4 * far, "{name} moved by {far}, differs by {off}");
+    }
+    for (a, b) in expected.history.iter().zip(&found.history) {
+        assert!((a.loss - b.loss).abs() < 1e-5 && a.train_accuracy == b.train_accuracy, "{a:?} {b:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn an_attempt_that_found_no_room_leaves_no_trace() -> Result<()> {
+    // The one fails when the running statistics have been updated, the other before.
+    let trainer = plain().with("room", 8);
+    let warnings = Warnings::default();
+    let [late, early] = [false, true].map(|early| {
+        let settings = settings(trainer.clone().with("early", early));
+        run_telling(network()?, &settings, None, &Unwatched, &warnings)?.network.to_bytes()
+    });
+    assert_eq!(late?, early?);
+    let warnings = warnings.0.lock().expect("no panic");
+    assert!(warnings.len() == 2 && warnings[0].ends_with("in 2 parts of 8; batch norm normalises by each part"));
+    Ok(())
+}
+
+#[test]
+fn where_two_images_find_no_room_or_batches_belong_together_it_ends_with_advice() -> Result<()> {
+    for (trainer, advice) in [
+        (plain().with("room", 1), "no room for 2 images"),
+        (plain().with("room", 8).with("whole", true), "set a smaller `batch` than 16"),
+    ] {
+        let error = run(&settings(trainer), None, &Unwatched).expect_err("no room");
+        assert!(error.is_out_of_memory(), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains(advice)), "{error:?}");
+    }
+    let error = run(&settings(plain().with("room", 8).with("perturb", 0.25)), None, &Unwatched).expect_err("perturbed");
+    assert!(error.to_string().contains("perturbs the weights by whole batches"), "{error}");
+    let takes_parts = |choice: PluginChoice| Ok(choice.make::<dyn AdversarialTrainer>()?.takes_parts());
+    for (name, expected) in [("pgd-at", true), ("trades", true), ("fgsm-rs", true), ("awp", false), ("free-at", false)]
+    {
+        let found: Result<bool> = takes_parts(PluginChoice::named(name));
+        assert_eq!(found?, expected, "{name}");
+        let over: Result<bool> = takes_parts(PluginChoice::named("slimming").with("over", name));
+        assert_eq!(over?, expected, "slimming over {name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_gpu_that_is_lost_leaves_the_epochs_before_and_training_goes_on_from_there() -> Result<()> {
+    let folder = tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+    let (path, lost) = (folder.path().join("state.safetensors"), folder.path().join("lost"));
+    let settings = settings(plain().with("lost_while", lost.display().to_string()));
+    let whole = run(&settings, None, &Unwatched)?;
+    std::fs::write(&lost, b"").map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+    let error = run(&settings, Some(&path), &Unwatched).expect_err("the GPU is lost");
+    assert_eq!(crate::failure::exit_code(error.kind()), 7);
+    let kept =
+        format!("after epoch 1 of 4, which is kept in {}: trainer `test-trainer`, epoch 2 step 1", path.display());
+    assert!(error.to_string().starts_with(&kept), "{error}");
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("gone on with, on any device")), "{error:?}");
+    std::fs::remove_file(&lost).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
+    let resumed = run(&settings, Some(&path), &Unwatched)?;
+    assert_eq!(resumed.network.to_bytes()?, whole.network.to_bytes()?);
+    Ok(())
+}
+
+#[test]
+fn the_precision_of_a_stage_ends_with_it() -> Result<()> {
+    let settings = |trainer| TrainingSettings { precision: Precision::Bf16, epochs: 1, ..settings(trainer) };
+    let trained = run(&settings(plain().with("precision", "bf16")), None, &Unwatched)?;
+    assert_eq!(trained.network.precision(), Precision::F32);
+    let error = run(&settings(plain()), None, &Unwatched).expect_err("not in f32").to_string();
+    assert!(error.ends_with("computed in bf16"), "{error}");
     Ok(())
 }

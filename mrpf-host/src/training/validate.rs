@@ -3,15 +3,16 @@
 use mrpf_api::Result;
 use mrpf_api::attack::{Ascent, Norm, Start, ThreatModel, ascend};
 use mrpf_api::context::CallContext;
-use mrpf_api::network::{Classifier, Network};
+use mrpf_api::network::Classifier;
 use mrpf_api::numeric::loss;
 
 use super::job::TrainingJob;
+use super::parts::Parts;
 
 /// Shares of the held-out images that are classified rightly, clean and under the validation attack; `None` if none are held out.
 ///
 /// The attack starts from the same points in every epoch, so that epochs can be compared.
-pub(super) fn validate(job: &TrainingJob<'_>, network: &Network) -> Result<Option<[f64; 2]>> {
+pub(super) fn validate(job: &TrainingJob<'_>, parts: &Parts) -> Result<Option<[f64; 2]>> {
     let images = &job.split.holdout;
     if images.is_empty() {
         return Ok(None);
@@ -24,9 +25,10 @@ pub(super) fn validate(job: &TrainingJob<'_>, network: &Network) -> Result<Optio
         start: Start::Uniform,
     };
     let cx = CallContext { streams: job.streams.child("validate"), watcher: job.watcher };
+    let network = &job.network;
     let frozen = network.freeze()?;
     let (mut clean, mut robust) = (0, 0);
-    for part in images.chunks(job.settings.batch) {
+    for part in images.chunks(parts.at_a_time(job.settings.batch)) {
         let batch = job.data.train.batch(part, network.dtype(), network.device())?;
         let right = |images| -> Result<Vec<bool>> { loss::correct(&frozen.logits(images)?, &batch.labels) };
         let unattacked = right(&batch.images)?;

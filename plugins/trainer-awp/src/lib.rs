@@ -162,6 +162,11 @@ impl AdversarialTrainer for Awp {
         Ok(Some(perturbation))
     }
 
+    /// The perturbation belongs to the whole batch.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let attacked = match self.attacked.take() {
             Some((indices, attacked)) if indices == batch.indices => attacked,

@@ -124,11 +124,13 @@ impl FgsmRs {
 
 impl AdversarialTrainer for FgsmRs {
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
+        let start = self.ascent.starting_images(&step.cx, batch)?;
+        let (loss, _) = self.loss_from(step, network, batch, &start)?;
+        // Only now: a batch that was too large for a GPU comes again in parts.
         if self.guard.is_some() && self.first.as_ref().is_none_or(|(epoch, _)| *epoch != step.epoch) {
             self.first = Some((step.epoch, batch.clone()));
         }
-        let start = self.ascent.starting_images(&step.cx, batch)?;
-        Ok(self.loss_from(step, network, batch, &start)?.0)
+        Ok(loss)
     }
 
     fn end_epoch(&mut self, step: &TrainingStep<'_>, network: &Network) -> Result<EpochEnd> {

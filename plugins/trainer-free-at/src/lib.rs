@@ -89,6 +89,11 @@ impl AdversarialTrainer for FreeAt {
         Ok(TrainingLoss { loss, logits: logits.detach() })
     }
 
+    /// The perturbation belongs to places in the batch.
+    fn takes_parts(&self) -> bool {
+        false
+    }
+
     fn replays(&self) -> usize {
         self.replays
     }

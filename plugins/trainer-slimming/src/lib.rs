@@ -102,6 +102,10 @@ impl AdversarialTrainer for Slimming {
         self.over.replays()
     }
 
+    fn takes_parts(&self) -> bool {
+        self.over.takes_parts()
+    }
+
     fn needs_teacher(&self) -> bool {
         self.over.needs_teacher()
     }

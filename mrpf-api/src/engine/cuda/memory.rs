@@ -71,3 +71,10 @@ impl Drop for DeviceBuffer {
         }
     }
 }
+
+impl DeviceMemory {
+    /// Gives back what waits.
+    pub fn give_back(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}

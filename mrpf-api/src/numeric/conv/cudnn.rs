@@ -4,17 +4,16 @@
 //! stream, so that nobody reads it when it is used again. cuDNN's handles belong to threads, as Candle's do.
 
 use candle_core::backend::BackendStorage;
-use candle_core::cuda_backend::cudarc::cudnn::{self, CudnnDataType, sys};
-use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DeviceRepr, ValidAsZeroBits};
+use candle_core::cuda_backend::cudarc::driver::{CudaSlice, DevicePtr, DevicePtrMut, DeviceRepr};
 use candle_core::cuda_backend::{CudaDType, CudaDevice, DeviceId};
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, DType, Layout, Result, Shape, Tensor, WithDType};
 use half::{bf16, f16};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::sync::Arc;
 
-use crate::numeric::{ConvGeometry, is_tf32_allowed};
+use super::cudnn_calls::{Algorithm, Case, Descriptions, Handle, Kind};
+use crate::numeric::{ConvGeometry, is_deterministic, is_tf32_allowed};
 
 /// Whether the tensor is on a GPU and of a type that cuDNN convolves.
 pub(super) fn takes(x: &Tensor) -> bool {
@@ -52,13 +51,6 @@ fn out_dims(images: &Shape, weight: &Shape, geometry: &ConvGeometry) -> Result<[
     Ok([batch, weight.dims4()?.0, side(0, height), side(1, width)])
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Kind {
-    Forward,
-    ByImages,
-    ByWeight,
-}
-
 /// One of the three passes, with the dimensions of its result.
 struct Pass {
     kind: Kind,
@@ -66,37 +58,9 @@ struct Pass {
     result: [usize; 4],
 }
 
-/// Everything that the choice of an algorithm depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Case {
-    kind: Kind,
-    /// Images, filters and output.
-    dims: [[usize; 4]; 3],
-    /// Padding and stride along both axes, groups.
-    windows: [usize; 5],
-    dtype: DType,
-    tf32: bool,
-}
-
-/// An algorithm of cuDNN with the bytes of workspace that it wants.
-#[derive(Debug, Clone, Copy)]
-enum Algorithm {
-    Forward(sys::cudnnConvolutionFwdAlgo_t, usize),
-    ByImages(sys::cudnnConvolutionBwdDataAlgo_t, usize),
-    ByWeight(sys::cudnnConvolutionBwdFilterAlgo_t, usize),
-}
-
-impl Algorithm {
-    fn workspace(self) -> usize {
-        match self {
-            Self::Forward(_, bytes) | Self::ByImages(_, bytes) | Self::ByWeight(_, bytes) => bytes,
-        }
-    }
-}
-
 /// What a thread keeps for a GPU.
 struct Library {
-    handle: Arc<cudnn::Cudnn>,
+    handle: Handle,
     algorithms: HashMap<Case, Algorithm>,
     workspace: Option<CudaSlice<u8>>,
 }
@@ -111,7 +75,7 @@ fn with_library<R>(device: &CudaDevice, work: impl FnOnce(&mut Library) -> Resul
         let library = match libraries.entry(device.id()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let handle = cudnn::Cudnn::new(device.cuda_stream())?;
+                let handle = Handle::new(device.cuda_stream())?;
                 place.insert(Library { handle, algorithms: HashMap::new(), workspace: None })
             }
         };
@@ -130,59 +94,34 @@ impl Pass {
         })
     }
 
-    /// `C` is the type that is computed in.
-    fn run<T, C>(&self, arguments: [&CudaStorage; 2], layouts: [&Layout; 2]) -> Result<(CudaStorage, Shape)>
+    fn run<T>(&self, arguments: [&CudaStorage; 2], layouts: [&Layout; 2]) -> Result<(CudaStorage, Shape)>
     where
-        T: CudaDType + CudnnDataType + DeviceRepr + ValidAsZeroBits + WithDType,
-        C: CudnnDataType,
+        T: CudaDType + DeviceRepr + WithDType,
     {
         let [Some((a_start, _)), Some((b_start, _))] = layouts.map(Layout::contiguous_offsets) else {
             candle_core::bail!("cuDNN wants contiguous arguments")
         };
-        let dims = self.dims(layouts[0], layouts[1])?;
         let device = arguments[0].device().clone();
+        let stream = device.cuda_stream();
         let a = arguments[0].as_cuda_slice::<T>()?.slice(a_start..);
         let b = arguments[1].as_cuda_slice::<T>()?.slice(b_start..);
         let ConvGeometry { stride, padding, groups, .. } = self.geometry;
-        let tf32 = is_tf32_allowed();
-        let windows = [padding[0], padding[1], stride[0], stride[1], groups];
-        let case = Case { kind: self.kind, dims, windows, dtype: T::DTYPE, tf32 };
+        let case = Case {
+            kind: self.kind,
+            dims: self.dims(layouts[0], layouts[1])?,
+            padding,
+            stride,
+            groups,
+            dtype: T::DTYPE,
+            tf32: is_tf32_allowed(),
+            is_deterministic: is_deterministic(),
+        };
         with_library(&device, |library| {
-            let pair = |values: [usize; 2]| values.map(|value| value as i32);
-            let mode = sys::cudnnConvolutionMode_t::CUDNN_CROSS_CORRELATION;
-            let mut convolution = library.handle.create_conv2d::<C>(pair(padding), pair(stride), [1, 1], mode)?;
-            convolution.set_group_count(groups as i32)?;
-            // cuDNN's default lets f32 be rounded to TF32; half precision always goes by tensor cores.
-            convolution.set_math_type(match (T::DTYPE, tf32) {
-                (DType::F32, false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
-                (DType::F16 | DType::BF16, _) => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
-                _ => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
-            })?;
-            let format = sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
-            let [x_dims, w_dims, y_dims] = dims.map(|dims| dims.map(|dim| dim as i32));
-            let x = library.handle.create_4d_tensor::<T>(format, x_dims)?;
-            let w = library.handle.create_4d_filter::<T>(format, w_dims)?;
-            let y = library.handle.create_4d_tensor::<T>(format, y_dims)?;
-            let forward = cudnn::ConvForward { conv: &convolution, x: &x, w: &w, y: &y };
-            let by_images = cudnn::ConvBackwardData { conv: &convolution, dx: &x, w: &w, dy: &y };
-            let by_weight = cudnn::ConvBackwardFilter { conv: &convolution, x: &x, dw: &w, dy: &y };
+            let descriptions = Descriptions::new(&case)?;
             let algorithm = match library.algorithms.get(&case) {
                 Some(known) => *known,
                 None => {
-                    let found = match self.kind {
-                        Kind::Forward => {
-                            let algorithm = forward.pick_algorithm()?;
-                            Algorithm::Forward(algorithm, forward.get_workspace_size(algorithm)?)
-                        }
-                        Kind::ByImages => {
-                            let algorithm = by_images.pick_algorithm()?;
-                            Algorithm::ByImages(algorithm, by_images.get_workspace_size(algorithm)?)
-                        }
-                        Kind::ByWeight => {
-                            let algorithm = by_weight.pick_algorithm()?;
-                            Algorithm::ByWeight(algorithm, by_weight.get_workspace_size(algorithm)?)
-                        }
-                    };
+                    let found = descriptions.choose(&library.handle, &case)?;
                     library.algorithms.insert(case, found);
                     found
                 }
@@ -193,23 +132,18 @@ impl Pass {
                 library.workspace = None;
                 library.workspace = Some(device.alloc_zeros::<u8>(bytes)?);
             }
-            let workspace = library.workspace.as_mut();
             // SAFETY: the pass below writes every value of its result, since it adds nothing to it.
             let mut out = unsafe { device.alloc::<T>(self.result.iter().product())? };
-            let factors = (<T as WithDType>::from_f64(1.0), <T as WithDType>::from_f64(0.0));
-            // SAFETY: descriptors and slices have the same types and sizes: `dims` are those of the layouts, whose values are contiguous
-            // from the starts above; the workspace is as large as the algorithm asks for.
-            unsafe {
-                match algorithm {
-                    Algorithm::Forward(algorithm, _) => {
-                        forward.launch(algorithm, workspace, factors, &a, &b, &mut out)?;
-                    }
-                    Algorithm::ByImages(algorithm, _) => {
-                        by_images.launch(algorithm, workspace, factors, &mut out, &b, &a)?;
-                    }
-                    Algorithm::ByWeight(algorithm, _) => {
-                        by_weight.launch(algorithm, workspace, factors, &a, &mut out, &b)?;
-                    }
+            {
+                // What is kept beside an address tells the stream when its work is done, if anybody tracks that.
+                let ((a, _a), (b, _b)) = (a.device_ptr(&stream), b.device_ptr(&stream));
+                let (to, _to) = out.device_ptr_mut(&stream);
+                let room = library.workspace.as_mut().map(|workspace| workspace.device_ptr_mut(&stream));
+                let address = room.as_ref().map_or(0, |(address, _)| *address);
+                // SAFETY: descriptions and slices have the same types and sizes: `dims` are those of the layouts, whose values are
+                // contiguous from the starts above; the workspace is as large as the algorithm asks for.
+                unsafe {
+                    descriptions.start(&library.handle, algorithm, T::DTYPE, [a, b], to, (address, bytes))?;
                 }
             }
             Ok((CudaStorage::wrap_cuda_slice(out, device.clone()), Shape::from(self.result.to_vec())))
@@ -232,10 +166,10 @@ impl CustomOp2 for Pass {
 
     fn cuda_fwd(&self, a: &CudaStorage, al: &Layout, b: &CudaStorage, bl: &Layout) -> Result<(CudaStorage, Shape)> {
         match a.dtype() {
-            DType::F64 => self.run::<f64, f64>([a, b], [al, bl]),
-            DType::F16 => self.run::<f16, f32>([a, b], [al, bl]),
-            DType::BF16 => self.run::<bf16, f32>([a, b], [al, bl]),
-            _ => self.run::<f32, f32>([a, b], [al, bl]),
+            DType::F64 => self.run::<f64>([a, b], [al, bl]),
+            DType::F16 => self.run::<f16>([a, b], [al, bl]),
+            DType::BF16 => self.run::<bf16>([a, b], [al, bl]),
+            _ => self.run::<f32>([a, b], [al, bl]),
         }
     }
 

@@ -6,6 +6,8 @@
 mod columns;
 #[cfg(feature = "cudnn")]
 mod cudnn;
+#[cfg(feature = "cudnn")]
+mod cudnn_calls;
 mod depthwise;
 mod elsewhere;
 mod forward;
