@@ -1,6 +1,5 @@
 //! One epoch in the order it happens.
 
-use mrpf_api::candle_core::Device;
 use mrpf_api::context::CallContext;
 use mrpf_api::network::Network;
 use mrpf_api::numeric::loss;
@@ -9,7 +8,8 @@ use mrpf_api::trainer::{AdversarialTrainer, EpochEnd, TrainingStep};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::time::Instant;
 
-use super::augment::augment;
+use super::batches::Batches;
+use super::device_images::DeviceImages;
 use super::job::TrainingJob;
 use super::prefetch::prefetch;
 use super::sgd::Sgd;
@@ -30,12 +30,13 @@ pub(super) struct EpochFigures {
     pub end: EpochEnd,
 }
 
-/// Trains `network` for epoch `epoch` (from 0).
+/// Trains `network` for epoch `epoch` (from 0); `images` are the training images on the device, if they lie there.
 pub(super) fn train_epoch(
     job: &TrainingJob<'_>,
     network: &Network,
     trainer: &mut dyn AdversarialTrainer,
     sgd: &mut Sgd,
+    images: Option<&DeviceImages>,
     epoch: usize,
 ) -> Result<EpochFigures> {
     let settings = job.settings;
@@ -48,19 +49,14 @@ pub(super) fn train_epoch(
     let total: usize = batches.iter().map(Vec::len).sum();
     let (mut done, mut loss_sum, mut right, mut learning_rate) = (0, 0.0, 0, 0.0);
     let start = Instant::now();
-    let (data, dtype, device) = (job.data, network.dtype(), network.device());
-    let for_images = streams.child("augment");
-    let made = |at: usize| {
-        // On the CPU, for this runs on a thread of its own, and a GPU takes its work from one.
-        let batch = data.train.batch(&batches[at], dtype, &Device::Cpu)?;
-        augment(&batch, &settings.augment, data.mirror_keeps_class, &data.mean, &for_images)
-    };
-    prefetch(batches.len(), made, |images| -> Result<()> {
-        for (at, batch) in images.into_iter().enumerate() {
+    let batch = Batches { data: job.data, augment: &settings.augment, network, images, streams: streams.child("augment") };
+    let prepared = |at: usize| batch.prepare(&batches[at]);
+    prefetch(batches.len(), prepared, |prepared| -> Result<()> {
+        for (at, prepared) in prepared.into_iter().enumerate() {
             if job.watcher.interrupted() {
                 return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
             }
-            let batch = batch?.to_device(device)?;
+            let batch = batch.finish(prepared?)?;
             for replay in 0..replays {
                 learning_rate = settings.learning_rate.at((epoch * batches.len() + at) * replays + replay, steps);
                 let cx = CallContext { streams: streams.child("step").child(at).child(replay), watcher: job.watcher };

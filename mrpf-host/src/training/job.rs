@@ -11,6 +11,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::checkpoint::State;
+use super::device_images::DeviceImages;
 use super::epoch::train_epoch;
 use super::holdout::Split;
 use super::settings::{Select, TrainingSettings};
@@ -95,14 +96,15 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
         trainer.restore(found.trainer.clone())?;
         state = found;
     }
+    let images = DeviceImages::of(job.data, network)?;
     for epoch in state.progress.history.len()..job.settings.epochs {
         let start = Instant::now();
         if epoch == 0 {
             state.parameters = network.snapshot()?;
             state.statistics = network.statistics();
         }
-        let figures =
-            train_epoch(&job, network, trainer.as_mut(), &mut sgd, epoch).map_err(|error| kept(&job, epoch, error))?;
+        let figures = train_epoch(&job, network, trainer.as_mut(), &mut sgd, images.as_ref(), epoch)
+            .map_err(|error| kept(&job, epoch, error))?;
         if let EpochEnd::UndoAndStop(why) = figures.end {
             network.set_parameters(&state.parameters)?;
             network.set_statistics(state.statistics.clone())?;
@@ -113,7 +115,7 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
             stopped = Some(message);
             break;
         }
-        let holdout = validate(&job, network).map_err(|error| kept(&job, epoch, error))?;
+        let holdout = validate(&job, network, images.as_ref()).map_err(|error| kept(&job, epoch, error))?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: figures.learning_rate,

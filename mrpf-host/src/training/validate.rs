@@ -6,14 +6,19 @@ use mrpf_api::context::CallContext;
 use mrpf_api::network::{Classifier, Network};
 use mrpf_api::numeric::loss;
 
+use super::device_images::DeviceImages;
 use super::job::TrainingJob;
 
 /// Shares of the held-out images that are classified rightly, clean and under the validation attack; `None` if none are held out.
 ///
 /// The attack starts from the same points in every epoch, so that epochs can be compared.
-pub(super) fn validate(job: &TrainingJob<'_>, network: &Network) -> Result<Option<[f64; 2]>> {
-    let images = &job.split.holdout;
-    if images.is_empty() {
+pub(super) fn validate(
+    job: &TrainingJob<'_>,
+    network: &Network,
+    images: Option<&DeviceImages>,
+) -> Result<Option<[f64; 2]>> {
+    let holdout = &job.split.holdout;
+    if holdout.is_empty() {
         return Ok(None);
     }
     let settings = &job.settings.validation;
@@ -26,8 +31,11 @@ pub(super) fn validate(job: &TrainingJob<'_>, network: &Network) -> Result<Optio
     let cx = CallContext { streams: job.streams.child("validate"), watcher: job.watcher };
     let frozen = network.freeze()?;
     let (mut clean, mut robust) = (0, 0);
-    for part in images.chunks(job.settings.batch) {
-        let batch = job.data.train.batch(part, network.dtype(), network.device())?;
+    for part in holdout.chunks(job.settings.batch) {
+        let batch = match images {
+            Some(images) => images.unvaried(&job.data.train, part, network)?,
+            None => job.data.train.batch(part, network.dtype(), network.device())?,
+        };
         let right = |images| -> Result<Vec<bool>> { loss::correct(&frozen.logits(images)?, &batch.labels) };
         let unattacked = right(&batch.images)?;
         let start = ascent.starting_images(&cx, &batch)?;
@@ -36,6 +44,6 @@ pub(super) fn validate(job: &TrainingJob<'_>, network: &Network) -> Result<Optio
         clean += unattacked.iter().filter(|&&right| right).count();
         robust += unattacked.iter().zip(&attacked).filter(|(clean, robust)| **clean && **robust).count();
     }
-    let count = images.len() as f64;
+    let count = holdout.len() as f64;
     Ok(Some([clean as f64 / count, robust as f64 / count]))
 }

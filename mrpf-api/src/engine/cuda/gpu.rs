@@ -37,7 +37,7 @@ pub(crate) struct Gpu {
 }
 
 /// Every kernel of the source.
-const KERNELS: [&str; 23] = [
+const KERNELS: [&str; 24] = [
     "arrange",
     "arrange_gradient",
     "finish",
@@ -61,6 +61,7 @@ const KERNELS: [&str; 23] = [
     "gradient_finish",
     "combine",
     "by_bias",
+    "augment",
 ];
 
 /// An argument of a kernel.
@@ -153,8 +154,8 @@ impl Gpu {
     }
 
     /// Numbers put on the GPU.
-    pub fn upload(&self, numbers: &[f32]) -> Result<DeviceBuffer> {
-        let buffer = self.floats(numbers.len())?;
+    pub fn upload<T: Copy>(&self, numbers: &[T]) -> Result<DeviceBuffer> {
+        let buffer = self.bytes(size_of_val(numbers))?;
         self.bind()?;
         // SAFETY: the buffer has room for all numbers, which the driver has taken over when the call returns.
         unsafe { driver::result::memcpy_htod_async(buffer.address(), numbers, self.stream.cu_stream()) }
