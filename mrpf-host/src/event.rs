@@ -204,6 +204,9 @@ pub enum Event {
         to_compute: Vec<String>,
         /// Processes at a time.
         jobs: usize,
+        /// The devices that share the stages, where there are several.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        devices: Vec<String>,
     },
     /// The process of a stage has begun.
     JobStarted {
@@ -215,6 +218,9 @@ pub enum Event {
         of: usize,
         /// Threads that it has.
         threads: usize,
+        /// The device that it is on, where several share the stages.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<String>,
     },
     /// The process of a stage tells something; shown live, not kept, as that process keeps it itself.
     JobTold {

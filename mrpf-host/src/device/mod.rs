@@ -6,9 +6,11 @@
 mod choice;
 mod open;
 mod refusal;
+mod several;
 
 pub use choice::DeviceChoice;
 pub use open::{OpenDevice, open};
+pub use several::{GpuSet, without_number};
 
 /// The devices beside the CPU that this build has, by the names of the features that bring them.
 pub const FEATURES: [(&str, bool); 3] =

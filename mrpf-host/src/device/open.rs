@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::choice::DeviceChoice;
 use super::refusal::{not_built_in, refusal};
+use super::several::one_only;
 
 /// A device that works.
 #[derive(Debug, Clone)]
@@ -42,6 +43,7 @@ pub fn open(choice: DeviceChoice, tf32: bool) -> Result<OpenDevice> {
         DeviceChoice::Cpu => OpenDevice::default(),
         DeviceChoice::Auto => automatic(),
         DeviceChoice::Cuda(_) | DeviceChoice::Metal => gpu(choice)?,
+        DeviceChoice::Several(_) => return Err(one_only(choice)),
     };
     if opened.device.is_cuda() {
         numeric::allow_tf32(tf32);

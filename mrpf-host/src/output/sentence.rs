@@ -25,12 +25,15 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::StageFinished { reused: true, .. } => "  done before, taken from the run directory".into(),
         Event::StageFinished { seconds, .. } => format!("  done in {}", duration(*seconds)),
         Event::Progress { .. } | Event::Downloading { .. } => return None,
-        Event::ComparisonPlanned { name, directory, version, networks, stages, reused, to_compute, jobs } => format!(
-            "mrpf {version}: comparing `{name}` in {}\n{networks} pruned networks, {stages} stages: {reused} there from before, \
-             {} to compute, {jobs} at a time",
-            directory.display(),
-            to_compute.len()
-        ),
+        Event::ComparisonPlanned { name, directory, version, networks, stages, reused, to_compute, jobs, devices } => {
+            let on = if devices.is_empty() { String::new() } else { format!(" on {} devices", devices.len()) };
+            format!(
+                "mrpf {version}: comparing `{name}` in {}\n{networks} pruned networks, {stages} stages: {reused} there from \
+                 before, {} to compute, {jobs} at a time{on}",
+                directory.display(),
+                to_compute.len()
+            )
+        }
         Event::JobStarted { .. } | Event::JobTold { .. } => return None,
         Event::JobFinished { stage, number, of, seconds, summary } => {
             let summary = summary.as_ref().map_or(String::new(), |summary| format!(": {summary}"));

@@ -23,6 +23,8 @@ pub struct State {
     pub next: Vec<String>,
     /// Stages at a time.
     pub jobs: usize,
+    /// Devices that share the stages; 0 where there is one.
+    pub devices: usize,
     /// Seconds that ended stages of each kind took together, and how many there were.
     pub took: BTreeMap<String, (f64, usize)>,
 }
@@ -32,6 +34,8 @@ pub struct State {
 pub struct Running {
     /// Its name.
     pub stage: String,
+    /// The device that it is on, where several share the stages.
+    pub device: Option<String>,
     /// When it began.
     pub start: Instant,
     /// What it counts now.
@@ -54,6 +58,7 @@ impl Default for State {
             running: Vec::new(),
             next: Vec::new(),
             jobs: 1,
+            devices: 0,
             took: BTreeMap::new(),
         }
     }
@@ -63,16 +68,17 @@ impl State {
     /// Takes note of an event.
     pub fn note(&mut self, event: &Event) {
         match event {
-            Event::ComparisonPlanned { to_compute, jobs, .. } => {
-                self.jobs = *jobs;
+            Event::ComparisonPlanned { to_compute, jobs, devices, .. } => {
+                (self.jobs, self.devices) = (*jobs, devices.len());
                 self.total = to_compute.len();
                 self.next.clone_from(to_compute);
                 self.start = Instant::now();
             }
-            Event::JobStarted { stage, .. } => {
+            Event::JobStarted { stage, device, .. } => {
                 self.next.retain(|next| next != stage);
                 self.running.push(Running {
                     stage: stage.clone(),
+                    device: device.clone(),
                     start: Instant::now(),
                     what: String::new(),
                     steps: None,
