@@ -92,6 +92,9 @@ pub enum Event {
         accuracy: Option<f64>,
         /// Images a second, where images are counted.
         images_per_s: Option<f64>,
+        /// Share of time in which the GPU ran anything, from 0 to 1, where the driver says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gpu_busy: Option<f64>,
     },
     /// How far a download is; shown live, not kept.
     Downloading {
@@ -131,6 +134,9 @@ pub enum Event {
         holdout_robust: Option<f64>,
         /// Images a second, attack included.
         images_per_s: f64,
+        /// Mean share of the training's time in which the GPU ran anything, from 0 to 1, where the driver says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gpu_busy: Option<f64>,
         /// How long it took.
         seconds: f64,
         /// Whether it is the best so far.

@@ -54,9 +54,8 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
             sink.events().send(Event::Warning { about, message: failure::text(refused) });
         }
     }
-    let device = device(&cli.command).map_or(Ok(OpenDevice::default()), |asked| {
-        open(opens(&cli.command, asked.device)?, asked.tf32)
-    })?;
+    let device = device(&cli.command)
+        .map_or(Ok(OpenDevice::default()), |asked| open(opens(&cli.command, asked.device)?, asked.tf32))?;
     for note in &device.notes {
         match events_are_shown(&cli.command) {
             true => sink.events().send(Event::Warning { about: "device".into(), message: note.clone() }),

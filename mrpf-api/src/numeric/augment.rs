@@ -244,7 +244,10 @@ mod tests {
             Variation { blank: [0..3, 0..1], ..Variation::default() },
             Variation { blank: [0..1, 0..4], ..Variation::default() },
         ] {
-            assert_eq!(augment(&data, &[wrong], &ground).map(drop).map_err(|error| error.kind()), Err(ErrorKind::Tensor));
+            assert_eq!(
+                augment(&data, &[wrong], &ground).map(drop).map_err(|error| error.kind()),
+                Err(ErrorKind::Tensor)
+            );
         }
         assert!(augment(&data.to_dtype(DType::F32)?, &[Variation::default()], &ground).is_err());
         assert_eq!(augment(&data, &[], &ground)?.dims(), [0, 1, 2, 3]);

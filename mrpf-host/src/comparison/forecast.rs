@@ -324,9 +324,21 @@ mod tests {
         };
         let sure = ForecastRow { method: "l1-norm-uniform".into(), certain: true, shortfall: None, ..row.clone() };
         let rows = vec![row, sure];
-        let forecast = Forecast { name: "digits".into(), networks: 4, stages: 11, reused: 3, rows, seconds: 75.0, devices: Vec::new() };
+        let forecast = Forecast {
+            name: "digits".into(),
+            networks: 4,
+            stages: 11,
+            reused: 3,
+            rows,
+            seconds: 75.0,
+            devices: Vec::new(),
+        };
         insta::assert_snapshot!(forecast);
-        let two = Forecast { devices: ["cuda:0", "cuda:1"].map(str::to_owned).to_vec(), rows: Vec::new(), ..forecast.clone() };
+        let two = Forecast {
+            devices: ["cuda:0", "cuda:1"].map(str::to_owned).to_vec(),
+            rows: Vec::new(),
+            ..forecast.clone()
+        };
         assert!(two.to_string().ends_with("\n2 devices would share them: cuda:0, cuda:1"), "{two}");
         let all = Forecast { reused: 11, rows: Vec::new(), ..forecast };
         assert!(all.to_string().ends_with("everything is there; only tables would be written"), "{all}");

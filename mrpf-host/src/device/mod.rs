@@ -3,11 +3,13 @@
 //! Networks, images and numbers follow the device that is opened here; files are read and random numbers are drawn on the CPU and
 //! moved, so that they are the same everywhere. Nothing else in this crate opens a device.
 
+mod busy;
 mod choice;
 mod open;
 mod refusal;
 mod several;
 
+pub use busy::{Busy, busy_text};
 pub use choice::DeviceChoice;
 pub use open::{OpenDevice, open};
 pub use several::{GpuSet, without_number};

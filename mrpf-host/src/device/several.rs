@@ -63,8 +63,11 @@ impl DeviceChoice {
 
 /// What to say where a command computes on one device only.
 pub(super) fn one_only(choice: DeviceChoice) -> Error {
-    Error::new(ErrorKind::Device, format!("--device {choice}: only `mrpf compare` computes on several devices at a time"))
-        .hint("name one, for example `--device cuda:0`")
+    Error::new(
+        ErrorKind::Device,
+        format!("--device {choice}: only `mrpf compare` computes on several devices at a time"),
+    )
+    .hint("name one, for example `--device cuda:0`")
 }
 
 /// The GPUs of a set, on a machine that has `there` of them.

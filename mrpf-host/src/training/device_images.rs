@@ -48,13 +48,7 @@ impl DeviceImages {
     }
 
     /// A batch for `network` of the images of `set`, the one that was put there, that the variations name.
-    pub fn batch(
-        &self,
-        set: &ImageSet,
-        variations: &[Variation],
-        look: &Look<'_>,
-        network: &Network,
-    ) -> Result<Batch> {
+    pub fn batch(&self, set: &ImageSet, variations: &[Variation], look: &Look<'_>, network: &Network) -> Result<Batch> {
         let ground = VariationGround {
             full_scale: set.full_scale(),
             reflects: look.reflects,
@@ -72,8 +66,7 @@ impl DeviceImages {
 
     /// The images at `indices` as they are.
     pub fn unvaried(&self, set: &ImageSet, indices: &[usize], network: &Network) -> Result<Batch> {
-        let variations: Vec<_> =
-            indices.iter().map(|&image| Variation { image, ..Variation::default() }).collect();
+        let variations: Vec<_> = indices.iter().map(|&image| Variation { image, ..Variation::default() }).collect();
         self.batch(set, &variations, &Look { reflects: false, mean: &[] }, network)
     }
 }

@@ -14,6 +14,7 @@ use super::job::TrainingJob;
 use super::prefetch::prefetch;
 use super::sgd::Sgd;
 use super::step::train_step;
+use crate::device::Busy;
 use crate::event::Event;
 
 /// What one epoch gave.
@@ -26,6 +27,8 @@ pub(super) struct EpochFigures {
     pub learning_rate: f64,
     /// Images a second.
     pub images_per_s: f64,
+    /// Mean share of the time in which the GPU ran anything, where the driver says so.
+    pub gpu_busy: Option<f64>,
     /// What the trainer says of it.
     pub end: EpochEnd,
 }
@@ -48,8 +51,9 @@ pub(super) fn train_epoch(
     let step = |cx| TrainingStep { cx, epoch, epochs: settings.epochs, label_smoothing: settings.label_smoothing };
     let total: usize = batches.iter().map(Vec::len).sum();
     let (mut done, mut loss_sum, mut right, mut learning_rate) = (0, 0.0, 0, 0.0);
-    let start = Instant::now();
-    let batch = Batches { data: job.data, augment: &settings.augment, network, images, streams: streams.child("augment") };
+    let (start, busy) = (Instant::now(), Busy::watch(network.device()));
+    let batch =
+        Batches { data: job.data, augment: &settings.augment, network, images, streams: streams.child("augment") };
     let prepared = |at: usize| batch.prepare(&batches[at]);
     prefetch(batches.len(), prepared, |prepared| -> Result<()> {
         for (at, prepared) in prepared.into_iter().enumerate() {
@@ -76,6 +80,7 @@ pub(super) fn train_epoch(
                 loss: Some(loss_sum / done as f64),
                 accuracy: Some(right as f64 / done as f64),
                 images_per_s: Some(done as f64 / start.elapsed().as_secs_f64().max(1e-9)),
+                gpu_busy: busy.share(),
             });
         }
         Ok(())
@@ -85,7 +90,8 @@ pub(super) fn train_epoch(
     let end = trainer.end_epoch(&step(cx), network).context(about)?;
     let seen = done.max(1) as f64;
     let images_per_s = seen / start.elapsed().as_secs_f64().max(1e-9);
-    Ok(EpochFigures { loss: loss_sum / seen, accuracy: right as f64 / seen, learning_rate, images_per_s, end })
+    let (loss, accuracy, gpu_busy) = (loss_sum / seen, right as f64 / seen, busy.share());
+    Ok(EpochFigures { loss, accuracy, learning_rate, images_per_s, gpu_busy, end })
 }
 
 /// The images in a new order, in batches. A last batch of one image joins the one before: batch norm needs two.

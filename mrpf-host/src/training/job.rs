@@ -148,6 +148,7 @@ pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
             holdout_clean: record.holdout_clean,
             holdout_robust: record.holdout_robust,
             images_per_s: figures.images_per_s,
+            gpu_busy: figures.gpu_busy,
             seconds: start.elapsed().as_secs_f64(),
             best,
         });

@@ -152,7 +152,10 @@ fn wide_plan() -> Plan {
     let stage =
         |key: &str, work: Work| Stage { key: key.into(), name: key.into(), experiment: Experiment::default(), work };
     let measure = |at: usize| stage(&format!("measure-{at}"), Work::Measure { dense: "train-1".into() });
-    Plan { stages: std::iter::once(stage("train-1", Work::Train)).chain((1..=8).map(measure)).collect(), ..Plan::default() }
+    Plan {
+        stages: std::iter::once(stage("train-1", Work::Train)).chain((1..=8).map(measure)).collect(),
+        ..Plan::default()
+    }
 }
 
 #[test]

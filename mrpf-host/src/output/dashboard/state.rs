@@ -42,6 +42,8 @@ pub struct Running {
     pub what: String,
     /// Steps done and in all.
     pub steps: Option<(u64, u64)>,
+    /// Share of time in which its GPU ran anything, from 0 to 1.
+    pub gpu_busy: Option<f64>,
     /// Training loss, epoch by epoch.
     pub losses: Vec<f64>,
     /// Robust accuracy on held-out images, epoch by epoch.
@@ -82,6 +84,7 @@ impl State {
                     start: Instant::now(),
                     what: String::new(),
                     steps: None,
+                    gpu_busy: None,
                     losses: Vec::new(),
                     robust: Vec::new(),
                 });
@@ -135,6 +138,7 @@ impl Running {
             Some("progress") => {
                 told["what"].as_str().unwrap_or_default().clone_into(&mut self.what);
                 self.steps = told["done"].as_u64().zip(told["total"].as_u64());
+                self.gpu_busy = told["gpu_busy"].as_f64();
             }
             Some("epoch") => {
                 self.losses.extend(told["loss"].as_f64());

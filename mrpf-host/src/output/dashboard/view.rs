@@ -8,6 +8,7 @@ use ratatui::widgets::{LineGauge, Paragraph, Sparkline};
 use std::time::Instant;
 
 use super::state::{Running, State};
+use crate::device::busy_text;
 use crate::output::sentence::{duration, percent};
 
 /// Stages that are shown while they run; more are counted.
@@ -47,6 +48,9 @@ fn stage(frame: &mut Frame<'_>, area: Rect, running: &Running, now: Instant) {
     let mut line = vec![Span::raw(running.stage.clone()).bold(), Span::raw(format!("  {time}")).dim()];
     if let Some(device) = &running.device {
         line.push(Span::raw(format!("  {device}")).dim());
+    }
+    if let Some(share) = running.gpu_busy {
+        line.push(Span::raw(format!("  {}", busy_text(share))));
     }
     if let Some(loss) = running.losses.last() {
         line.push(Span::raw(format!("  loss {loss:.3}")));
@@ -116,7 +120,8 @@ mod tests {
             jobs: 2,
             devices: Vec::new(),
         });
-        let started = |stage: &str| Event::JobStarted { stage: stage.into(), number: 1, of: 5, threads: 1, device: None };
+        let started =
+            |stage: &str| Event::JobStarted { stage: stage.into(), number: 1, of: 5, threads: 1, device: None };
         state.note(&started("train dense"));
         state.note(&Event::JobFinished { stage: "train dense".into(), number: 1, of: 5, seconds: 9.0, summary: None });
         state.note(&started("measure mrs"));
