@@ -95,7 +95,10 @@ mod tests {
         Network::initialise(net.finish()?, &Streams::new(0), dtype, &Device::Cpu)
     }
 
-    fn bits(batch: &Batch) -> Result<(Vec<u32>, Vec<u32>, Vec<usize>, Vec<usize>)> {
+    /// Bits of the images, labels, indices, shape.
+    type Bits = (Vec<u32>, Vec<u32>, Vec<usize>, Vec<usize>);
+
+    fn bits(batch: &Batch) -> Result<Bits> {
         let images = batch.images.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
         let labels = batch.labels.to_vec1::<u32>()?;
         let (images, dims) = (images.into_iter().map(f32::to_bits).collect(), batch.images.dims().to_vec());
