@@ -92,6 +92,9 @@ pub enum Event {
         accuracy: Option<f64>,
         /// Images a second, where images are counted.
         images_per_s: Option<f64>,
+        /// Share of time in which the GPU ran anything, from 0 to 1, where the driver says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gpu_busy: Option<f64>,
     },
     /// How far a download is; shown live, not kept.
     Downloading {
@@ -131,6 +134,9 @@ pub enum Event {
         holdout_robust: Option<f64>,
         /// Images a second, attack included.
         images_per_s: f64,
+        /// Mean share of the training's time in which the GPU ran anything, from 0 to 1, where the driver says so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gpu_busy: Option<f64>,
         /// How long it took.
         seconds: f64,
         /// Whether it is the best so far.
@@ -204,6 +210,9 @@ pub enum Event {
         to_compute: Vec<String>,
         /// Processes at a time.
         jobs: usize,
+        /// The devices that share the stages, where there are several.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        devices: Vec<String>,
     },
     /// The process of a stage has begun.
     JobStarted {
@@ -215,6 +224,9 @@ pub enum Event {
         of: usize,
         /// Threads that it has.
         threads: usize,
+        /// The device that it is on, where several share the stages.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<String>,
     },
     /// The process of a stage tells something; shown live, not kept, as that process keeps it itself.
     JobTold {

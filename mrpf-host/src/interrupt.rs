@@ -62,6 +62,7 @@ impl Watcher for HostWatcher<'_> {
             loss: None,
             accuracy: None,
             images_per_s: None,
+            gpu_busy: None,
         });
     }
 
@@ -100,6 +101,17 @@ mod tests {
         interrupt.watcher(&events).progress("module conv1", 2, 9);
         let kept = events.0.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         let (what, none) = ("module conv1".into(), None);
-        assert_eq!(kept, [Event::Progress { what, done: 2, total: 9, loss: none, accuracy: none, images_per_s: none }]);
+        assert_eq!(
+            kept,
+            [Event::Progress {
+                what,
+                done: 2,
+                total: 9,
+                loss: none,
+                accuracy: none,
+                images_per_s: none,
+                gpu_busy: none
+            }]
+        );
     }
 }

@@ -8,7 +8,7 @@ use clap::Parser;
 use mrpf_api::registry;
 use mrpf_host::cli::Cli;
 use mrpf_host::commands::{
-    Console, device, dispatch, events_are_shown, events_as_json, needs_plugins, quiet, reads_input, shared,
+    Console, device, dispatch, events_are_shown, events_as_json, needs_plugins, opens, quiet, reads_input, shared,
     side_by_side, threads,
 };
 use mrpf_host::device::{OpenDevice, open};
@@ -54,8 +54,8 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
             sink.events().send(Event::Warning { about, message: failure::text(refused) });
         }
     }
-    let device =
-        device(&cli.command).map_or(Ok(OpenDevice::default()), |asked| open(asked.device, asked.arithmetic()))?;
+    let device = device(&cli.command)
+        .map_or(Ok(OpenDevice::default()), |asked| open(opens(&cli.command, asked.device)?, asked.arithmetic()))?;
     for note in &device.notes {
         match events_are_shown(&cli.command) {
             true => sink.events().send(Event::Warning { about: "device".into(), message: note.clone() }),

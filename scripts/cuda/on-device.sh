@@ -39,6 +39,10 @@ step evaluate-moved evaluate "$out/run-cuda/networks/dense.safetensors" --device
 ( timeout --signal=KILL 20 "$here/run.sh" train --device cuda --set pretrain.epochs=200 --out "$out/moved" ) > /dev/null 2>&1
 step resume-moved train --device cpu --resume "$out/moved"
 
+# A comparison on every GPU that there is: the devices at work are named in each stage's done.json; again, everything is there from before.
+step compare-all compare --device cuda:all --out "$out/compare-all"
+step compare-again compare --device cuda:0 --out "$out/compare-all"
+
 # Answers to what cannot be: exit code 7 with a hint each.
 echo "== refusals"
 "$here/run.sh" bench --device cuda:99 2>&1 | tail -n 2

@@ -100,6 +100,13 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
         (&["missing.toml"], 4, &["cannot read the experiment file missing.toml"]),
         (&["--threads", "0"], 2, &["--threads 0, expected at least 1"]),
         (&["--device", "gpu"], 2, &["expected cpu, cuda, cuda:N with the number of a GPU, metal or auto"]),
+        (
+            &["--device", "cuda:0,cuda:1"],
+            7,
+            &["--device cuda:0,cuda:1: only `mrpf compare` computes on several devices"],
+        ),
+        (&["--device", "cuda:1,cuda:1"], 2, &["found cuda:1 twice"]),
+        (&["--device", "cuda:0,cpu"], 2, &["found `cpu` in a list"]),
         (&["--resume", "nowhere"], 4, &["nowhere is no run directory: it does not exist"]),
     ];
     for (arguments, code, texts) in cases {

@@ -8,6 +8,7 @@
 
 mod attached;
 mod attention;
+mod augment;
 mod batch_norm;
 #[cfg(test)]
 mod composition;
@@ -63,6 +64,7 @@ pub(crate) mod kernel {
 }
 
 pub use attention::attention;
+pub use augment::{Variation, VariationGround, augment, can_augment_on, free_memory};
 pub use batch_norm::{BatchStatistics, batch_norm_eval, batch_norm_train};
 pub use conv::conv2d;
 pub use geometry::{ConvGeometry, PoolGeometry};

@@ -11,7 +11,8 @@ pub struct CompareArgs {
     /// Experiment files with a `grid`, each laid over the ones before it; the built-in experiment when none is given.
     #[arg(value_name = "GRID")]
     pub grid: Vec<PathBuf>,
-    /// Processes at a time; when not given, as many as there are threads, and on a GPU one. The results do not depend on it.
+    /// Processes at a time, on each GPU where several are named; when not given, as many as there are threads, and on a GPU one. The
+    /// results do not depend on it.
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// Memory for all processes together, for example 8G; four fifths of what is free when not given.

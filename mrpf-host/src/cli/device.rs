@@ -7,8 +7,8 @@ use crate::device::{Arithmetic, DeviceChoice};
 /// Where to compute.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DeviceArgs {
-    /// Where to compute: cpu, cuda, cuda:N for the GPU of that number, metal, or auto for the first GPU that this build can use. Results
-    /// of different devices differ in their last digits.
+    /// Where to compute: cpu, cuda, cuda:N for the GPU of that number, metal, or auto for the first GPU that this build can use; `mrpf
+    /// compare` also takes cuda:0,cuda:1 and cuda:all. Results of different devices differ in their last digits.
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceChoice,
     /// On CUDA, let products of f32 be computed in TF32: faster, with 3 digits in place of 7.

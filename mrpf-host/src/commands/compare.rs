@@ -12,12 +12,12 @@ use sysinfo::System;
 
 use super::Console;
 use super::open::load;
-use crate::cli::{CompareArgs, DeviceArgs};
+use crate::cli::CompareArgs;
 use crate::comparison::{
-    Cell, Forecast, Grid, Ground, Limits, Plan, Schedule, Stage, Store, collect, comparison_table, data_digest,
+    Cell, Forecast, Grid, Ground, Limits, Means, Plan, Schedule, Stage, Store, collect, comparison_table, data_digest,
     write_page, write_results,
 };
-use crate::device::OpenDevice;
+use crate::device::{Arithmetic, DeviceChoice, OpenDevice, without_number};
 use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
 use crate::output::{Both, MetricsFile, TensorBoard};
@@ -37,7 +37,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     let plan = Plan::new(&grid, &|cell| ground(cell, &known, console))?;
     let path = args.shared.out.clone().unwrap_or_else(|| PathBuf::from("comparisons").join(&experiment.name));
     if args.dry_run {
-        return forecast(&experiment, &plan, &path, console);
+        return forecast(&experiment, &plan, &path, &limits.devices, console);
     }
     let store = Store::open(&path)?;
     store.write_experiment(&experiment)?;
@@ -45,6 +45,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     let curves = TensorBoard::new(&store.path().join("tensorboard"));
     let seen = Both(&curves, console.events);
     let events = Both(&kept, &seen);
+    let (together, devices) = (limits.together(), limits.devices.clone());
     let schedule = Schedule::new(&plan, &store, limits, &events, console.watcher)?;
     events.send(Event::ComparisonPlanned {
         name: experiment.name.clone(),
@@ -54,11 +55,13 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
         stages: plan.stages.len(),
         reused: schedule.reused(),
         to_compute: schedule.to_compute(),
-        jobs: limits.jobs,
+        jobs: together,
+        devices: sharing(&devices),
     });
     let program = std::env::current_exe()
         .map_err(|error| Error::new(ErrorKind::Io, format!("cannot find this program's own file: {error}")))?;
-    let tally = schedule.run(&|stage, threads| process(&program, &store, stage, threads, &args.shared.device))?;
+    let tally =
+        schedule.run(&|stage, means| process(&program, &store, stage, means, args.shared.device.arithmetic()))?;
     let findings = collect(&experiment, &grid, &plan, &store)?;
     write_results(&findings, store.path())?;
     write_page(&findings, store.path(), store.path())?;
@@ -81,21 +84,36 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
 }
 
 /// Tells what would be computed; nothing is written.
-fn forecast(experiment: &Experiment, plan: &Plan, path: &Path, console: &Console<'_>) -> Result<()> {
+fn forecast(
+    experiment: &Experiment,
+    plan: &Plan,
+    path: &Path,
+    devices: &[DeviceChoice],
+    console: &Console<'_>,
+) -> Result<()> {
     let store = path.exists().then(|| Store::inspect(path)).transpose()?;
-    let forecast = Forecast::new(&experiment.name, plan, store.as_ref(), console.device, console.watcher)?;
+    let mut forecast = Forecast::new(&experiment.name, plan, store.as_ref(), console.device, console.watcher)?;
+    forecast.devices = sharing(devices);
     console.events.send(Event::ComparisonForecast { forecast });
     Ok(())
 }
 
-fn process(program: &Path, store: &Store, stage: &Stage, threads: usize, on: &DeviceArgs) -> Command {
+/// The names of devices that share the stages; none where there is only one.
+fn sharing(devices: &[DeviceChoice]) -> Vec<String> {
+    match devices {
+        [_] => Vec::new(),
+        several => several.iter().map(DeviceChoice::to_string).collect(),
+    }
+}
+
+fn process(program: &Path, store: &Store, stage: &Stage, means: Means, arithmetic: Arithmetic) -> Command {
     let mut command = Command::new(program);
-    command.arg("stage").arg(store.stage(&stage.key)).arg("--threads").arg(threads.to_string());
-    command.arg("--device").arg(on.device.to_string());
-    if on.tf32 {
+    command.arg("stage").arg(store.stage(&stage.key)).arg("--threads").arg(means.threads.to_string());
+    command.arg("--device").arg(means.device.to_string());
+    if arithmetic.tf32 {
         command.arg("--tf32");
     }
-    if on.deterministic {
+    if arithmetic.deterministic {
         command.arg("--deterministic");
     }
     command
@@ -114,7 +132,8 @@ fn limits(args: &CompareArgs, device: &OpenDevice) -> Result<Limits> {
             system.available_memory() / 5 * 4
         })
     };
-    Ok(Limits { cores, jobs, memory: args.memory.unwrap_or_else(free) })
+    let devices = args.shared.device.device.each()?;
+    Ok(Limits { cores, devices, jobs, memory: args.memory.unwrap_or_else(free) })
 }
 
 /// The images and libraries that a cell's results depend on; each data set is read once.
@@ -135,5 +154,5 @@ fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, console: &Cons
         }
     };
     let libraries = opened_libraries().iter().map(|PluginLibrary { sha256, .. }| sha256.clone()).collect();
-    Ok(Ground { data, libraries, device: console.device.name.clone() })
+    Ok(Ground { data, libraries, device: without_number(&console.device.name) })
 }

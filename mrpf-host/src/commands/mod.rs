@@ -25,7 +25,7 @@ use mrpf_api::{Error, Result};
 use std::path::PathBuf;
 
 use crate::cli::{Cli, Command, DataCommand, DeviceArgs, PluginsCommand, Shared};
-use crate::device::OpenDevice;
+use crate::device::{DeviceChoice, OpenDevice};
 use crate::event::EventSink;
 
 /// What a command is given beside its arguments.
@@ -110,6 +110,17 @@ pub fn device(command: &Command) -> Option<&DeviceArgs> {
         Command::Bench(args) => Some(&args.device),
         Command::Stage(args) => Some(&args.device),
         other => shared(other).map(|shared| &shared.device),
+    }
+}
+
+/// The device that this process itself opens; of several, which only a comparison takes, the first.
+///
+/// # Errors
+/// [`ErrorKind::Device`](mrpf_api::ErrorKind::Device) if one of several is not there.
+pub fn opens(command: &Command, choice: DeviceChoice) -> Result<DeviceChoice> {
+    match command {
+        Command::Compare(_) => Ok(choice.each()?.first().copied().unwrap_or(choice)),
+        _ => Ok(choice),
     }
 }
 

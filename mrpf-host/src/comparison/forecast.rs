@@ -34,8 +34,11 @@ pub struct Forecast {
     pub reused: usize,
     /// A row for each method at each setting; seeds of it keep the same numbers of channels.
     pub rows: Vec<ForecastRow>,
-    /// How long what is missing would take, at most, with all cores of this machine.
+    /// How long what is missing would take, at most, with all cores of this machine, and on one device.
     pub seconds: f64,
+    /// The devices that would share it, where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
 }
 
 /// What a method would make of a network.
@@ -96,6 +99,7 @@ impl Forecast {
             reused: 0,
             rows: Vec::new(),
             seconds: 0.0,
+            devices: Vec::new(),
         };
         let mut cuts: BTreeMap<&str, Network> = BTreeMap::new();
         for row in &plan.rows {
@@ -269,10 +273,15 @@ impl fmt::Display for Forecast {
             0 => write!(f, "\neverything is there; only tables would be written"),
             open => {
                 let time = duration(self.seconds);
+                let on = if self.devices.is_empty() { "on this machine" } else { "on one device" };
                 write!(
                     f,
-                    "\n{open} stages to compute: at most about {time} on this machine, from trying each kind of work on a few images"
-                )
+                    "\n{open} stages to compute: at most about {time} {on}, from trying each kind of work on a few images"
+                )?;
+                match self.devices.len() {
+                    0 => Ok(()),
+                    count => write!(f, "\n{count} devices would share them: {}", self.devices.join(", ")),
+                }
             }
         }
     }
@@ -315,8 +324,22 @@ mod tests {
         };
         let sure = ForecastRow { method: "l1-norm-uniform".into(), certain: true, shortfall: None, ..row.clone() };
         let rows = vec![row, sure];
-        let forecast = Forecast { name: "digits".into(), networks: 4, stages: 11, reused: 3, rows, seconds: 75.0 };
+        let forecast = Forecast {
+            name: "digits".into(),
+            networks: 4,
+            stages: 11,
+            reused: 3,
+            rows,
+            seconds: 75.0,
+            devices: Vec::new(),
+        };
         insta::assert_snapshot!(forecast);
+        let two = Forecast {
+            devices: ["cuda:0", "cuda:1"].map(str::to_owned).to_vec(),
+            rows: Vec::new(),
+            ..forecast.clone()
+        };
+        assert!(two.to_string().ends_with("\n2 devices would share them: cuda:0, cuda:1"), "{two}");
         let all = Forecast { reused: 11, rows: Vec::new(), ..forecast };
         assert!(all.to_string().ends_with("everything is there; only tables would be written"), "{all}");
     }

@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
 
+use super::slots::Slot;
+
 /// What the process of a stage prints, one event a line.
 #[derive(Debug)]
 pub struct Told {
@@ -25,6 +27,8 @@ pub struct Job {
     pub stage: usize,
     /// When it was started.
     pub start: Instant,
+    /// Where it computes.
+    pub slot: Slot,
     /// The most memory that it was seen to hold, in bytes.
     pub peak: u64,
     child: Child,
@@ -50,7 +54,7 @@ impl Job {
     ///
     /// # Errors
     /// [`ErrorKind::Io`] if the system does not start it.
-    pub fn start(stage: usize, mut command: Command, told: Sender<Told>) -> Result<Self> {
+    pub fn start(stage: usize, slot: Slot, mut command: Command, told: Sender<Told>) -> Result<Self> {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -76,7 +80,7 @@ impl Job {
                 String::from_utf8_lossy(&bytes).into_owned()
             })
         });
-        Ok(Self { stage, start: Instant::now(), peak: 0, child, stdin, events, errors })
+        Ok(Self { stage, slot, start: Instant::now(), peak: 0, child, stdin, events, errors })
     }
 
     /// Asks it to stop after its step.

@@ -13,6 +13,7 @@ mod rehearsal;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schedule;
+mod slots;
 mod stage;
 pub mod statistics;
 mod store;
@@ -26,7 +27,7 @@ pub use forecast::{Forecast, ForecastRow, KeptOf};
 pub use grid::{Cell, Grid};
 pub use page::write_page;
 pub use plan::{Plan, PlannedDense, PlannedRow};
-pub use schedule::{Limits, Schedule, Tally};
+pub use schedule::{Limits, MakeProcess, Means, Schedule, Tally};
 pub use stage::{Ground, Stage, Work, data_digest};
 pub use store::{Done, Store};
 pub use tables::{comparison_table, write_results};

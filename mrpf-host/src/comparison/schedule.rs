@@ -11,23 +11,46 @@ use sysinfo::System;
 
 use super::job::{Ended, Job, Told};
 use super::plan::Plan;
+use super::slots::Slots;
 use super::stage::Stage;
 use super::store::Store;
+use crate::device::DeviceChoice;
 use crate::event::{Event, EventSink};
 
 /// How often processes are looked after.
 const EVERY: Duration = Duration::from_millis(50);
 
 /// What the stages may use together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
     /// Threads.
     pub cores: usize,
-    /// Processes at a time.
+    /// Where stages are computed; at least one device.
+    pub devices: Vec<DeviceChoice>,
+    /// Processes at a time on each device.
     pub jobs: usize,
     /// Bytes of memory.
     pub memory: u64,
 }
+
+impl Limits {
+    /// Processes at a time on all devices together.
+    pub fn together(&self) -> usize {
+        self.jobs * self.devices.len()
+    }
+}
+
+/// How a stage is to be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Means {
+    /// Threads.
+    pub threads: usize,
+    /// The device.
+    pub device: DeviceChoice,
+}
+
+/// Makes the process of a stage.
+pub type MakeProcess<'a> = dyn Fn(&Stage, Means) -> Command + 'a;
 
 /// How the stages came out.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -53,6 +76,7 @@ pub struct Schedule<'a> {
     plan: &'a Plan,
     store: &'a Store,
     limits: Limits,
+    slots: Slots,
     events: &'a dyn EventSink,
     watcher: &'a dyn Watcher,
     states: Vec<State>,
@@ -87,6 +111,7 @@ impl<'a> Schedule<'a> {
         Ok(Self {
             plan,
             store,
+            slots: Slots::new(limits.devices.clone(), limits.jobs),
             limits,
             events,
             watcher,
@@ -111,11 +136,11 @@ impl<'a> Schedule<'a> {
         (0..self.states.len()).filter(waiting).map(|at| self.plan.stages[at].name.clone()).collect()
     }
 
-    /// Computes what is not done. `command` makes the process for a stage and a number of threads.
+    /// Computes what is not done.
     ///
     /// # Errors
     /// [`ErrorKind::Interrupted`] when the user asked to stop; what was done so far is kept. A stage that fails is no error.
-    pub fn run(mut self, command: &dyn Fn(&Stage, usize) -> Command) -> Result<Tally> {
+    pub fn run(mut self, command: &MakeProcess<'_>) -> Result<Tally> {
         let (sender, receiver) = channel();
         loop {
             if self.watcher.interrupted() {
@@ -136,7 +161,7 @@ impl<'a> Schedule<'a> {
 
     /// The first stage that can begin now.
     fn next(&self) -> Option<usize> {
-        if self.running.len() >= self.limits.jobs {
+        if self.slots.is_full() {
             return None;
         }
         let next = (0..self.states.len()).find(|&at| self.ready(at))?;
@@ -162,18 +187,21 @@ impl<'a> Schedule<'a> {
         self.peaks.get(kind(&self.plan.stages[at])).copied().unwrap_or_else(most)
     }
 
-    fn start(&mut self, at: usize, command: &dyn Fn(&Stage, usize) -> Command, told: &Sender<Told>) -> Result<()> {
+    fn start(&mut self, at: usize, command: &MakeProcess<'_>, told: &Sender<Told>) -> Result<()> {
         let stage = &self.plan.stages[at];
         // A stage beside which nothing else can run gets every core.
         let beside = (0..self.states.len()).filter(|&other| other != at && self.ready(other)).count();
-        let together = (1 + beside + self.running.len()).min(self.limits.jobs).max(1);
+        let together = (1 + beside + self.running.len()).min(self.slots.len()).max(1);
         let threads = (self.limits.cores / together).max(1);
         self.store.prepare(stage)?;
-        self.running.push(Job::start(at, command(stage, threads), told.clone())?);
+        let Some(slot) = self.slots.take() else { return Ok(()) };
+        let means = Means { threads, device: slot.device() };
+        self.running.push(Job::start(at, slot, command(stage, means), told.clone())?);
         self.states[at] = State::Running;
         self.started += 1;
         let of = self.states.len() - self.tally.reused;
-        self.events.send(Event::JobStarted { stage: stage.name.clone(), number: self.started, of, threads });
+        let device = (self.limits.devices.len() > 1).then(|| means.device.to_string());
+        self.events.send(Event::JobStarted { stage: stage.name.clone(), number: self.started, of, threads, device });
         Ok(())
     }
 
@@ -211,6 +239,7 @@ impl<'a> Schedule<'a> {
         let stage = &self.plan.stages[job.stage];
         let peak = self.peaks.entry(kind(stage).to_owned()).or_default();
         *peak = job.peak.max(*peak);
+        self.slots.give_back(&job.slot);
         let ended = match ended {
             Ended::Well if self.store.done(&stage.key)?.is_none() => {
                 Ended::Failed("its process ended without a result".into())

@@ -79,7 +79,7 @@ pub struct Ground {
     pub data: String,
     /// Digests of the plugin libraries in use.
     pub libraries: Vec<String>,
-    /// Where stages compute. Only times depend on it: a network that was trained on one device is measured, pruned and attacked on another.
+    /// What kind of device stages compute on, without its number. Only times depend on it: a network that was trained on one device is measured, pruned and attacked on another.
     pub device: String,
 }
 

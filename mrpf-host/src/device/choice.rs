@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::several::GpuSet;
+
 /// Where to compute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum DeviceChoice {
@@ -15,6 +17,8 @@ pub enum DeviceChoice {
     Metal,
     /// The first GPU that this build can use, else the CPU.
     Auto,
+    /// Several NVIDIA GPUs.
+    Several(GpuSet),
 }
 
 /// What is asked of sums and products on an NVIDIA GPU.
@@ -36,7 +40,9 @@ impl FromStr for DeviceChoice {
             ("cuda", _) => Ok(Self::Cuda(0)),
             ("metal", _) => Ok(Self::Metal),
             ("auto", _) => Ok(Self::Auto),
+            ("cuda:all", _) => Ok(Self::Several(GpuSet::ALL)),
             (_, Some(number)) => Ok(Self::Cuda(number)),
+            (list, None) if list.contains(',') => Ok(Self::Several(list.parse()?)),
             _ => Err("expected cpu, cuda, cuda:N with the number of a GPU, metal or auto".into()),
         }
     }
@@ -49,6 +55,7 @@ impl fmt::Display for DeviceChoice {
             Self::Cuda(number) => write!(f, "cuda:{number}"),
             Self::Metal => f.write_str("metal"),
             Self::Auto => f.write_str("auto"),
+            Self::Several(set) => set.fmt(f),
         }
     }
 }

@@ -3,12 +3,16 @@
 //! Networks, images and numbers follow the device that is opened here; files are read and random numbers are drawn on the CPU and
 //! moved, so that they are the same everywhere. Nothing else in this crate opens a device.
 
+mod busy;
 mod choice;
 mod open;
 mod refusal;
+mod several;
 
+pub use busy::{Busy, busy_text};
 pub use choice::{Arithmetic, DeviceChoice};
 pub use open::{OpenDevice, open};
+pub use several::{GpuSet, without_number};
 
 /// The devices beside the CPU that this build has, by the names of the features that bring them.
 pub const FEATURES: [(&str, bool); 3] =

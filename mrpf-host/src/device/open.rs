@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::choice::{Arithmetic, DeviceChoice};
 use super::refusal::{not_built_in, refusal};
+use super::several::one_only;
 
 /// A device that works.
 #[derive(Debug, Clone)]
@@ -45,6 +46,7 @@ pub fn open(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<OpenDevice> 
         DeviceChoice::Cpu => OpenDevice::default(),
         DeviceChoice::Auto => automatic(),
         DeviceChoice::Cuda(_) | DeviceChoice::Metal => gpu(choice)?,
+        DeviceChoice::Several(_) => return Err(one_only(choice)),
     };
     if opened.device.is_cuda() {
         numeric::allow_tf32(tf32);

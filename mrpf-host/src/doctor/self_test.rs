@@ -5,7 +5,10 @@ use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::CallContext;
 use mrpf_api::data::{Batch, ImageShape};
 use mrpf_api::network::{Builder, Classifier, Mode, Network};
-use mrpf_api::numeric::{ConvGeometry, InF64, PoolGeometry, Precision, is_tf32_allowed, loss};
+use mrpf_api::numeric::{
+    ConvGeometry, InF64, PoolGeometry, Precision, Variation, VariationGround, augment, can_augment_on, is_tf32_allowed,
+    loss,
+};
 use mrpf_api::random::Streams;
 use mrpf_api::{Error, ErrorKind, Result};
 use serde::Serialize;
@@ -55,6 +58,8 @@ pub(super) fn run(places: &[&OpenDevice]) -> Result<Vec<Tested>> {
                 .map(|place| judge(operation.name, place, &exact, || outcome(&operation, DType::F32, &place.device))),
         );
     }
+    let exact = varied(&Device::Cpu)?;
+    tested.extend(places.iter().map(|place| judge("augment", place, &exact, || varied(&place.device))));
     for (name, whole) in [
         ("network, training step", training as fn(DType, &Device, Precision) -> Result<Outcome>),
         ("network, attack", attack),
@@ -156,6 +161,29 @@ fn outcome(operation: &Operation, dtype: DType, device: &Device) -> Result<Outco
     let factors = Streams::new(0).child("factors").stream().normal(out.dims(), dtype, device)?;
     let gradients = (&out * factors)?.sum_all()?.backward()?;
     Ok((out.detach(), inputs.iter().filter_map(|input| gradients.get(input).cloned()).collect()))
+}
+
+/// Images that are moved beyond their edges, mirrored and blanked; on devices that leave this to the CPU, made there.
+fn varied(device: &Device) -> Result<Outcome> {
+    let device = if can_augment_on(device) { device } else { &Device::Cpu };
+    let data = Tensor::from_iter((0..5 * 3 * 7 * 9u32).map(|at| (at * 37 % 256) as u8), device)?;
+    let data = data.reshape((5, 3, 7, 9))?;
+    let variations: Vec<Variation> = (0..10)
+        .map(|at| Variation {
+            image: at % 5,
+            down: 3 * at as isize - 14,
+            right: 11 - 2 * at as isize,
+            mirrored: at % 2 == 1,
+            blank: [at % 4..at % 7 + 1, at % 3..at % 9 + 1].map(|part| part.start.min(part.end)..part.end),
+        })
+        .collect();
+    let precision = Precision::default();
+    let made = [false, true].map(|reflects| {
+        let ground = VariationGround { full_scale: 255, reflects, fill: &[0.25, 0.5, 0.75], precision };
+        augment(&data, &variations, &ground)
+    });
+    let [black, reflected] = made;
+    Ok((Tensor::cat(&[black?, reflected?], 0)?, Vec::new()))
 }
 
 /// A small residual network with every kind of step that whole networks are computed in, at widths such as pruning leaves.

@@ -69,7 +69,16 @@ mod tests {
         for _ in 0..2 {
             let sink = MetricsFile::open(&path)?;
             let what = String::from("epoch 1/2");
-            sink.send(Event::Progress { what, done: 1, total: 2, loss: None, accuracy: None, images_per_s: None });
+            let none = None;
+            sink.send(Event::Progress {
+                what,
+                done: 1,
+                total: 2,
+                loss: none,
+                accuracy: none,
+                images_per_s: none,
+                gpu_busy: none,
+            });
             sink.send(Event::Warning { about: "x".into(), message: "y".into() });
         }
         let text = std::fs::read_to_string(&path)?;

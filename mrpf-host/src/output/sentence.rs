@@ -1,5 +1,6 @@
 //! Events as sentences for people.
 
+use crate::device::busy_text;
 use crate::event::{AttackShare, Event};
 
 /// The line for an event; `None` for progress, which is shown otherwise.
@@ -25,12 +26,15 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::StageFinished { reused: true, .. } => "  done before, taken from the run directory".into(),
         Event::StageFinished { seconds, .. } => format!("  done in {}", duration(*seconds)),
         Event::Progress { .. } | Event::Downloading { .. } => return None,
-        Event::ComparisonPlanned { name, directory, version, networks, stages, reused, to_compute, jobs } => format!(
-            "mrpf {version}: comparing `{name}` in {}\n{networks} pruned networks, {stages} stages: {reused} there from before, \
-             {} to compute, {jobs} at a time",
-            directory.display(),
-            to_compute.len()
-        ),
+        Event::ComparisonPlanned { name, directory, version, networks, stages, reused, to_compute, jobs, devices } => {
+            let on = if devices.is_empty() { String::new() } else { format!(" on {} devices", devices.len()) };
+            format!(
+                "mrpf {version}: comparing `{name}` in {}\n{networks} pruned networks, {stages} stages: {reused} there from \
+                 before, {} to compute, {jobs} at a time{on}",
+                directory.display(),
+                to_compute.len()
+            )
+        }
         Event::JobStarted { .. } | Event::JobTold { .. } => return None,
         Event::JobFinished { stage, number, of, seconds, summary } => {
             let summary = summary.as_ref().map_or(String::new(), |summary| format!(": {summary}"));
@@ -58,10 +62,12 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             holdout_clean,
             holdout_robust,
             images_per_s,
+            gpu_busy,
             seconds,
             best,
             ..
         } => {
+            let busy = gpu_busy.map_or(String::new(), |share| format!("{}  ", busy_text(share)));
             let held = match (holdout_clean, holdout_robust) {
                 (Some(clean), Some(robust)) => {
                     format!("held-out {} clean, {} robust  ", percent(*clean), percent(*robust))
@@ -71,7 +77,7 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             let mark = if *best { "  best so far" } else { "" };
             let width = epochs.to_string().len();
             format!(
-                "  epoch {epoch:>width$}/{epochs}  loss {loss:.3}  train {}  {held}{images_per_s:.0} images/s  {}{mark}",
+                "  epoch {epoch:>width$}/{epochs}  loss {loss:.3}  train {}  {held}{images_per_s:.0} images/s  {busy}{}{mark}",
                 percent(*train_accuracy),
                 duration(*seconds)
             )
@@ -186,11 +192,18 @@ mod tests {
             holdout_clean: Some(0.52),
             holdout_robust: Some(0.314),
             images_per_s: 412.3,
+            gpu_busy: None,
             seconds: 12.0,
             best: true,
         };
         let expected = "  epoch  3/20  loss 1.823  train 41.2 %  held-out 52.0 % clean, 31.4 % robust  412 images/s  12 s  \
                         best so far";
         assert_eq!(sentence(&event).as_deref(), Some(expected));
+        let mut on_gpu = event;
+        if let Event::Epoch { gpu_busy, .. } = &mut on_gpu {
+            *gpu_busy = Some(0.934);
+        }
+        let line = sentence(&on_gpu).unwrap_or_default();
+        assert!(line.contains("412 images/s  GPU 93 %  12 s"), "{line}");
     }
 }

@@ -140,6 +140,7 @@ fn scalars(event: &Value) -> Option<(String, i64, Vec<Scalar>)> {
                 ("accuracy/held-out robust", "holdout_robust"),
                 ("training/learning rate", "learning_rate"),
                 ("training/images per second", "images_per_s"),
+                ("training/GPU busy", "gpu_busy"),
             ]),
         )),
         "evaluated" => {
@@ -216,6 +217,7 @@ mod tests {
             holdout_clean: None,
             holdout_robust: Some(0.25),
             images_per_s: 100.0,
+            gpu_busy: None,
             seconds: 1.0,
             best: true,
         }
@@ -257,6 +259,7 @@ mod tests {
             loss: None,
             accuracy: None,
             images_per_s: None,
+            gpu_busy: None,
         });
         sink.send(epoch(2, 1.5));
         let records = read(&only_file(&folder.path().join("train+dense"))?)?;

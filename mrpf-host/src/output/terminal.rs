@@ -7,6 +7,7 @@ use super::ConsoleSink;
 use super::colour::{coloured, wanted};
 use super::print::print_text;
 use super::sentence::{percent, sentence};
+use crate::device::busy_text;
 use crate::event::{Event, EventSink};
 
 /// What a bar shows that counts steps.
@@ -56,11 +57,12 @@ impl Terminal {
 
 impl EventSink for Terminal {
     fn send(&self, event: Event) {
-        if let Event::Progress { what, done, total, loss, accuracy, images_per_s } = &event {
+        if let Event::Progress { what, done, total, loss, accuracy, images_per_s, gpu_busy } = &event {
             let parts = [
                 loss.map(|loss| format!("loss {loss:.3}")),
                 accuracy.map(percent),
                 images_per_s.map(|rate| format!("{rate:.0} images/s")),
+                gpu_busy.map(busy_text),
             ];
             let message = parts.into_iter().flatten().collect::<Vec<_>>().join("  ");
             self.progress(what, *done as u64, *total as u64, STEPS, message);

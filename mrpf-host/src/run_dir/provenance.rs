@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use super::RunDir;
 use super::records::{read_json, write_json};
+use crate::device::without_number;
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
 use crate::plugin_library::opened;
@@ -50,7 +51,7 @@ impl RunDir {
             events.send(Event::Warning { about: "plugin".into(), message });
         }
         let before = provenance["device"].as_str().unwrap_or("cpu");
-        if before != device {
+        if without_number(before) != without_number(device) {
             let message = format!(
                 "this run was started on {before} and goes on on {device}: its figures are not those that one device alone would give"
             );

@@ -3,6 +3,7 @@
 use mrpf_api::Result;
 use mrpf_api::candle_core::{DType, Tensor, WithDType};
 use mrpf_api::data::Batch;
+use mrpf_api::numeric::Variation;
 use mrpf_api::random::{Stream, Streams};
 use mrpf_api::rayon::prelude::*;
 
@@ -18,107 +19,83 @@ pub fn augment(
     mean: &[f64],
     streams: &Streams,
 ) -> Result<Batch> {
-    let mirrors = match settings.flip {
-        Flip::Auto => mirror_keeps_class,
-        Flip::On => true,
-        Flip::Off => false,
-    };
-    if settings.crop == 0 && settings.cutout == 0 && !mirrors {
+    if is_nothing(settings, mirrors(settings, mirror_keeps_class)) {
         return Ok(batch.clone());
     }
     let (_, _, height, width) = batch.images.dims4()?;
-    let changes: Vec<Change> = batch
-        .indices
-        .iter()
-        .map(|index| Change::draw(settings, mirrors, [height, width], &mut streams.child(index).stream()))
-        .collect();
+    let variations = draw(&batch.indices, settings, mirror_keeps_class, [height, width], streams);
+    let reflects = settings.padding == Padding::Reflect;
     let images = match batch.images.dtype() {
-        DType::F64 => varied::<f64>(&batch.images, &changes, mean)?,
+        DType::F64 => varied::<f64>(&batch.images, &variations, reflects, mean)?,
         // Narrower numbers than f32 are exact in it.
-        dtype => varied::<f32>(&batch.images.to_dtype(DType::F32)?, &changes, mean)?.to_dtype(dtype)?,
+        dtype => varied::<f32>(&batch.images.to_dtype(DType::F32)?, &variations, reflects, mean)?.to_dtype(dtype)?,
     };
     Ok(batch.with_images(images))
 }
 
-/// What happens to one image.
-struct Change {
-    /// Where each row comes from, `None` where it is black.
-    rows: Vec<Option<usize>>,
-    /// Where each column comes from.
-    columns: Vec<Option<usize>>,
-    /// The blanked rows and columns.
-    blank: [std::ops::Range<usize>; 2],
+/// What happens to each of the images at `indices` of a set of images of `size` `[height, width]`, by numbers from `streams` that are
+/// addressed by the image's index.
+pub(super) fn draw(
+    indices: &[usize],
+    settings: &Augment,
+    mirror_keeps_class: bool,
+    size: [usize; 2],
+    streams: &Streams,
+) -> Vec<Variation> {
+    let mirrors = mirrors(settings, mirror_keeps_class);
+    if is_nothing(settings, mirrors) {
+        return indices.iter().map(|&image| Variation { image, ..Variation::default() }).collect();
+    }
+    indices.iter().map(|&image| draw_one(image, settings, mirrors, size, &mut streams.child(image).stream())).collect()
 }
 
-impl Change {
-    fn draw(settings: &Augment, mirrors: bool, [height, width]: [usize; 2], stream: &mut Stream) -> Self {
-        let down = stream.below(2 * settings.crop + 1) as isize - settings.crop as isize;
-        let right = stream.below(2 * settings.crop + 1) as isize - settings.crop as isize;
-        let mirror = mirrors && stream.below(2) == 1;
-        let row = |y: usize| source(y as isize + down, height, settings.padding);
-        let column = |x: usize| {
-            let across = if mirror { width - 1 - x } else { x };
-            source(across as isize + right, width, settings.padding)
-        };
-        // The middle of the square is in the image, the square itself may stand over its edge.
-        let mut side = |size: usize| match settings.cutout {
-            0 => 0..0,
-            cutout => {
-                let start = stream.below(size) as isize - (cutout / 2) as isize;
-                let end = start + cutout as isize;
-                start.max(0) as usize..(end.max(0) as usize).min(size)
-            }
-        };
-        let blank = [side(height), side(width)];
-        Self { rows: (0..height).map(row).collect(), columns: (0..width).map(column).collect(), blank }
+fn mirrors(settings: &Augment, mirror_keeps_class: bool) -> bool {
+    match settings.flip {
+        Flip::Auto => mirror_keeps_class,
+        Flip::On => true,
+        Flip::Off => false,
     }
+}
 
-    /// Writes the changed image, `[channel, height, width]`.
-    fn apply<T: WithDType>(&self, image: &[T], mean: &[f64], out: &mut [T]) {
-        let (height, width) = (self.rows.len(), self.columns.len());
-        let planes = image.chunks_exact(height * width).zip(out.chunks_exact_mut(height * width));
-        for (channel, (plane, out)) in planes.enumerate() {
-            for (row, out) in self.rows.iter().zip(out.chunks_exact_mut(width)) {
-                let Some(row) = row else {
-                    out.fill(T::from_f64(0.0));
-                    continue;
-                };
-                let from = &plane[row * width..(row + 1) * width];
-                for (out, column) in out.iter_mut().zip(&self.columns) {
-                    *out = column.map_or(T::from_f64(0.0), |column| from[column]);
-                }
-            }
-            let [rows, columns] = &self.blank;
-            let fill = T::from_f64(mean.get(channel).copied().unwrap_or(0.0));
-            for row in rows.clone() {
-                out[row * width..(row + 1) * width][columns.clone()].fill(fill);
-            }
+fn is_nothing(settings: &Augment, mirrors: bool) -> bool {
+    settings.crop == 0 && settings.cutout == 0 && !mirrors
+}
+
+fn draw_one(
+    image: usize,
+    settings: &Augment,
+    mirrors: bool,
+    [height, width]: [usize; 2],
+    stream: &mut Stream,
+) -> Variation {
+    let down = stream.below(2 * settings.crop + 1) as isize - settings.crop as isize;
+    let right = stream.below(2 * settings.crop + 1) as isize - settings.crop as isize;
+    let mirrored = mirrors && stream.below(2) == 1;
+    // The middle of the square is in the image, the square itself may stand over its edge.
+    let mut side = |size: usize| match settings.cutout {
+        0 => 0..0,
+        cutout => {
+            let start = stream.below(size) as isize - (cutout / 2) as isize;
+            let end = start + cutout as isize;
+            start.max(0) as usize..(end.max(0) as usize).min(size)
         }
-    }
+    };
+    let blank = [side(height), side(width)];
+    Variation { image, down, right, mirrored, blank }
 }
 
-/// All images with their changes, in parallel.
-fn varied<T: WithDType>(images: &Tensor, changes: &[Change], mean: &[f64]) -> Result<Tensor> {
+/// All images with their variations, in parallel.
+fn varied<T: WithDType>(images: &Tensor, variations: &[Variation], reflects: bool, mean: &[f64]) -> Result<Tensor> {
+    let (_, _, height, width) = images.dims4()?;
     let values = images.flatten_all()?.to_vec1::<T>()?;
+    let fill: Vec<T> = mean.iter().map(|&mean| T::from_f64(mean)).collect();
     let mut out = values.clone();
-    let each = values.len().checked_div(changes.len()).unwrap_or(0).max(1);
+    let each = values.len().checked_div(variations.len()).unwrap_or(0).max(1);
     let pairs = out.par_chunks_exact_mut(each).zip(values.par_chunks_exact(each));
-    pairs.zip(changes).for_each(|((out, image), change)| change.apply(image, mean, out));
+    pairs.zip(variations).for_each(|((out, image), variation)| {
+        variation.apply(image, [height, width], reflects, &fill, |value| value, out);
+    });
     Ok(Tensor::from_vec(out, images.shape(), images.device())?)
-}
-
-/// Where a pixel comes from along one side; `None` outside the image when padding is black.
-fn source(at: isize, size: usize, padding: Padding) -> Option<usize> {
-    let last = size as isize - 1;
-    match padding {
-        Padding::Zero => (0..=last).contains(&at).then_some(at as usize),
-        Padding::Reflect if last == 0 => Some(0),
-        Padding::Reflect => {
-            // Mirrored as often as it takes, without repeating the edge.
-            let folded = at.rem_euclid(2 * last);
-            Some(folded.min(2 * last - folded) as usize)
-        }
-    }
 }
 
 #[cfg(test)]
@@ -141,12 +118,6 @@ mod tests {
         let after = augment(&before, &none, false, &[], &streams)?;
         assert_eq!(after.images.flatten_all()?.to_vec1::<f32>()?, before.images.flatten_all()?.to_vec1::<f32>()?);
         Ok(())
-    }
-
-    #[test]
-    fn reflection_does_not_repeat_the_edge() {
-        let from: Vec<_> = (-3..7).map(|at| source(at, 4, Padding::Reflect)).collect();
-        assert_eq!(from, [3, 2, 1, 0, 1, 2, 3, 2, 1, 0].map(Some));
     }
 
     #[test]

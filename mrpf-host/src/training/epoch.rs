@@ -1,6 +1,5 @@
 //! One epoch in the order it happens.
 
-use mrpf_api::candle_core::Device;
 use mrpf_api::context::CallContext;
 use mrpf_api::numeric::loss;
 use mrpf_api::random::Streams;
@@ -8,11 +7,13 @@ use mrpf_api::trainer::{AdversarialTrainer, EpochEnd, TrainingStep};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::time::Instant;
 
-use super::augment::augment;
+use super::batches::Batches;
+use super::device_images::DeviceImages;
 use super::job::TrainingJob;
 use super::parts::Parts;
 use super::prefetch::prefetch;
 use super::sgd::Sgd;
+use crate::device::Busy;
 use crate::event::Event;
 
 /// What one epoch gave.
@@ -25,16 +26,19 @@ pub(super) struct EpochFigures {
     pub learning_rate: f64,
     /// Images a second.
     pub images_per_s: f64,
+    /// Mean share of the time in which the GPU ran anything, where the driver says so.
+    pub gpu_busy: Option<f64>,
     /// What the trainer says of it.
     pub end: EpochEnd,
 }
 
-/// Trains the job's network for epoch `epoch` (from 0).
+/// Trains the job's network for epoch `epoch` (from 0); `images` are the training images on the device, if they lie there.
 pub(super) fn train_epoch(
     job: &TrainingJob<'_>,
     trainer: &mut dyn AdversarialTrainer,
     sgd: &mut Sgd,
     parts: &mut Parts,
+    images: Option<&DeviceImages>,
     epoch: usize,
 ) -> Result<EpochFigures> {
     let (settings, network) = (job.settings, &job.network);
@@ -46,20 +50,16 @@ pub(super) fn train_epoch(
     let step = |cx| TrainingStep { cx, epoch, epochs: settings.epochs, label_smoothing: settings.label_smoothing };
     let total: usize = batches.iter().map(Vec::len).sum();
     let (mut done, mut loss_sum, mut right, mut learning_rate) = (0, 0.0, 0, 0.0);
-    let start = Instant::now();
-    let (data, dtype, device) = (job.data, network.dtype(), network.device());
-    let for_images = streams.child("augment");
-    let made = |at: usize| {
-        // On the CPU, for this runs on a thread of its own, and a GPU takes its work from one.
-        let batch = data.train.batch(&batches[at], dtype, &Device::Cpu)?;
-        augment(&batch, &settings.augment, data.mirror_keeps_class, &data.mean, &for_images)
-    };
-    prefetch(batches.len(), made, |images| -> Result<()> {
-        for (at, batch) in images.into_iter().enumerate() {
+    let (start, busy) = (Instant::now(), Busy::watch(network.device()));
+    let batch =
+        Batches { data: job.data, augment: &settings.augment, network, images, streams: streams.child("augment") };
+    let prepared = |at: usize| batch.prepare(&batches[at]);
+    prefetch(batches.len(), prepared, |prepared| -> Result<()> {
+        for (at, prepared) in prepared.into_iter().enumerate() {
             if job.watcher.interrupted() {
                 return Err(Error::new(ErrorKind::Interrupted, "stopped on request"));
             }
-            let batch = batch?.to_device(device)?;
+            let batch = batch.finish(prepared?)?;
             for replay in 0..replays {
                 learning_rate = settings.learning_rate.at((epoch * batches.len() + at) * replays + replay, steps);
                 let cx = CallContext { streams: streams.child("step").child(at).child(replay), watcher: job.watcher };
@@ -78,6 +78,7 @@ pub(super) fn train_epoch(
                 loss: Some(loss_sum / done as f64),
                 accuracy: Some(right as f64 / done as f64),
                 images_per_s: Some(done as f64 / start.elapsed().as_secs_f64().max(1e-9)),
+                gpu_busy: busy.share(),
             });
         }
         Ok(())
@@ -87,7 +88,8 @@ pub(super) fn train_epoch(
     let end = trainer.end_epoch(&step(cx), network).context(about)?;
     let seen = done.max(1) as f64;
     let images_per_s = seen / start.elapsed().as_secs_f64().max(1e-9);
-    Ok(EpochFigures { loss: loss_sum / seen, accuracy: right as f64 / seen, learning_rate, images_per_s, end })
+    let (loss, accuracy, gpu_busy) = (loss_sum / seen, right as f64 / seen, busy.share());
+    Ok(EpochFigures { loss, accuracy, learning_rate, images_per_s, gpu_busy, end })
 }
 
 /// The images in a new order, in batches. A last batch of one image joins the one before: batch norm needs two.

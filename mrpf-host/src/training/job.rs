@@ -12,6 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::checkpoint::{Progress, State};
+use super::device_images::DeviceImages;
 use super::epoch::train_epoch;
 use super::holdout::Split;
 use super::parts::Parts;
@@ -108,14 +109,15 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
         trainer.restore(found.trainer.clone())?;
         state = found;
     }
+    let images = DeviceImages::of(job.data, network)?;
     for epoch in state.progress.history.len()..job.settings.epochs {
         let start = Instant::now();
         if epoch == 0 {
             state.parameters = network.snapshot()?;
             state.statistics = network.statistics();
         }
-        let figures =
-            train_epoch(job, trainer.as_mut(), &mut sgd, &mut parts, epoch).map_err(|error| kept(job, epoch, error))?;
+        let figures = train_epoch(job, trainer.as_mut(), &mut sgd, &mut parts, images.as_ref(), epoch)
+            .map_err(|error| kept(job, epoch, error))?;
         if let EpochEnd::UndoAndStop(why) = figures.end {
             network.set_parameters(&state.parameters)?;
             network.set_statistics(state.statistics.clone())?;
@@ -126,7 +128,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
             stopped = Some(message);
             break;
         }
-        let holdout = validate(job, &parts).map_err(|error| kept(job, epoch, error))?;
+        let holdout = validate(job, &parts, images.as_ref()).map_err(|error| kept(job, epoch, error))?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: figures.learning_rate,
@@ -159,6 +161,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
             holdout_clean: record.holdout_clean,
             holdout_robust: record.holdout_robust,
             images_per_s: figures.images_per_s,
+            gpu_busy: figures.gpu_busy,
             seconds: start.elapsed().as_secs_f64(),
             best,
         });

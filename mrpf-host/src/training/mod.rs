@@ -1,8 +1,10 @@
 //! Training: epochs of an adversarial trainer with SGD, the best epoch chosen on held-out training images.
 
 mod augment;
+mod batches;
 mod check;
 mod checkpoint;
+mod device_images;
 mod epoch;
 mod holdout;
 mod job;

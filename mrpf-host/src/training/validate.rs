@@ -6,15 +6,20 @@ use mrpf_api::context::CallContext;
 use mrpf_api::network::Classifier;
 use mrpf_api::numeric::loss;
 
+use super::device_images::DeviceImages;
 use super::job::TrainingJob;
 use super::parts::Parts;
 
 /// Shares of the held-out images that are classified rightly, clean and under the validation attack; `None` if none are held out.
 ///
 /// The attack starts from the same points in every epoch, so that epochs can be compared.
-pub(super) fn validate(job: &TrainingJob<'_>, parts: &Parts) -> Result<Option<[f64; 2]>> {
-    let images = &job.split.holdout;
-    if images.is_empty() {
+pub(super) fn validate(
+    job: &TrainingJob<'_>,
+    parts: &Parts,
+    images: Option<&DeviceImages>,
+) -> Result<Option<[f64; 2]>> {
+    let holdout = &job.split.holdout;
+    if holdout.is_empty() {
         return Ok(None);
     }
     let settings = &job.settings.validation;
@@ -28,8 +33,11 @@ pub(super) fn validate(job: &TrainingJob<'_>, parts: &Parts) -> Result<Option<[f
     let network = &job.network;
     let frozen = network.freeze()?;
     let (mut clean, mut robust) = (0, 0);
-    for part in images.chunks(parts.at_a_time(job.settings.batch)) {
-        let batch = job.data.train.batch(part, network.dtype(), network.device())?;
+    for part in holdout.chunks(parts.at_a_time(job.settings.batch)) {
+        let batch = match images {
+            Some(images) => images.unvaried(&job.data.train, part, network)?,
+            None => job.data.train.batch(part, network.dtype(), network.device())?,
+        };
         let right = |images| -> Result<Vec<bool>> { loss::correct(&frozen.logits(images)?, &batch.labels) };
         let unattacked = right(&batch.images)?;
         let start = ascent.starting_images(&cx, &batch)?;
@@ -38,6 +46,6 @@ pub(super) fn validate(job: &TrainingJob<'_>, parts: &Parts) -> Result<Option<[f
         clean += unattacked.iter().filter(|&&right| right).count();
         robust += unattacked.iter().zip(&attacked).filter(|(clean, robust)| **clean && **robust).count();
     }
-    let count = images.len() as f64;
+    let count = holdout.len() as f64;
     Ok(Some([clean as f64 / count, robust as f64 / count]))
 }

@@ -109,3 +109,31 @@ extern "C" __global__ void sgd(const Parameter* parameters, float scale, float m
         p.weight[at] = w - d * rate;
     }
 }
+
+// Where a pixel comes from along one side; -1 outside the image where it does not reflect, which is without repeating the edge.
+static __device__ __forceinline__ int source(int at, int size, int reflects) {
+    if (!reflects) return at >= 0 && at < size ? at : -1;
+    if (size == 1) return 0;
+    int period = 2 * (size - 1), folded = at % period;
+    if (folded < 0) folded += period;
+    return folded < period - folded ? folded : period - folded;
+}
+
+// A batch [batch, channel, row, column] from the bytes of all images. For each image of the batch there are eight numbers: which it is, how
+// far down and how far right its pixels come from, whether it is mirrored, and which part is blanked: from a row to a row, from a column to
+// a column, the latter not included.
+extern "C" __global__ void augment(const unsigned char* data, const int* numbers, const float* fill, float scale, int reflects, float* out,
+                                   int channels, int height, int width, long long count) {
+    INDEX
+    int column = (int)(at % width), row = (int)(at / width % height);
+    int channel = (int)(at / width / height % channels);
+    const int* own = numbers + at / width / height / channels * 8;
+    if (row >= own[4] && row < own[5] && column >= own[6] && column < own[7]) {
+        out[at] = fill[channel];
+        return;
+    }
+    int y = source(row + own[1], height, reflects);
+    int x = source((own[3] ? width - 1 - column : column) + own[2], width, reflects);
+    long long plane = (long long)own[0] * channels + channel;
+    out[at] = y < 0 || x < 0 ? 0.0f : (float)data[(plane * height + y) * width + x] * scale;
+}

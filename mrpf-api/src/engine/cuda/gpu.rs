@@ -37,7 +37,7 @@ pub(crate) struct Gpu {
 }
 
 /// Every kernel of the source.
-const KERNELS: [&str; 28] = [
+const KERNELS: [&str; 29] = [
     "arrange",
     "arrange_gradient",
     "finish",
@@ -66,6 +66,7 @@ const KERNELS: [&str; 28] = [
     "ascend_linf",
     "uniform",
     "sgd",
+    "augment",
 ];
 
 /// An argument of a kernel.
@@ -158,8 +159,8 @@ impl Gpu {
     }
 
     /// Numbers put on the GPU.
-    pub fn upload(&self, numbers: &[f32]) -> Result<DeviceBuffer> {
-        let buffer = self.floats(numbers.len())?;
+    pub fn upload<T: Copy>(&self, numbers: &[T]) -> Result<DeviceBuffer> {
+        let buffer = self.bytes(size_of_val(numbers))?;
         self.bind()?;
         // SAFETY: the buffer has room for all numbers, which the driver has taken over when the call returns.
         unsafe { driver::result::memcpy_htod_async(buffer.address(), numbers, self.stream.cu_stream()) }

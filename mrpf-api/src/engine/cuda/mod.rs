@@ -5,6 +5,7 @@
 //! (`kernels.cu`), compiled when first used. A pass whose sizes were seen before is a recorded graph (`queue`), which the GPU runs by
 //! itself: starting kernels one by one from the program takes longer than most of them run.
 
+mod augment;
 mod convolution;
 mod frozen;
 mod fused;
@@ -15,6 +16,7 @@ mod pass;
 mod queue;
 mod training;
 
+pub(crate) use augment::Varied;
 pub(crate) use frozen::CudaFrozen;
 pub(crate) use fused::{ascend_linf, cross_entropy, sgd, uniform};
 pub(crate) use gpu::{Gpu, cuda_device};

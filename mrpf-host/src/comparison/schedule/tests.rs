@@ -47,7 +47,9 @@ fn plan() -> Plan {
     Plan { stages, ..Plan::default() }
 }
 
-const LIMITS: Limits = Limits { cores: 4, jobs: 2, memory: u64::MAX };
+fn limits() -> Limits {
+    Limits { cores: 4, devices: vec![DeviceChoice::Cpu], jobs: 2, memory: u64::MAX }
+}
 
 fn shell(text: String) -> Command {
     let mut command = Command::new("sh");
@@ -65,19 +67,19 @@ fn each_stage_runs_after_what_it_needs_and_only_once() -> Outcome {
     let (folder, plan, kept) = (tempfile::tempdir()?, plan(), Kept::default());
     let store = Store::open(folder.path())?;
     let threads = Mutex::new(Vec::new());
-    let command = |stage: &Stage, given: usize| {
-        threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((stage.key.clone(), given));
+    let command = |stage: &Stage, given: Means| {
+        threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push((stage.key.clone(), given.threads));
         let needs: Vec<String> =
             stage.work.needs().map(|key| format!("test -e '{}/done.json'", store.stage(key).display())).collect();
         shell([needs, vec![well(&store.stage(&stage.key))]].concat().join(" && "))
     };
-    let tally = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&command)?;
+    let tally = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&command)?;
     assert_eq!(tally, Tally { reused: 0, computed: 4, failed: 0 });
     assert_eq!(kept.finished().len(), 4);
     let given = threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     assert_eq!(given[0], ("train-1".into(), 4), "alone, it has every core");
     assert_eq!(given[1], ("measure-1".into(), 2));
-    let again = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&command)?;
+    let again = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&command)?;
     assert_eq!(again, Tally { reused: 4, computed: 0, failed: 0 });
     Ok(())
 }
@@ -86,16 +88,16 @@ fn each_stage_runs_after_what_it_needs_and_only_once() -> Outcome {
 fn one_that_fails_stops_only_those_that_need_it() -> Outcome {
     let (folder, plan, kept) = (tempfile::tempdir()?, plan(), Kept::default());
     let store = Store::open(folder.path())?;
-    let failing = |stage: &Stage, _: usize| match stage.key.as_str() {
+    let failing = |stage: &Stage, _: Means| match stage.key.as_str() {
         "measure-2" => shell("echo 'error: no gradient' >&2; exit 1".into()),
         _ => shell(well(&store.stage(&stage.key))),
     };
-    let tally = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&failing)?;
+    let tally = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&failing)?;
     assert_eq!(tally, Tally { reused: 0, computed: 2, failed: 2 });
     assert_eq!(store.failure("measure-2")?.map(|failed| failed.reason), Some("no gradient".into()));
     // When it is mended, only what is missing is computed.
-    let mended = |stage: &Stage, _: usize| shell(well(&store.stage(&stage.key)));
-    let tally = Schedule::new(&plan, &store, LIMITS, &kept, &Unwatched)?.run(&mended)?;
+    let mended = |stage: &Stage, _: Means| shell(well(&store.stage(&stage.key)));
+    let tally = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&mended)?;
     assert_eq!(tally, Tally { reused: 2, computed: 2, failed: 0 });
     assert_eq!(store.failure("measure-2")?, None);
     Ok(())
@@ -110,8 +112,8 @@ fn what_a_process_does_not_say_is_said_for_it() -> Outcome {
         ("true", "its process ended without a result"),
         ("kill -9 $$", "its process was killed by the system"),
     ] {
-        let command = |_: &Stage, _: usize| shell(text.into());
-        Schedule::new(&plan, &store, LIMITS, &Kept::default(), &Unwatched)?.run(&command)?;
+        let command = |_: &Stage, _: Means| shell(text.into());
+        Schedule::new(&plan, &store, limits(), &Kept::default(), &Unwatched)?.run(&command)?;
         let told = store.failure("train-1")?.map(|failed| failed.reason).unwrap_or_default();
         assert!(told.starts_with(reason), "{told}");
     }
@@ -134,13 +136,57 @@ fn asked_to_stop_it_lets_processes_end_their_step() -> Outcome {
     let (folder, plan) = (tempfile::tempdir()?, plan());
     let store = Store::open(folder.path())?;
     // Reads until its input ends, and then leaves as a stopped process does.
-    let command = |stage: &Stage, _: usize| {
+    let command = |stage: &Stage, _: Means| {
         shell(format!("cat > /dev/null; touch '{}/stopped'; exit 130", store.stage(&stage.key).display()))
     };
     let watcher = Impatient(AtomicUsize::new(0));
-    let error = Schedule::new(&plan, &store, LIMITS, &Kept::default(), &watcher)?.run(&command).expect_err("stopped");
+    let error = Schedule::new(&plan, &store, limits(), &Kept::default(), &watcher)?.run(&command).expect_err("stopped");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert!(store.stage("train-1").join("stopped").exists());
     assert_eq!(store.failure("train-1")?, None);
+    Ok(())
+}
+
+/// A training, and eight measurements of it.
+fn wide_plan() -> Plan {
+    let stage =
+        |key: &str, work: Work| Stage { key: key.into(), name: key.into(), experiment: Experiment::default(), work };
+    let measure = |at: usize| stage(&format!("measure-{at}"), Work::Measure { dense: "train-1".into() });
+    Plan {
+        stages: std::iter::once(stage("train-1", Work::Train)).chain((1..=8).map(measure)).collect(),
+        ..Plan::default()
+    }
+}
+
+#[test]
+fn devices_share_the_stages_with_one_process_on_each_at_a_time() -> Outcome {
+    let (folder, plan, kept) = (tempfile::tempdir()?, wide_plan(), Kept::default());
+    let store = Store::open(folder.path())?;
+    let limits = Limits { devices: vec![DeviceChoice::Cuda(0), DeviceChoice::Cuda(3)], jobs: 1, ..limits() };
+    // A folder for as long as a process is on a device: a second process there cannot make it, and fails.
+    let command = |stage: &Stage, means: Means| {
+        let held = folder.path().join(format!("held-{}", means.device));
+        let held = held.display();
+        let work = match stage.key.as_str() {
+            "measure-1" | "measure-4" => "false".to_owned(),
+            _ => well(&store.stage(&stage.key)),
+        };
+        shell(format!(
+            "mkdir '{held}' || {{ echo 'error: two on one device' >&2; exit 1; }}; sleep 0.05; rmdir '{held}'; {work}"
+        ))
+    };
+    let tally = Schedule::new(&plan, &store, limits, &kept, &Unwatched)?.run(&command)?;
+    assert_eq!(tally, Tally { reused: 0, computed: 7, failed: 2 });
+    for failed in ["measure-1", "measure-4"] {
+        let reason = store.failure(failed)?.map(|failure| failure.reason).unwrap_or_default();
+        assert!(reason.starts_with("its process ended with code 1"), "{reason}");
+    }
+    let devices = kept.names(|event| match event {
+        Event::JobStarted { device, .. } => device.as_ref(),
+        _ => None,
+    });
+    for device in ["cuda:0", "cuda:3"] {
+        assert!(devices.iter().filter(|on| *on == device).count() >= 2, "{devices:?}");
+    }
     Ok(())
 }

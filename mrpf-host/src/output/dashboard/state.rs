@@ -23,6 +23,8 @@ pub struct State {
     pub next: Vec<String>,
     /// Stages at a time.
     pub jobs: usize,
+    /// Devices that share the stages; 0 where there is one.
+    pub devices: usize,
     /// Seconds that ended stages of each kind took together, and how many there were.
     pub took: BTreeMap<String, (f64, usize)>,
 }
@@ -32,12 +34,16 @@ pub struct State {
 pub struct Running {
     /// Its name.
     pub stage: String,
+    /// The device that it is on, where several share the stages.
+    pub device: Option<String>,
     /// When it began.
     pub start: Instant,
     /// What it counts now.
     pub what: String,
     /// Steps done and in all.
     pub steps: Option<(u64, u64)>,
+    /// Share of time in which its GPU ran anything, from 0 to 1.
+    pub gpu_busy: Option<f64>,
     /// Training loss, epoch by epoch.
     pub losses: Vec<f64>,
     /// Robust accuracy on held-out images, epoch by epoch.
@@ -54,6 +60,7 @@ impl Default for State {
             running: Vec::new(),
             next: Vec::new(),
             jobs: 1,
+            devices: 0,
             took: BTreeMap::new(),
         }
     }
@@ -63,19 +70,21 @@ impl State {
     /// Takes note of an event.
     pub fn note(&mut self, event: &Event) {
         match event {
-            Event::ComparisonPlanned { to_compute, jobs, .. } => {
-                self.jobs = *jobs;
+            Event::ComparisonPlanned { to_compute, jobs, devices, .. } => {
+                (self.jobs, self.devices) = (*jobs, devices.len());
                 self.total = to_compute.len();
                 self.next.clone_from(to_compute);
                 self.start = Instant::now();
             }
-            Event::JobStarted { stage, .. } => {
+            Event::JobStarted { stage, device, .. } => {
                 self.next.retain(|next| next != stage);
                 self.running.push(Running {
                     stage: stage.clone(),
+                    device: device.clone(),
                     start: Instant::now(),
                     what: String::new(),
                     steps: None,
+                    gpu_busy: None,
                     losses: Vec::new(),
                     robust: Vec::new(),
                 });
@@ -129,6 +138,7 @@ impl Running {
             Some("progress") => {
                 told["what"].as_str().unwrap_or_default().clone_into(&mut self.what);
                 self.steps = told["done"].as_u64().zip(told["total"].as_u64());
+                self.gpu_busy = told["gpu_busy"].as_f64();
             }
             Some("epoch") => {
                 self.losses.extend(told["loss"].as_f64());

@@ -8,6 +8,7 @@ use ratatui::widgets::{LineGauge, Paragraph, Sparkline};
 use std::time::Instant;
 
 use super::state::{Running, State};
+use crate::device::busy_text;
 use crate::output::sentence::{duration, percent};
 
 /// Stages that are shown while they run; more are counted.
@@ -31,7 +32,8 @@ fn head(frame: &mut Frame<'_>, area: Rect, state: &State, now: Instant) {
     let elapsed = now.duration_since(state.start).as_secs_f64();
     let left = state.left(now).map_or(String::new(), |left| format!(", about {} left", duration(left)));
     let failed = if state.failed > 0 { format!(", {} failed", state.failed) } else { String::new() };
-    let label = format!("{}/{} stages{failed}  {}{left}", state.ended, state.total, duration(elapsed));
+    let on = if state.devices > 0 { format!(" on {} devices", state.devices) } else { String::new() };
+    let label = format!("{}/{} stages{on}{failed}  {}{left}", state.ended, state.total, duration(elapsed));
     let gauge = LineGauge::default()
         .label(label)
         .ratio(ratio(state.ended as u64, state.total as u64))
@@ -44,6 +46,12 @@ fn stage(frame: &mut Frame<'_>, area: Rect, running: &Running, now: Instant) {
     let [above, below] = Layout::vertical([Constraint::Length(1); 2]).areas(area);
     let time = duration(now.duration_since(running.start).as_secs_f64());
     let mut line = vec![Span::raw(running.stage.clone()).bold(), Span::raw(format!("  {time}")).dim()];
+    if let Some(device) = &running.device {
+        line.push(Span::raw(format!("  {device}")).dim());
+    }
+    if let Some(share) = running.gpu_busy {
+        line.push(Span::raw(format!("  {}", busy_text(share))));
+    }
     if let Some(loss) = running.losses.last() {
         line.push(Span::raw(format!("  loss {loss:.3}")));
     }
@@ -110,8 +118,10 @@ mod tests {
             reused: 1,
             to_compute: stages.map(str::to_owned).to_vec(),
             jobs: 2,
+            devices: Vec::new(),
         });
-        let started = |stage: &str| Event::JobStarted { stage: stage.into(), number: 1, of: 5, threads: 1 };
+        let started =
+            |stage: &str| Event::JobStarted { stage: stage.into(), number: 1, of: 5, threads: 1, device: None };
         state.note(&started("train dense"));
         state.note(&Event::JobFinished { stage: "train dense".into(), number: 1, of: 5, seconds: 9.0, summary: None });
         state.note(&started("measure mrs"));
@@ -139,7 +149,8 @@ mod tests {
     fn it_fits_any_terminal() -> Outcome {
         let mut state = in_the_middle();
         for at in 0..9 {
-            state.note(&Event::JobStarted { stage: format!("stage {at}"), number: 1, of: 5, threads: 1 });
+            let stage = format!("stage {at}");
+            state.note(&Event::JobStarted { stage, number: 1, of: 5, threads: 1, device: Some("cuda:1".into()) });
         }
         for (width, height) in [(1, 1), (10, 3), (40, HEIGHT), (300, 50)] {
             let mut terminal = Terminal::new(TestBackend::new(width, height))?;
