@@ -80,7 +80,17 @@ fn unsafe_code_is_where_it_is_known_to_be() {
     names.sort();
     // What is said to a GPU and its libraries, the matrix product's raw pointers, the system's loader, and an environment variable set
     // before there are threads.
-    let gpu = ["convolution.rs", "cudnn.rs", "cudnn_calls.rs", "device.rs", "gpu.rs", "memory.rs", "queue.rs"];
+    let gpu = [
+        "augment.rs",
+        "convolution.rs",
+        "cudnn.rs",
+        "cudnn_calls.rs",
+        "device.rs",
+        "fused.rs",
+        "gpu.rs",
+        "memory.rs",
+        "queue.rs",
+    ];
     let mut known = [gpu.as_slice(), &["gemm.rs", "system.rs", "threads.rs"]].concat();
     known.sort_unstable();
     assert_eq!(names, known, "{found:?}");

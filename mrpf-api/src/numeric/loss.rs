@@ -40,6 +40,10 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result
 ///
 /// Gradients flow into both; detach what must stay constant.
 pub fn kl_divergence_per_image(p_logits: &Tensor, q_logits: &Tensor) -> Result<Tensor> {
+    #[cfg(feature = "cudnn")]
+    if let Some(divergences) = crate::engine::cuda::kl_divergence(p_logits, q_logits)? {
+        return Ok(divergences);
+    }
     let (log_p, log_q) = (log_softmax(p_logits)?, log_softmax(q_logits)?);
     Ok((log_p.exp()? * (log_p - log_q)?)?.sum(1)?)
 }

@@ -85,8 +85,9 @@ pub struct Trained {
 pub fn train(job: TrainingJob<'_>) -> Result<Trained> {
     job.network.set_precision(job.settings.precision);
     let trained = train_epochs(&job);
-    // What comes after a stage, and what is saved of it, is computed in f32.
+    // What comes after a stage, and what is saved of it, is computed in f32, by other passes than those that are ready now.
     job.network.set_precision(Precision::F32);
+    job.network.release_memory()?;
     let (Progress { history, best_epoch, .. }, stopped) = trained?;
     Ok(Trained { network: job.network, history, chosen_epoch: best_epoch, stopped })
 }

@@ -36,6 +36,39 @@ extern "C" __global__ void cross_entropy_gradient(const float* logits, const uns
         out[image * classes + c] = by_loss[image] * (expf(row[c] - most) / total - (c == labels[image] ? 1.0f : 0.0f));
 }
 
+// Divergence KL(p || q) of each image, of the softmax of two rows of logits; one warp for each.
+extern "C" __global__ void kl_divergence(const float* p, const float* q, float* out, int classes, long long count) {
+    long long image = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    int lane = threadIdx.x % 32;
+    if (image >= count) return;
+    const float *p_row = p + image * classes, *q_row = q + image * classes;
+    float p_most = row_maximum(p_row, classes, lane), p_total = row_total(p_row, classes, lane, p_most);
+    float q_most = row_maximum(q_row, classes, lane), q_total = row_total(q_row, classes, lane, q_most);
+    float shift = logf(q_total) + q_most - logf(p_total) - p_most, sum = 0.0f;
+    for (int c = lane; c < classes; c += 32) sum += expf(p_row[c] - p_most) / p_total * (p_row[c] - q_row[c] + shift);
+    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    if (lane == 0) out[image] = sum;
+}
+
+// Its gradients by both, each where it is wanted, times that by the divergence of each image.
+extern "C" __global__ void kl_divergence_gradient(const float* p, const float* q, const float* by_loss, float* by_p, float* by_q, int classes,
+                                                  long long count) {
+    long long image = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
+    int lane = threadIdx.x % 32;
+    if (image >= count) return;
+    const float *p_row = p + image * classes, *q_row = q + image * classes;
+    float p_most = row_maximum(p_row, classes, lane), p_total = row_total(p_row, classes, lane, p_most);
+    float q_most = row_maximum(q_row, classes, lane), q_total = row_total(q_row, classes, lane, q_most);
+    float shift = logf(q_total) + q_most - logf(p_total) - p_most, sum = 0.0f;
+    for (int c = lane; c < classes; c += 32) sum += expf(p_row[c] - p_most) / p_total * (p_row[c] - q_row[c] + shift);
+    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    for (int c = lane; c < classes; c += 32) {
+        float share = expf(p_row[c] - p_most) / p_total, other = expf(q_row[c] - q_most) / q_total;
+        if (by_p) by_p[image * classes + c] = by_loss[image] * share * (p_row[c] - q_row[c] + shift - sum);
+        if (by_q) by_q[image * classes + c] = by_loss[image] * (other - share);
+    }
+}
+
 // A step along the sign of the gradient, put back into the L-inf ball around the clean image and into [0, 1].
 extern "C" __global__ void ascend_linf(const float* images, const float* clean, const float* gradient, float step, float epsilon, float* out,
                                        long long count) {

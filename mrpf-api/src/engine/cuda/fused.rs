@@ -3,7 +3,7 @@
 //! Everything here gives none for tensors that are elsewhere or of another type: callers then compute by single operations.
 
 use candle_core::backend::BackendStorage;
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, DType, Layout, Shape, Storage, Tensor};
+use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Storage, Tensor};
 use std::sync::Arc;
 
 use super::gpu::Argument::{Address, Double, Float, Int, Long};
@@ -94,6 +94,85 @@ impl CustomOp1 for CrossEntropy {
             Ok(out)
         };
         gradient().map(Some).map_err(candle_core::Error::wrap)
+    }
+}
+
+/// Divergence KL(p || q) of each image, `[batch]`, from logits `[batch, class]`, with its gradients by both.
+pub(crate) fn kl_divergence(p: &Tensor, q: &Tensor) -> Result<Option<Tensor>> {
+    let is_known = p.rank() == 2 && p.dims() == q.dims();
+    let Some(gpu) = gpu_of(&[p, q])?.filter(|_| is_known) else { return Ok(None) };
+    Ok(Some(p.apply_op2(q, KlDivergence { gpu })?))
+}
+
+struct KlDivergence {
+    gpu: Arc<Gpu>,
+}
+
+impl CustomOp2 for KlDivergence {
+    fn name(&self) -> &'static str {
+        "divergence"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> candle_core::Result<(CpuStorage, Shape)> {
+        candle_core::bail!("a divergence as one kernel is computed on NVIDIA GPUs only")
+    }
+
+    fn cuda_fwd(
+        &self,
+        p: &CudaStorage,
+        p_layout: &Layout,
+        q: &CudaStorage,
+        q_layout: &Layout,
+    ) -> candle_core::Result<(CudaStorage, Shape)> {
+        let (batch, classes) = p_layout.shape().dims2()?;
+        // SAFETY: the kernel writes the divergence of every image.
+        let out = unsafe { p.device().alloc::<f32>(batch)? };
+        let place = |of: &CudaStorage, layout: &Layout| -> candle_core::Result<u64> {
+            Ok(address(of.as_cuda_slice::<f32>()?) + (layout.start_offset() * size_of::<f32>()) as u64)
+        };
+        let places = [Address(place(p, p_layout)?), Address(place(q, q_layout)?), Address(address(&out))];
+        let [p_place, q_place, to] = places;
+        let arguments = [p_place, q_place, to, Int(classes as i32), Long(batch as i64)];
+        let launched = self.gpu.launch("kl_divergence", Grid::of_warps(batch), &arguments);
+        launched.map_err(candle_core::Error::wrap)?;
+        Ok((CudaStorage::wrap_cuda_slice(out, p.device().clone()), Shape::from(batch)))
+    }
+
+    fn bwd(
+        &self,
+        p: &Tensor,
+        q: &Tensor,
+        _: &Tensor,
+        by_loss: &Tensor,
+    ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>)> {
+        let (batch, classes) = p.dims2()?;
+        let by_loss = by_loss.contiguous()?;
+        let gradients = || -> Result<[Option<Tensor>; 2]> {
+            let room = |of: &Tensor| of.track_op().then(|| self.gpu.room(&[batch, classes])).transpose();
+            let found = [room(p)?, room(q)?];
+            let place = |of: &Option<Tensor>| of.as_ref().map_or(Ok(0), |tensor| with_address(tensor, Ok));
+            let given = [p, q, &by_loss].map(|tensor| with_address(tensor, Ok));
+            let [p, q, by_loss] = given;
+            let arguments = [
+                Address(p?),
+                Address(q?),
+                Address(by_loss?),
+                Address(place(&found[0])?),
+                Address(place(&found[1])?),
+                Int(classes as i32),
+                Long(batch as i64),
+            ];
+            self.gpu.launch("kl_divergence_gradient", Grid::of_warps(batch), &arguments)?;
+            Ok(found)
+        };
+        let [by_p, by_q] = gradients().map_err(candle_core::Error::wrap)?;
+        Ok((by_p, by_q))
     }
 }
 

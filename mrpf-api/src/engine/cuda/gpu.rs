@@ -37,7 +37,7 @@ pub(crate) struct Gpu {
 }
 
 /// Every kernel of the source.
-const KERNELS: [&str; 29] = [
+const KERNELS: [&str; 31] = [
     "arrange",
     "arrange_gradient",
     "finish",
@@ -63,6 +63,8 @@ const KERNELS: [&str; 29] = [
     "by_bias",
     "cross_entropy",
     "cross_entropy_gradient",
+    "kl_divergence",
+    "kl_divergence_gradient",
     "ascend_linf",
     "uniform",
     "sgd",

@@ -18,7 +18,7 @@ mod training;
 
 pub(crate) use augment::Varied;
 pub(crate) use frozen::CudaFrozen;
-pub(crate) use fused::{ascend_linf, cross_entropy, sgd, uniform};
+pub(crate) use fused::{ascend_linf, cross_entropy, kl_divergence, sgd, uniform};
 pub(crate) use gpu::{Gpu, cuda_device};
 pub(crate) use operation::attach;
 pub(crate) use training::{TrainingHome, TrainingRun, Wanted};
