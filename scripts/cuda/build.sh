@@ -50,6 +50,6 @@ print(found[-1])')
 strip -o dist/cuda/on-device-tests "$tests"
 xz -6 --keep --force dist/cuda/on-device-tests
 strip -o dist/cuda/mrpf "$target/release/mrpf"
-cp "$here/run.sh" "$here/on-device.sh" examples/cifar10.toml dist/cuda/
+cp "$here/run.sh" "$here/on-device.sh" examples/cifar10-gpu.toml dist/cuda/
 xz -6 --keep --force dist/cuda/mrpf
 ls -l dist/cuda

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # on-device.sh [FOLDER] - what is to be checked on a machine with an NVIDIA GPU, in this order; FOLDER takes the outputs.
 #
-# Build by build.sh anywhere, copy dist/cuda there, and start this from it. None of it has run on a GPU yet. Each step says
+# Build by build.sh anywhere, copy dist/cuda there, and start this from it. Each step says
 # what it shows and what counts as right; a step that fails does not stop the ones after it.
 #
 # DATA_DIR: the folder with cifar-10-batches-bin in it, for the last steps.
@@ -22,6 +22,12 @@ step() { # name, then the command
     tail -n 5 "$out/$name.err"
   fi
 }
+
+# What the references recorded: `test result: ok`. FIXTURES names the repository's tests/fixtures.
+if [[ -n ${FIXTURES:-} ]]; then
+  export MRPF_TEST_DEVICE=cuda MRPF_FIXTURES=$FIXTURES
+  step tests "$here/on-device-tests.xz" --test-threads=1
+fi
 
 # Every operation, forward and gradients, in f32 on the GPU against f64 on the CPU: all `right`, exit code 0.
 step doctor doctor --device cuda
@@ -53,11 +59,11 @@ for what in conv forward attack train_step mrs; do
   step "bench-$what" bench --device cuda --what "$what" --arch resnet18 --batch 128 --steps 10 --warmup 3 --json
   step "bench-$what-tf32" bench --device cuda --tf32 --what "$what" --arch resnet18 --batch 128 --steps 10 --warmup 3 --json
 done
+step bench-bf16 bench --device cuda --what train_step --precision bf16 --arch resnet18 --batch 128 --steps 15 --warmup 4 --json
 
-# Real images: two epochs of PGD-AT, MRS, a cut by half, fine-tuning, attacks.
+# Real images: ten epochs of PGD-AT, MRS, a cut by half, fine-tuning, AutoAttack; three minutes on an H200.
 if [[ -n ${DATA_DIR:-} ]]; then
-  step cifar10 run "$here/cifar10.toml" --device cuda --data-dir "$DATA_DIR" --out "$out/cifar10" \
-    --set pretrain.epochs=2 --set finetune.epochs=1 --set evaluate.images=1000
+  step cifar10 run "$here/cifar10-gpu.toml" --device cuda --tf32 --data-dir "$DATA_DIR" --out "$out/cifar10"
 fi
 echo "$failed steps failed; outputs are in $out"
 exit $((failed > 0))
