@@ -8,6 +8,7 @@ use candle_core::{DType, Device, Tensor};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::fmt::Display;
 
@@ -81,13 +82,12 @@ impl Streams {
         indices: &[usize],
         shape: &[usize],
         like: &Tensor,
-        fill: impl Fn(&mut Stream, &mut [f64]),
+        fill: impl Fn(&mut Stream, &mut [f64]) + Sync,
     ) -> Result<Tensor> {
         let each: usize = shape.iter().product();
         let mut values = vec![0f64; indices.len() * each];
-        for (row, &index) in indices.iter().enumerate() {
-            fill(&mut self.child(index).stream(), &mut values[row * each..(row + 1) * each]);
-        }
+        let rows = values.par_chunks_mut(each.max(1)).zip(indices);
+        rows.for_each(|(row, index)| fill(&mut self.child(index).stream(), row));
         let dims: Vec<usize> = std::iter::once(indices.len()).chain(shape.iter().copied()).collect();
         tensor(values, &dims, like.dtype(), like.device())
     }
