@@ -118,7 +118,7 @@ fn the_processor_is_named_where_things_must_be_on_it_and_nowhere_else() {
         "mrpf-api/src/numeric/resize.rs",
         "mrpf-api/src/attack/l1.rs",
         "mrpf-api/src/attack/search/ground.rs",
-        "mrpf-host/src/training/epoch.rs",
+        "mrpf-host/src/training/batches.rs",
         // Files.
         "mrpf-api/src/network/file.rs",
         "mrpf-host/src/run_dir/records.rs",
