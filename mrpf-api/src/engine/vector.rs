@@ -1,6 +1,7 @@
 //! A register of the processor: loading and storing a part of it, and a bit for each of its numbers.
 
 use pulp::{Simd, bytemuck};
+#[cfg(target_arch = "x86_64")]
 use std::any::Any;
 
 /// The first `lanes` numbers of `from`; after them comes whatever lies there, for nobody to use.
@@ -62,6 +63,7 @@ pub(super) fn pass<S: Simd>(simd: S, x: S::f32s, bits: u16) -> S::f32s {
 
 /// A bit for each lane of a mask.
 #[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "only there more is known of `simd`"))]
 fn bits<S: Simd>(simd: S, mask: S::m32s) -> u16 {
     let bytes = bytemuck::bytes_of(&mask);
     // What `simd` is, is known when compiling.

@@ -63,7 +63,8 @@ impl Open {
 
     /// Keeps the library open for good: what it registered, its vtables and its thread-locals are used until the end.
     pub fn keep(self) {
-        std::mem::forget(self);
+        #[cfg(all(unix, feature = "dynamic-plugins"))]
+        std::mem::forget(self.library);
     }
 }
 
