@@ -148,7 +148,7 @@ fn of_device(message: &str) -> Option<&'static str> {
             "the memory of the GPU is full: a smaller batch needs less, and `nvidia-smi` shows who else holds some",
         );
     }
-    says(&["CUDA_ERROR_", "CUDNN_STATUS_", "CUBLAS_STATUS_", "CURAND_STATUS_"])
+    says(&["CUDA_ERROR_", "CUDNN_STATUS_", "CUBLAS_STATUS_", "CURAND_STATUS_", "cuDNN has no "])
         .then_some("the GPU, or its driver, has failed; what was saved before can be gone on with, on any device")
 }
 

@@ -36,6 +36,8 @@ mod tests;
 pub(crate) mod kernel {
     #[cfg(test)]
     pub(crate) use super::composition::by_composition;
+    #[cfg(feature = "cudnn")]
+    pub(crate) use super::conv::cudnn_calls;
     #[cfg(test)]
     pub(crate) use super::conv::tests::count_weight_gradient;
     pub(crate) use super::float::{Float, is_native};

@@ -36,18 +36,29 @@ extern "C" __global__ void cross_entropy_gradient(const float* logits, const uns
         out[image * classes + c] = by_loss[image] * (expf(row[c] - most) / total - (c == labels[image] ? 1.0f : 0.0f));
 }
 
-// Divergence KL(p || q) of each image, of the softmax of two rows of logits; one warp for each.
+// Two rows of logits, what their softmax divides by, and their divergence KL(p || q); computed by a warp.
+struct Divergence {
+    const float *p, *q;
+    float p_most, p_total, q_most, q_total, shift, sum;
+};
+
+static __device__ Divergence divergence(const float* p, const float* q, int classes, int lane) {
+    Divergence d = {p, q};
+    d.p_most = row_maximum(p, classes, lane), d.p_total = row_total(p, classes, lane, d.p_most);
+    d.q_most = row_maximum(q, classes, lane), d.q_total = row_total(q, classes, lane, d.q_most);
+    d.shift = logf(d.q_total) + d.q_most - logf(d.p_total) - d.p_most;
+    d.sum = 0.0f;
+    for (int c = lane; c < classes; c += 32) d.sum += expf(p[c] - d.p_most) / d.p_total * (p[c] - q[c] + d.shift);
+    for (int step = 16; step > 0; step /= 2) d.sum += __shfl_xor_sync(0xffffffffu, d.sum, step);
+    return d;
+}
+
 extern "C" __global__ void kl_divergence(const float* p, const float* q, float* out, int classes, long long count) {
     long long image = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
     int lane = threadIdx.x % 32;
     if (image >= count) return;
-    const float *p_row = p + image * classes, *q_row = q + image * classes;
-    float p_most = row_maximum(p_row, classes, lane), p_total = row_total(p_row, classes, lane, p_most);
-    float q_most = row_maximum(q_row, classes, lane), q_total = row_total(q_row, classes, lane, q_most);
-    float shift = logf(q_total) + q_most - logf(p_total) - p_most, sum = 0.0f;
-    for (int c = lane; c < classes; c += 32) sum += expf(p_row[c] - p_most) / p_total * (p_row[c] - q_row[c] + shift);
-    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
-    if (lane == 0) out[image] = sum;
+    Divergence d = divergence(p + image * classes, q + image * classes, classes, lane);
+    if (lane == 0) out[image] = d.sum;
 }
 
 // Its gradients by both, each where it is wanted, times that by the divergence of each image.
@@ -56,15 +67,10 @@ extern "C" __global__ void kl_divergence_gradient(const float* p, const float* q
     long long image = ((long long)blockIdx.x * blockDim.x + threadIdx.x) / 32;
     int lane = threadIdx.x % 32;
     if (image >= count) return;
-    const float *p_row = p + image * classes, *q_row = q + image * classes;
-    float p_most = row_maximum(p_row, classes, lane), p_total = row_total(p_row, classes, lane, p_most);
-    float q_most = row_maximum(q_row, classes, lane), q_total = row_total(q_row, classes, lane, q_most);
-    float shift = logf(q_total) + q_most - logf(p_total) - p_most, sum = 0.0f;
-    for (int c = lane; c < classes; c += 32) sum += expf(p_row[c] - p_most) / p_total * (p_row[c] - q_row[c] + shift);
-    for (int step = 16; step > 0; step /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, step);
+    Divergence d = divergence(p + image * classes, q + image * classes, classes, lane);
     for (int c = lane; c < classes; c += 32) {
-        float share = expf(p_row[c] - p_most) / p_total, other = expf(q_row[c] - q_most) / q_total;
-        if (by_p) by_p[image * classes + c] = by_loss[image] * share * (p_row[c] - q_row[c] + shift - sum);
+        float share = expf(d.p[c] - d.p_most) / d.p_total, other = expf(d.q[c] - d.q_most) / d.q_total;
+        if (by_p) by_p[image * classes + c] = by_loss[image] * share * (d.p[c] - d.q[c] + d.shift - d.sum);
         if (by_q) by_q[image * classes + c] = by_loss[image] * (other - share);
     }
 }

@@ -316,7 +316,7 @@ extern "C" __global__ void gradient_sums(const Eight* x, const Eight* gradient, 
     two_sums(x, gradient, mean, partial, rows, rows_of_block, width, groups);
 }
 
-// Mean and biased variance of each channel; factor and offset with which a batch norm applies them; running statistics moved along.
+// Mean and biased variance of each channel; factor and offset with which a batch norm applies them.
 extern "C" __global__ void moments_finish(const float* partial, const value* x, int blocks, double rows, double epsilon, const float* scale,
                                           const float* shift, float* mean, float* variance, float* inverse, float* factor, float* offset,
                                           int channels, int groups, long long count) {
@@ -336,6 +336,7 @@ extern "C" __global__ void moments_finish(const float* partial, const value* x, 
     offset[at] = at < channels ? (float)(shift[at] - m * f) : 0.0f;
 }
 
+// Running statistics, moved towards those of a batch.
 extern "C" __global__ void move_statistics(const float* old_mean, const float* old_variance, const float* mean, const float* variance,
                                            double momentum, double unbiased, float* new_mean, float* new_variance, long long count) {
     INDEX

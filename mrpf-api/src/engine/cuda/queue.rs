@@ -1,19 +1,18 @@
 //! Where a pass puts its work: on the GPU's stream to be done now, or into a graph to be done again and again.
 
-use candle_core::cuda_backend::cudarc::cudnn::{result, sys as cudnn};
 use candle_core::cuda_backend::cudarc::driver::{self, CudaGraph, CudaStream, sys};
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::convolution::{Algorithm, Case};
 use super::gpu::{Argument, Gpu, Grid};
 use super::memory::DeviceBuffer;
 use crate::Result;
+use crate::numeric::kernel::cudnn_calls::{Algorithm, Case, Handle};
 
 /// cuDNN on one GPU, with what it has been asked before.
 #[derive(Debug)]
 pub(crate) struct Library {
-    pub handle: cudnn::cudnnHandle_t,
+    pub handle: Handle,
     pub algorithms: HashMap<Case, Algorithm>,
     /// Graphs hold on to the one that they were recorded with.
     pub workspace: Option<Arc<DeviceBuffer>>,
@@ -30,7 +29,7 @@ impl Library {
         // that order streams would cost at every call, and may not be waited for while recording.
         unsafe { stream.context().disable_event_tracking() };
         let recorder = stream.context().new_stream().map_err(candle_core::Error::wrap)?;
-        let handle = result::create_handle().map_err(candle_core::Error::wrap)?;
+        let handle = Handle::new(stream.clone())?;
         Ok(Self { handle, algorithms: HashMap::new(), workspace: None, recorder })
     }
 }
@@ -44,11 +43,10 @@ pub(super) struct Queue<'a> {
 
 impl<'a> Queue<'a> {
     fn new(gpu: &'a Gpu, is_recording: bool) -> Result<Self> {
-        let library = gpu.library.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut library = gpu.library.lock().unwrap_or_else(PoisonError::into_inner);
         let stream = if is_recording { library.recorder.clone() } else { gpu.stream.clone() };
         stream.context().bind_to_thread().map_err(candle_core::Error::wrap)?;
-        // SAFETY: handle and stream belong to the same GPU and live as long as the library.
-        unsafe { result::set_stream(library.handle, stream.cu_stream().cast()) }.map_err(candle_core::Error::wrap)?;
+        library.handle.follow(stream.clone())?;
         Ok(Self { gpu, library, stream })
     }
 

@@ -109,6 +109,7 @@ impl Pass {
         let case = Case {
             kind: self.kind,
             dims: self.dims(layouts[0], layouts[1])?,
+            channels_last: false,
             padding,
             stride,
             groups,

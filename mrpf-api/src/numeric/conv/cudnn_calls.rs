@@ -1,6 +1,7 @@
 //! cuDNN's convolutions by its plain calls: what describes them, which algorithm is taken, and how it is started.
 //!
-//! The safe bindings say nothing of which algorithms give the same bytes every time, and keep their descriptions to themselves.
+//! Single operations and the engine on GPUs go through here. The safe bindings say nothing of which algorithms give the same bytes every
+//! time, and keep their descriptions to themselves.
 
 use candle_core::cuda_backend::cudarc::cudnn::{result, sys};
 use candle_core::cuda_backend::cudarc::driver::CudaStream;
@@ -11,18 +12,20 @@ use std::sync::Arc;
 
 /// One of the three passes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Forward,
     ByImages,
     ByWeight,
 }
 
 /// Everything that the choice of an algorithm depends on.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Case {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Case {
     pub kind: Kind,
-    /// Images, filters and output.
+    /// Images, filters and output: `[batch, channel, height, width]` and `[out, in / groups, height, width]`, in whatever order they lie.
     pub dims: [[usize; 4]; 3],
+    /// Whether channels lie last in all three.
+    pub channels_last: bool,
     pub padding: [usize; 2],
     pub stride: [usize; 2],
     pub groups: usize,
@@ -31,9 +34,30 @@ pub(super) struct Case {
     pub is_deterministic: bool,
 }
 
+impl Case {
+    /// Of values, and of what they are summed in.
+    pub fn types(&self) -> [sys::cudnnDataType_t; 2] {
+        use sys::cudnnDataType_t as Type;
+        match self.dtype {
+            DType::F64 => [Type::CUDNN_DATA_DOUBLE; 2],
+            DType::F16 => [Type::CUDNN_DATA_HALF, Type::CUDNN_DATA_FLOAT],
+            DType::BF16 => [Type::CUDNN_DATA_BFLOAT16, Type::CUDNN_DATA_FLOAT],
+            _ => [Type::CUDNN_DATA_FLOAT; 2],
+        }
+    }
+
+    /// The order in which values lie.
+    pub fn format(&self) -> sys::cudnnTensorFormat_t {
+        match self.channels_last {
+            true => sys::cudnnTensorFormat_t::CUDNN_TENSOR_NHWC,
+            false => sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW,
+        }
+    }
+}
+
 /// An algorithm of cuDNN with the bytes of workspace that it wants.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Algorithm {
+pub(crate) enum Algorithm {
     Forward(sys::cudnnConvolutionFwdAlgo_t, usize),
     ByImages(sys::cudnnConvolutionBwdDataAlgo_t, usize),
     ByWeight(sys::cudnnConvolutionBwdFilterAlgo_t, usize),
@@ -47,21 +71,28 @@ impl Algorithm {
     }
 }
 
-/// cuDNN's handle on a GPU, for the thread that made it.
-pub(super) struct Handle {
-    handle: sys::cudnnHandle_t,
-    /// It is to live as long as the handle.
-    _stream: Arc<CudaStream>,
+/// cuDNN's handle on a GPU, for one thread at a time.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub handle: sys::cudnnHandle_t,
+    /// It is to live as long as work may be put on it.
+    stream: Arc<CudaStream>,
 }
 
 impl Handle {
     pub fn new(stream: Arc<CudaStream>) -> Result<Self> {
         stream.context().bind_to_thread().map_err(Error::wrap)?;
-        let handle = result::create_handle()?;
-        let made = Self { handle, _stream: stream };
-        // SAFETY: handle and stream belong to the same GPU, and the stream lives as long.
-        unsafe { result::set_stream(handle, made._stream.cu_stream().cast()) }?;
+        let mut made = Self { handle: result::create_handle()?, stream: stream.clone() };
+        made.follow(stream)?;
         Ok(made)
+    }
+
+    /// Puts work on that stream from now on, which must be of the same GPU.
+    pub fn follow(&mut self, stream: Arc<CudaStream>) -> Result<()> {
+        // SAFETY: handle and stream belong to the same GPU, and the stream lives as long as it is followed.
+        unsafe { result::set_stream(self.handle, stream.cu_stream().cast()) }?;
+        self.stream = stream;
+        Ok(())
     }
 }
 
@@ -76,26 +107,23 @@ impl Drop for Handle {
 const ASKED: usize = 8;
 
 /// cuDNN's descriptions of images, filters, output and convolution, which end with this.
-pub(super) struct Descriptions {
-    x: sys::cudnnTensorDescriptor_t,
-    w: sys::cudnnFilterDescriptor_t,
-    y: sys::cudnnTensorDescriptor_t,
-    convolution: sys::cudnnConvolutionDescriptor_t,
+pub(crate) struct Descriptions {
+    pub x: sys::cudnnTensorDescriptor_t,
+    pub w: sys::cudnnFilterDescriptor_t,
+    pub y: sys::cudnnTensorDescriptor_t,
+    pub convolution: sys::cudnnConvolutionDescriptor_t,
 }
 
 impl Descriptions {
     pub fn new(case: &Case) -> Result<Self> {
-        use sys::cudnnDataType_t as Type;
-        use sys::cudnnMathType_t as Math;
-        // The type of values, that of sums, and by which units; cuDNN's default lets f32 be rounded to TF32.
-        let (values, sums, math) = match (case.dtype, case.tf32) {
-            (DType::F64, _) => (Type::CUDNN_DATA_DOUBLE, Type::CUDNN_DATA_DOUBLE, Math::CUDNN_DEFAULT_MATH),
-            (DType::F16, _) => (Type::CUDNN_DATA_HALF, Type::CUDNN_DATA_FLOAT, Math::CUDNN_TENSOR_OP_MATH),
-            (DType::BF16, _) => (Type::CUDNN_DATA_BFLOAT16, Type::CUDNN_DATA_FLOAT, Math::CUDNN_TENSOR_OP_MATH),
-            (_, true) => (Type::CUDNN_DATA_FLOAT, Type::CUDNN_DATA_FLOAT, Math::CUDNN_DEFAULT_MATH),
-            (_, false) => (Type::CUDNN_DATA_FLOAT, Type::CUDNN_DATA_FLOAT, Math::CUDNN_FMA_MATH),
+        let [values, sums] = case.types();
+        let format = case.format();
+        let math = match (case.dtype, case.tf32) {
+            (DType::F16 | DType::BF16, _) => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,
+            // cuDNN's default lets f32 be rounded to TF32.
+            (DType::F32, false) => sys::cudnnMathType_t::CUDNN_FMA_MATH,
+            _ => sys::cudnnMathType_t::CUDNN_DEFAULT_MATH,
         };
-        let format = sys::cudnnTensorFormat_t::CUDNN_TENSOR_NCHW;
         let [x, w, y] = case.dims.map(|dims| dims.map(|dim| dim as i32));
         let pair = |of: [usize; 2]| of.map(|value| value as i32);
         let ([pad_h, pad_w], [stride_h, stride_w]) = (pair(case.padding), pair(case.stride));

@@ -7,7 +7,7 @@ mod columns;
 #[cfg(feature = "cudnn")]
 mod cudnn;
 #[cfg(feature = "cudnn")]
-mod cudnn_calls;
+pub(crate) mod cudnn_calls;
 mod depthwise;
 mod elsewhere;
 mod forward;
