@@ -9,7 +9,8 @@ use mrpf_api::numeric::{Precision, SgdParameter, SgdStep, require_determinism, s
 use mrpf_api::prelude::*;
 use mrpf_attack_gradient::{Fgsm, Keep, Pgd, PgdSettings};
 use mrpf_host::device::{Arithmetic, DeviceChoice, OpenDevice, open};
-use mrpf_test_support::{Fixture, gradients_by_name, resnet8, step, vgg_tiny};
+use mrpf_test_support::seeded::{self, uniform};
+use mrpf_test_support::{Fixture, Original, gradients_by_name, originals, resnet8, step, vgg_tiny};
 use mrpf_trainer_pgd_at::{PgdAt, PgdAtSettings};
 use mrpf_trainer_trades::{Trades, TradesSettings};
 use std::sync::LazyLock;
@@ -94,6 +95,78 @@ fn networks_agree_with_pytorch_in_evaluation_and_in_training() -> Result<()> {
                 if time == 0 {
                     let expected = recorded.family("train_statistics");
                     assert_families("statistics", &network.statistics(), &expected, tolerance)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The length of the difference as a share of the expected value's: a few ReLUs whose inputs are nearly zero open or close.
+fn distance(found: &[f64], expected: &[f64]) -> f64 {
+    let length = |values: &mut dyn Iterator<Item = f64>| values.map(|value| value * value).sum::<f64>().sqrt();
+    let off = length(&mut found.iter().zip(expected).map(|(a, b)| a - b));
+    off / length(&mut expected.iter().copied()).max(1e-12)
+}
+
+#[test]
+fn every_architecture_agrees_with_its_original() -> Result<()> {
+    let recorded = Fixture::load("architectures")?;
+    for original in originals()? {
+        let Some(name) = &original.recorded else { continue };
+        let shape = [1, 3, original.size, original.size];
+        let images = there(&Tensor::from_vec(uniform("images", &shape), &shape, &Device::Cpu)?, DType::F32)?;
+        let expected = recorded.tensor(&format!("{name}.gradient"))?.to_vec1::<f64>()?;
+        let network = seeded::network(original.declaration()?)?.to_dtype(DType::F32)?.to_device(device())?;
+        for _ in 0..3 {
+            let (logits, gradient) = seeded::outputs(&network, &images)?;
+            assert_near(name, &logits, recorded.tensor(&format!("{name}.logits"))?, 1e-4)?;
+            let off = distance(&gradient, &expected);
+            assert!(off < 1e-2, "{name}: gradient off by {off:e}");
+        }
+    }
+    Ok(())
+}
+
+/// The first architectures of each name, as small as they are recorded.
+fn smallest() -> Result<Vec<Original>> {
+    let mut chosen: Vec<Original> = Vec::new();
+    for original in originals()?.into_iter().filter(|original| original.recorded.is_some()) {
+        let macs = original.macs;
+        match chosen.iter_mut().find(|other| other.architecture == original.architecture) {
+            Some(other) if other.macs > macs => *other = original,
+            Some(_) => {}
+            None => chosen.push(original),
+        }
+    }
+    Ok(chosen)
+}
+
+#[test]
+fn gradients_of_every_architecture_in_training_are_those_of_the_processor_in_f64() -> Result<()> {
+    for original in smallest()? {
+        let shape = [4, 3, original.size, original.size];
+        let images = Tensor::from_vec(uniform("images", &shape), &shape, &Device::Cpu)?;
+        let labels = Tensor::new(&[3u32, 1, 4, 1], &Device::Cpu)?;
+        let exact = seeded::network(original.declaration()?)?;
+        let pass = |network: &Network, images: &Tensor, labels: &Tensor| -> Result<(Tensor, Weights)> {
+            let logits = network.forward(images, Mode::Train)?;
+            let gradients = loss::cross_entropy(&logits, labels, 0.0)?.backward()?;
+            Ok((logits.detach(), gradients_by_name(network, &gradients)))
+        };
+        let (expected, by_weight) = pass(&exact, &images, &labels)?;
+        let network = seeded::network(original.declaration()?)?.to_dtype(DType::F32)?.to_device(device())?;
+        let (images, labels) = (there(&images, DType::F32)?, labels.to_device(device())?);
+        for _ in 0..3 {
+            let (logits, found) = pass(&network, &images, &labels)?;
+            assert_near(&original.architecture, &logits, &expected, 2e-3)?;
+            assert_eq!(found.keys().collect::<Vec<_>>(), by_weight.keys().collect::<Vec<_>>());
+            for (name, found) in found {
+                let numbers = |tensor: &Tensor| -> Result<Vec<f64>> { Ok(here(tensor)?.flatten_all()?.to_vec1()?) };
+                let (found, expected) = (numbers(&found)?, numbers(&by_weight[&name])?);
+                if expected.iter().any(|value| value.abs() > 1e-9) {
+                    let off = distance(&found, &expected);
+                    assert!(off < 2e-2, "{} {name}: off by {off:e}", original.architecture);
                 }
             }
         }

@@ -12,8 +12,8 @@ use std::io::Write;
 use std::path::Path;
 
 use crate::pruning::{declare, keep_counts, small, varied};
-use crate::seeded::{filled, outputs, uniform};
 use crate::support::{Playground, Ran, repository};
+use mrpf_test_support::seeded::{filled, outputs, uniform};
 
 const MEAN: [f64; 3] = [0.4914, 0.4822, 0.4465];
 const STD: [f64; 3] = [0.2470, 0.2435, 0.2616];

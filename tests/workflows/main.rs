@@ -33,6 +33,5 @@ mod program;
 mod pruned_channels;
 mod pruning;
 mod repository;
-mod seeded;
 mod support;
 mod tensorboard;

@@ -7,7 +7,7 @@ use mrpf_host::experiment::PluginChoice;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-use crate::seeded::{filled, uniform};
+use mrpf_test_support::seeded::{filled, uniform};
 
 const IMAGES: usize = 16;
 /// Groups of MobileNetV2, of 25, in which Torch-Pruning meets another layer than a depthwise one first.

@@ -190,10 +190,10 @@ impl FrozenEngine {
         let (step, x) = (&self.plan.steps[at], x.unwrap_or_default());
         let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
         let mut trace = StepTrace::default();
-        if step.relu {
+        if step.has_relu() {
             trace.relu = vec![0; batch * to.pixels() * mask_bytes(to.channels)];
         }
-        let finish = Finish { other, relu: step.relu.then_some(&mut trace.relu[..]), ..Finish::default() };
+        let finish = Finish { other, relu: step.has_relu().then_some(&mut trace.relu[..]), ..Finish::default() };
         match (&step.kind, &self.weights[at]) {
             (_, StepWeights::Layer { forward, bias, .. }) => {
                 moved.unwrap_or(forward).run(x, out, Finish { bias: bias.as_deref(), ..finish });

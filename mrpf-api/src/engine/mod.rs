@@ -37,6 +37,6 @@ mod tests;
 pub(crate) use frozen::{FrozenEngine, Trace};
 pub(crate) use memory::Memory;
 pub(crate) use operation::conv2d;
-pub(crate) use plan::Plan;
+pub(crate) use plan::{Plan, PlanFor};
 pub(crate) use suffix::{SuffixEngine, SuffixTrace};
 pub(crate) use training::{Forward, TrainingPass, attach};

@@ -95,7 +95,7 @@ impl<'a> Gradients<'a> {
     /// The complete gradient by what a step computed before its ReLU; empty if none reached it.
     pub fn of_step(&mut self, at: usize) -> Buffer {
         let mut gradient = self.take(at + 1);
-        if self.plan.steps[at].relu && !self.is_cleared[at + 1] {
+        if self.plan.steps[at].has_relu() && !self.is_cleared[at + 1] {
             elementwise::through_relu(&mut gradient, self.plan.sizes[at + 1].channels, &self.traces[at].relu);
         }
         gradient
@@ -118,7 +118,7 @@ impl<'a> Gradients<'a> {
         let mut finish = Finish { accumulate, ..Finish::default() };
         // The last one to add clears what the ReLU before stopped, if that is on the way.
         let is_last = self.plan.first_reader(input) == at && self.plan.steps[at].other != Some(input);
-        if is_last && input > self.input && self.plan.steps[input - 1].relu {
+        if is_last && input > self.input && self.plan.steps[input - 1].has_relu() {
             finish.passed = Some(&self.traces[input - 1].relu);
             self.is_cleared[input] = true;
         }

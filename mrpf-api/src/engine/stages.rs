@@ -57,6 +57,7 @@ mod tests {
     use super::*;
     use crate::Result;
     use crate::data::ImageShape;
+    use crate::engine::PlanFor;
     use crate::network::Builder;
     use crate::numeric::ConvGeometry;
 
@@ -69,7 +70,7 @@ mod tests {
         let inner = net.current();
         net.from(&before).conv("c", 64, ConvGeometry::square(1).stride(8), false).add("sum", &inner);
         let declaration = net.global_avg_pool("mean").linear("out", 10).finish()?;
-        let plan = Plan::new(&declaration, &declaration.wiring()?).expect("a plan");
+        let plan = Plan::new(&declaration, &declaration.wiring()?, PlanFor::Processor).expect("a plan");
         let found = stages(&plan, |step| [0, 1 << 10, 1 << 28, 1 << 10].get(step).copied().unwrap_or(0));
         assert_eq!(found.first().map(|stage| stage.input), Some(IMAGES));
         assert_eq!(found.last().map(|stage| stage.output), Some(plan.output()));

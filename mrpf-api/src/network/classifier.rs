@@ -8,7 +8,7 @@ use super::declaration::Declaration;
 use super::fold::{Folded, fold};
 use super::forward::{Mode, check_images};
 use super::weights::{Network, Weights};
-use crate::engine::{FrozenEngine, Plan, Trace};
+use crate::engine::{FrozenEngine, Plan, PlanFor, Trace};
 use crate::numeric::kernel::{is_native, read};
 use crate::{Error, ErrorKind, Result};
 
@@ -87,7 +87,7 @@ impl FrozenNetwork {
             fold(network.declaration(), &network.frozen_weights(), &network.statistics())?;
         if network.dtype() == DType::F32
             && weights.values().all(is_native)
-            && let Some(plan) = Plan::new(&declaration, &declaration.wiring()?)
+            && let Some(plan) = Plan::new(&declaration, &declaration.wiring()?, PlanFor::Processor)
         {
             let engine =
                 FrozenEngine::new(Arc::new(plan), network.memory.clone(), &declaration, &weights, &statistics)?;

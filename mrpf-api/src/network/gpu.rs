@@ -11,8 +11,8 @@ use super::forward::{Mode, check_images};
 use super::layer_kind::LayerKind;
 use super::weights::{Network, Weights};
 use crate::Result;
-use crate::engine::Plan;
 use crate::engine::cuda::{CudaFrozen, Gpu, TrainingHome, TrainingRun, Wanted, attach, cuda_device};
+use crate::engine::{Plan, PlanFor};
 
 /// What a network keeps on the GPU.
 #[derive(Debug, Default)]
@@ -58,7 +58,7 @@ pub(super) fn freeze(network: &Network) -> Result<Option<FrozenNetwork>> {
     let Some(device) = engine_device(network) else { return Ok(None) };
     let fold = || {
         let (declaration, norms) = fold_layers(network.declaration());
-        let plan = declaration.wiring().ok().and_then(|wiring| Plan::new(&declaration, &wiring))?;
+        let plan = declaration.wiring().ok().and_then(|wiring| Plan::new(&declaration, &wiring, PlanFor::Gpu))?;
         Some(Folded { declaration: Arc::new(declaration), norms: Arc::new(norms), plan: Arc::new(plan) })
     };
     let Some(Folded { declaration, norms, plan }) = network.gpu.folded.get_or_init(fold).clone() else {

@@ -127,6 +127,16 @@ pub struct Linear {
 }
 
 impl LayerKind {
+    /// Taps of each filter, and whether there is a bias; none for layers that are neither convolutions nor linear, which have one tap.
+    #[cfg(feature = "cudnn")]
+    pub(crate) fn taps_and_bias(&self) -> Option<(usize, bool)> {
+        match self {
+            Self::Conv2d(conv) => Some((conv.geometry.kernel.iter().product(), conv.bias)),
+            Self::Linear(linear) => Some((1, linear.bias)),
+            _ => None,
+        }
+    }
+
     /// The kind's name as it stands in saved files.
     pub fn name(&self) -> &'static str {
         match self {

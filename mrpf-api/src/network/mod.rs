@@ -22,7 +22,7 @@ pub use classifier::{Classifier, FrozenNetwork, InputGradient, LossOnLogits};
 pub use declaration::{Declaration, INPUT, Layer, Wiring};
 pub use file::{FORMAT_VERSION, tensors_from_bytes, tensors_to_bytes};
 #[cfg(feature = "cudnn")]
-pub(crate) use fold::FoldedNorms;
+pub(crate) use fold::{FoldedNorm, FoldedNorms};
 pub use forward::Mode;
 pub use initialise::initial_parameters;
 pub use layer_kind::{BatchNorm, Conv2d, LayerKind, Linear};

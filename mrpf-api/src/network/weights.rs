@@ -9,7 +9,7 @@ use super::declaration::{Declaration, Wiring};
 use super::forward::{Mode, forward, forward_by_layers};
 use super::initialise::{initial_parameters, initial_statistics};
 use super::parameters::{TensorSpec, parameter_specs, statistic_specs};
-use crate::engine::{Memory, Plan};
+use crate::engine::{Memory, Plan, PlanFor};
 use crate::numeric::{Precision, is_tf32_allowed};
 use crate::random::Streams;
 use crate::{Error, ErrorKind, Result};
@@ -83,8 +83,9 @@ impl Network {
             return Err(Error::new(ErrorKind::Declaration, "the network has no parameters"));
         };
         let (dtype, device) = (any.dtype(), any.device().clone());
+        let engine = if device.is_cuda() { PlanFor::Gpu } else { PlanFor::Processor };
         Ok(Self {
-            plan: Plan::new(&declaration, &wiring).map(Arc::new),
+            plan: Plan::new(&declaration, &wiring, engine).map(Arc::new),
             declaration: Arc::new(declaration),
             wiring: Arc::new(wiring),
             parameters,

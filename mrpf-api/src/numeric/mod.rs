@@ -42,6 +42,7 @@ pub(crate) mod kernel {
     pub(crate) use super::conv::tests::count_weight_gradient;
     pub(crate) use super::float::{Float, is_native};
     pub(crate) use super::gemm::{Matrix, Onto, product};
+    pub(crate) use super::resize::interpolation;
 
     /// Runs `work` on the numbers of an f32 tensor on the CPU, in row-major order.
     pub(crate) fn read<R>(

@@ -55,6 +55,11 @@ impl Tap {
     }
 }
 
+/// For each value along one axis of the output, the two of the input that it lies between, with their shares.
+pub(crate) fn interpolation(from: usize, to: usize) -> Vec<[(usize, f64); 2]> {
+    taps(from, to).iter().map(Tap::each).collect()
+}
+
 /// For each value along one axis of the output.
 fn taps(from: usize, to: usize) -> Vec<Tap> {
     let of = |at: usize| {

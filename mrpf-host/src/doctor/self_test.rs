@@ -4,7 +4,7 @@ use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
 use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::CallContext;
 use mrpf_api::data::{Batch, ImageShape};
-use mrpf_api::network::{Builder, Classifier, Mode, Network};
+use mrpf_api::network::{Builder, Classifier, Declaration, LayerKind, Mode, Network};
 use mrpf_api::numeric::{
     ConvGeometry, InF64, PoolGeometry, Precision, Variation, VariationGround, augment, can_augment_on, is_tf32_allowed,
     loss,
@@ -41,6 +41,9 @@ const TOLERANCE: f64 = 1e-4;
 /// TF32 has 3 digits.
 const TOLERANCE_TF32: f64 = 2e-2;
 
+/// What is tried of a whole network, in a type on a device.
+type Whole = fn(DType, &Device, Precision) -> Result<Outcome>;
+
 /// Output, and gradients.
 type Outcome = (Tensor, Vec<Tensor>);
 
@@ -61,8 +64,10 @@ pub(super) fn run(places: &[&OpenDevice]) -> Result<Vec<Tested>> {
     let exact = varied(&Device::Cpu)?;
     tested.extend(places.iter().map(|place| judge("augment", place, &exact, || varied(&place.device))));
     for (name, whole) in [
-        ("network, training step", training as fn(DType, &Device, Precision) -> Result<Outcome>),
-        ("network, attack", attack),
+        ("network, training step", (|t, d, p| training(&residual()?, t, d, p)) as Whole),
+        ("network, attack", |t, d, p| attack(&residual()?, t, d, p)),
+        ("mixed network, training step", |t, d, p| training(&mixed()?, t, d, p)),
+        ("mixed network, attack", |t, d, p| attack(&mixed()?, t, d, p)),
     ] {
         let exact = whole(DType::F64, &Device::Cpu, Precision::F32)?;
         let in_f32 =
@@ -186,9 +191,12 @@ fn varied(device: &Device) -> Result<Outcome> {
     Ok((Tensor::cat(&[black?, reflected?], 0)?, Vec::new()))
 }
 
-/// A small residual network with every kind of step that whole networks are computed in, at widths such as pruning leaves.
-fn network(dtype: DType, device: &Device, precision: Precision) -> Result<Network> {
-    let mut net = Builder::new("self-test", ImageShape { channels: 3, height: 16, width: 16 }, 10);
+/// Images of the networks here.
+const IMAGES: ImageShape = ImageShape { channels: 3, height: 16, width: 16 };
+
+/// A small residual network, at widths such as pruning leaves.
+fn residual() -> Result<Declaration> {
+    let mut net = Builder::new("self-test", IMAGES, 10);
     net.normalize("normalize", &[0.5; 3], &[0.25; 3]).conv("stem", 13, ConvGeometry::same3(), false);
     net.batch_norm("stem.norm").relu("stem.relu");
     net.conv("a", 16, ConvGeometry::same3(), false).batch_norm("a.norm").relu("a.relu");
@@ -196,7 +204,28 @@ fn network(dtype: DType, device: &Device, precision: Precision) -> Result<Networ
     net.conv("c", 30, ConvGeometry::same3().stride(2), false).batch_norm("c.norm").relu("c.relu");
     net.conv("d", 21, ConvGeometry::same3(), true).relu("d.relu").max_pool("pool", PoolGeometry::square(2));
     net.batch_norm("pool.norm").global_avg_pool("mean").linear("hidden", 19).relu("hidden.relu").linear("classes", 10);
-    let network = Network::initialise(net.finish()?, &Streams::new(0).child("self-test"), dtype, device)?;
+    net.finish()
+}
+
+/// What other architectures are made of: depthwise convolutions, joined channels, means of windows.
+fn mixed() -> Result<Declaration> {
+    let mut net = Builder::new("self-test", IMAGES, 10);
+    net.normalize("normalize", &[0.5; 3], &[0.25; 3]).conv("stem", 13, ConvGeometry::same3(), false);
+    net.batch_norm("stem.norm").relu6("stem.relu");
+    net.conv("a", 13, ConvGeometry::same3().groups(13), false).batch_norm("a.norm").relu6("a.relu");
+    net.conv("b", 13, ConvGeometry::square(1), true).add("sum", "stem.relu").concat("join", &["a.relu", "stem.relu"]);
+    net.conv("c", 39, ConvGeometry::same3().stride(2).groups(39), true).relu6("c.relu");
+    net.avg_pool("pool", PoolGeometry::square(2)).layer(
+        "short",
+        LayerKind::PadShortcut { stride: 2, channels: 43 },
+        &["pool"],
+    );
+    net.flatten("flat").linear("hidden", 19).relu6("hidden.relu").linear("classes", 10);
+    net.finish()
+}
+
+fn network(declaration: &Declaration, dtype: DType, device: &Device, precision: Precision) -> Result<Network> {
+    let network = Network::initialise(declaration.clone(), &Streams::new(0).child("self-test"), dtype, device)?;
     network.set_precision(precision);
     Ok(network)
 }
@@ -210,8 +239,8 @@ fn batch(dtype: DType, device: &Device) -> Result<Batch> {
 /// Logits in training mode, the gradients by all parameters and the images, and the running statistics after it.
 ///
 /// The third time counts: devices do what they have seen before in another way.
-fn training(dtype: DType, device: &Device, precision: Precision) -> Result<Outcome> {
-    let (network, batch) = (network(dtype, device, precision)?, batch(dtype, device)?);
+fn training(declaration: &Declaration, dtype: DType, device: &Device, precision: Precision) -> Result<Outcome> {
+    let (network, batch) = (network(declaration, dtype, device, precision)?, batch(dtype, device)?);
     let images = Var::from_tensor(&batch.images)?;
     let mut last = None;
     for _ in 0..3 {
@@ -227,8 +256,8 @@ fn training(dtype: DType, device: &Device, precision: Precision) -> Result<Outco
 }
 
 /// Logits of attacked images, and the input gradient there. Steps go along the gradient, not its sign, which the last digit could turn.
-fn attack(dtype: DType, device: &Device, precision: Precision) -> Result<Outcome> {
-    let (network, batch) = (network(dtype, device, precision)?, batch(dtype, device)?);
+fn attack(declaration: &Declaration, dtype: DType, device: &Device, precision: Precision) -> Result<Outcome> {
+    let (network, batch) = (network(declaration, dtype, device, precision)?, batch(dtype, device)?);
     let frozen = network.freeze()?;
     let threat = ThreatModel { norm: mrpf_api::attack::Norm::L2, ..ThreatModel::default() };
     let ascent = Ascent { threat, step_size: 0.01, steps: 3, start: Start::Clean };

@@ -2,6 +2,11 @@
 //!
 //! `tests/fixtures/README.md` lists the files and their tensors; `generate.py` beside it made them.
 
+mod originals;
+pub mod seeded;
+
+pub use originals::{Original, originals};
+
 use candle_core::{DType, Device, Tensor};
 use mrpf_api::candle_core;
 use mrpf_api::coupling::{channel_groups, cost};

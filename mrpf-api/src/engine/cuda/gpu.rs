@@ -17,7 +17,12 @@ use crate::numeric::Precision;
 use crate::{Error, ErrorKind, Result};
 
 /// The kernels' source; what each does is said there.
-const SOURCE: &str = concat!(include_str!("kernels.cu"), include_str!("fused.cu"));
+const SOURCE: &str = concat!(
+    include_str!("kernels.cu"),
+    include_str!("depthwise.cu"),
+    include_str!("places.cu"),
+    include_str!("fused.cu")
+);
 
 /// Threads in a block.
 const BLOCK: u32 = 256;
@@ -37,11 +42,11 @@ pub(crate) struct Gpu {
 }
 
 /// Every kernel of the source.
-const KERNELS: [&str; 31] = [
+const KERNELS: [&str; 41] = [
     "arrange",
     "arrange_gradient",
     "finish",
-    "relu_gradient",
+    "activation_gradient",
     "max_pool",
     "max_pool_gradient",
     "global_mean",
@@ -61,6 +66,16 @@ const KERNELS: [&str; 31] = [
     "gradient_finish",
     "combine",
     "by_bias",
+    "pack_depthwise",
+    "depthwise",
+    "depthwise_by_input",
+    "depthwise_by_weight",
+    "depthwise_weight_finish",
+    "sum_places",
+    "join",
+    "part",
+    "flatten",
+    "flatten_gradient",
     "cross_entropy",
     "cross_entropy_gradient",
     "kl_divergence",
@@ -99,6 +114,20 @@ impl Grid {
     /// A warp for each of `count` items.
     pub fn of_warps(count: usize) -> Self {
         Self::of(count * 32)
+    }
+}
+
+/// Where kernels are started: to be done now, or taken down.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Launcher<'a> {
+    pub gpu: &'a Gpu,
+    pub stream: &'a Arc<CudaStream>,
+}
+
+impl Launcher<'_> {
+    /// Starts a kernel. Its arguments must be those of its signature in the source, and buffers as large as it reads and writes.
+    pub fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
+        self.gpu.launch_on(self.stream, kernel, grid, arguments)
     }
 }
 
@@ -210,10 +239,15 @@ impl Gpu {
 
     /// Starts a kernel. Its arguments must be those of its signature in the source, and buffers as large as it reads and writes.
     pub fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
-        self.launch_on(&self.stream, kernel, grid, arguments)
+        self.now().launch(kernel, grid, arguments)
     }
 
-    pub fn launch_on(&self, stream: &Arc<CudaStream>, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
+    /// Starts kernels to be done now.
+    pub(super) fn now(&self) -> Launcher<'_> {
+        Launcher { gpu: self, stream: &self.stream }
+    }
+
+    fn launch_on(&self, stream: &Arc<CudaStream>, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
         let unknown = || Error::new(ErrorKind::Device, format!("there is no kernel `{kernel}`"));
         let function = self.functions.get(kernel).ok_or_else(unknown)?;
         if grid.blocks[0] == 0 {

@@ -41,6 +41,12 @@ struct Window {
     long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x;   \
     if (at >= count) return;
 
+// 0 leaves a value as it is, 1 is a ReLU, 2 one with a ceiling of 6. What is not a number stays so.
+static __device__ __forceinline__ float activated(float v, int activation) {
+    if (activation && v < 0.0f) return 0.0f;
+    return activation == 2 && v > 6.0f ? 6.0f : v;
+}
+
 // From images [batch, channel, pixel] in f32, times a factor plus an offset of each channel.
 extern "C" __global__ void arrange(const float* images, const float* factor, const float* offset, Eight* out, int pixels, int channels,
                                    int groups, long long count) {
@@ -64,8 +70,8 @@ extern "C" __global__ void arrange_gradient(const value* gradient, const float* 
     out[at] = to_float(gradient[(image * pixels + pixel) * groups * 8 + c]) * factor[c] * scale;
 }
 
-// What ends a step: factor and offset of each channel, a second value, ReLU; whatever is not there is left out.
-extern "C" __global__ void finish(const Eight* x, const float* factor, const float* offset, const Eight* other, int relu, Eight* out,
+// What ends a step: factor and offset of each channel, a second value, an activation; whatever is not there is left out.
+extern "C" __global__ void finish(const Eight* x, const float* factor, const float* offset, const Eight* other, int activation, Eight* out,
                                   int groups, long long count) {
     INDEX
     int c = (int)(at % groups) * 8;
@@ -76,13 +82,14 @@ extern "C" __global__ void finish(const Eight* x, const float* factor, const flo
         if (factor) v *= factor[c + k];
         if (offset) v += offset[c + k];
         if (other) v += to_float(b.of[k]);
-        y.of[k] = from_float(relu && v < 0.0f ? 0.0f : v);
+        y.of[k] = from_float(activated(v, activation));
     }
     out[at] = y;
 }
 
-// A gradient, with another added to it, through the ReLU that made `y`.
-extern "C" __global__ void relu_gradient(const Eight* gradient, const Eight* other, const Eight* y, Eight* out, long long count) {
+// A gradient, with another added to it, through the activation that made `y`.
+extern "C" __global__ void activation_gradient(const Eight* gradient, const Eight* other, const Eight* y, int activation, Eight* out,
+                                               long long count) {
     INDEX
     Eight a = gradient[at], b, z;
     if (other) b = other[at];
@@ -90,7 +97,7 @@ extern "C" __global__ void relu_gradient(const Eight* gradient, const Eight* oth
     for (int k = 0; k < 8; k++) {
         float v = to_float(a.of[k]);
         if (other) v += to_float(b.of[k]);
-        if (y && !(to_float(z.of[k]) > 0.0f)) v = 0.0f;
+        if (y && (!(to_float(z.of[k]) > 0.0f) || (activation == 2 && to_float(z.of[k]) >= 6.0f))) v = 0.0f;
         a.of[k] = from_float(v);
     }
     out[at] = a;

@@ -7,13 +7,18 @@
 
 mod augment;
 mod convolution;
+mod depthwise;
+mod filters;
 mod frozen;
 mod fused;
 mod gpu;
+mod gradients;
 mod memory;
 mod operation;
 mod pass;
+mod plain;
 mod queue;
+mod rows;
 mod training;
 
 pub(crate) use augment::Varied;

@@ -1,16 +1,16 @@
-//! What passes forward and back over a plan share on a GPU: where values lie, and the steps without weights.
+//! A pass over a plan on a GPU: where its values lie, and how a step ends.
 
 use std::sync::Arc;
 
-use super::convolution::Sizes as ConvolutionSizes;
-use super::gpu::Argument::{Address, Float, Int, Long, Window};
+use super::convolution::{Ending, Sizes as ConvolutionSizes};
+use super::gpu::Argument::{self, Address, Int, Long};
 use super::gpu::{EIGHT, Grid};
 use super::memory::{DeviceBuffer, DeviceMemory};
 use super::queue::Queue;
 use crate::Result;
-use crate::engine::plan::{Plan, Sizes, Step, StepKind, Value};
+use crate::engine::plan::{Activation, Plan, Sizes, StepKind, Value};
 use crate::network::LayerKind;
-use crate::numeric::PoolGeometry;
+use crate::numeric::ConvGeometry;
 
 /// Channels with their padding, in eights.
 pub(super) fn groups(sizes: Sizes) -> usize {
@@ -24,7 +24,11 @@ pub(super) fn eights(batch: usize, sizes: Sizes) -> usize {
 
 /// A step's sizes as a convolution's.
 pub(super) fn convolution_sizes(batch: usize, plan: &Plan, at: usize, kind: &LayerKind) -> Option<ConvolutionSizes> {
-    let LayerKind::Conv2d(conv) = kind else { return None };
+    let geometry = match kind {
+        LayerKind::Conv2d(conv) => conv.geometry,
+        LayerKind::Linear(_) => ConvGeometry::square(1),
+        _ => return None,
+    };
     let (from, to) = (plan.sizes[plan.steps[at].input], plan.sizes[at + 1]);
     let sizes = ConvolutionSizes {
         batch,
@@ -36,15 +40,24 @@ pub(super) fn convolution_sizes(batch: usize, plan: &Plan, at: usize, kind: &Lay
         stride: [1, 1],
         padding: [0, 0],
     };
-    Some(sizes.with_geometry(&conv.geometry))
+    Some(sizes.with_geometry(&geometry))
 }
 
-fn window(geometry: &PoolGeometry, from: Sizes, to: Sizes) -> [i32; 10] {
-    let PoolGeometry { kernel, stride, padding } = *geometry;
+/// The windows of a pooling or a convolution as kernels know them.
+pub(super) fn window(kernel: [usize; 2], stride: [usize; 2], padding: [usize; 2], [from, to]: [Sizes; 2]) -> Argument {
     let all = [[from.height, from.width], [to.height, to.width], kernel, stride, padding];
     let mut sizes = [0; 10];
     sizes.iter_mut().zip(all.into_iter().flatten()).for_each(|(to, from)| *to = from as i32);
-    sizes
+    Argument::Window(sizes)
+}
+
+/// An activation as kernels know it.
+pub(super) fn activation(activation: Activation) -> Argument {
+    Int(match activation {
+        Activation::None => 0,
+        Activation::Relu => 1,
+        Activation::Relu6 => 2,
+    })
 }
 
 /// The values of one pass and what its way back needs besides. Their places stay the same once they are taken.
@@ -100,10 +113,20 @@ impl Values {
         Ok(self.address(at + 1))
     }
 
-    /// Ends a step: `y = relu(x * factor + offset + other)`, whatever of it there is.
+    /// Ends a step: `y = activation(x * factor + offset + other)`, whatever of it there is.
     pub fn finish(&self, queue: &Queue<'_>, plan: &Plan, at: usize, [x, factor, offset, y]: [u64; 4]) -> Result<()> {
+        let other = plan.steps[at].other.map_or(0, |other| self.address(other));
+        self.end(queue, plan, at, [x, factor, offset, other, y])
+    }
+
+    /// The activation alone, where everything else has been done.
+    pub fn activate(&self, queue: &Queue<'_>, plan: &Plan, at: usize, y: u64) -> Result<()> {
+        self.end(queue, plan, at, [y, 0, 0, 0, y])
+    }
+
+    fn end(&self, queue: &Queue<'_>, plan: &Plan, at: usize, places: [u64; 5]) -> Result<()> {
+        let [x, factor, offset, other, y] = places;
         let (step, to) = (&plan.steps[at], plan.sizes[at + 1]);
-        let other = step.other.map_or(0, |other| self.address(other));
         let count = eights(self.batch, to);
         queue.launch(
             "finish",
@@ -113,7 +136,7 @@ impl Values {
                 Address(factor),
                 Address(offset),
                 Address(other),
-                Int(step.relu.into()),
+                activation(step.activation),
                 Address(y),
                 Int(groups(to) as i32),
                 Long(count as i64),
@@ -121,52 +144,31 @@ impl Values {
         )
     }
 
-    /// Steps without weights, forward. `constants` are factor and offset where the step has such.
-    pub fn forward_plain(&mut self, queue: &Queue<'_>, plan: &Plan, at: usize, constants: [u64; 2]) -> Result<()> {
+    /// A convolution by cuDNN and what ends the step, which goes into the same call as far as that knows it.
+    ///
+    /// `bias` are values, 0 for none.
+    pub fn forward_convolution(
+        &mut self,
+        queue: &mut Queue<'_>,
+        plan: &Plan,
+        at: usize,
+        kind: &LayerKind,
+        [filters, bias]: [u64; 2],
+    ) -> Result<()> {
         let step = &plan.steps[at];
-        let (from, to) = (plan.sizes[step.input], plan.sizes[at + 1]);
+        let Some(sizes) = convolution_sizes(self.batch, plan, at, kind) else { return Ok(()) };
         let y = self.output(queue, plan, at)?;
-        let (x, count) = (self.address(step.input), eights(self.batch, to));
-        let to_groups = Int(groups(to) as i32);
-        match &step.kind {
-            StepKind::Arrange { .. } => queue.launch(
-                "arrange",
-                Grid::of(count),
-                &[
-                    Address(self.images.address()),
-                    Address(constants[0]),
-                    Address(constants[1]),
-                    Address(y),
-                    Int(to.pixels() as i32),
-                    Int(to.channels as i32),
-                    to_groups,
-                    Long(count as i64),
-                ],
-            ),
-            StepKind::MaxPool(geometry) => {
-                if self.winners[at].is_none() {
-                    self.winners[at] = Some(self.memory.take(&queue.gpu.stream, count * EIGHT)?);
-                }
-                let winners = self.winners[at].as_ref().map_or(0, DeviceBuffer::address);
-                queue.launch(
-                    "max_pool",
-                    Grid::of(count),
-                    &[
-                        Address(x),
-                        Address(y),
-                        Address(winners),
-                        Window(window(geometry, from, to)),
-                        to_groups,
-                        Long(count as i64),
-                    ],
-                )
-            }
-            StepKind::GlobalAvgPool => queue.launch(
-                "global_mean",
-                Grid::of(count),
-                &[Address(x), Address(y), Int(from.pixels() as i32), to_groups, Long(count as i64)],
-            ),
-            _ => self.finish(queue, plan, at, [x, constants[0], constants[1], y]),
+        let places = [self.address(step.input), filters, y];
+        if bias == 0 {
+            queue.convolve(&sizes, places, Ending::default())?;
+            let is_done = step.activation == Activation::None && step.other.is_none();
+            return if is_done { Ok(()) } else { self.finish(queue, plan, at, [y, 0, 0, y]) };
+        }
+        let other = step.other.map_or(0, |other| self.address(other));
+        queue.convolve(&sizes, places, Ending { bias, other, relu: step.has_relu() })?;
+        match step.activation {
+            Activation::None | Activation::Relu => Ok(()),
+            Activation::Relu6 => self.activate(queue, plan, at, y),
         }
     }
 
@@ -220,191 +222,5 @@ impl Values {
                 Long(count as i64),
             ],
         )
-    }
-}
-
-/// The way back: what has come of the gradients by values that are not done with yet.
-pub(super) struct Gradients<'a> {
-    pub plan: &'a Plan,
-    pub values: &'a Values,
-    /// Which values' gradients are wanted at all.
-    pub is_needed: &'a [bool],
-    of: Vec<Vec<Arc<DeviceBuffer>>>,
-}
-
-impl<'a> Gradients<'a> {
-    /// Begins with the gradient by the logits, `[batch, class]` in f32.
-    pub fn new(
-        queue: &Queue<'_>,
-        plan: &'a Plan,
-        values: &'a Values,
-        is_needed: &'a [bool],
-        by_logits: u64,
-    ) -> Result<Self> {
-        let to = plan.sizes[plan.output()];
-        let start = values.take(queue, to)?;
-        let count = eights(values.batch, to) * EIGHT;
-        queue.launch(
-            "by_logits",
-            Grid::of(count),
-            &[
-                Address(by_logits),
-                Address(start.address()),
-                Float(queue.gpu.gradient_scale()),
-                Int(to.channels as i32),
-                Int(groups(to) as i32),
-                Long(count as i64),
-            ],
-        )?;
-        let mut of: Vec<Vec<_>> = plan.sizes.iter().map(|_| Vec::new()).collect();
-        of[plan.output()].push(start);
-        Ok(Self { plan, values, is_needed, of })
-    }
-
-    /// The complete gradient by what a step computed before its ReLU; none if nothing came to it.
-    pub fn of_step(&mut self, queue: &Queue<'_>, at: usize) -> Result<Option<Arc<DeviceBuffer>>> {
-        let mut came = std::mem::take(&mut self.of[at + 1]).into_iter();
-        let Some(mut sum) = came.next() else { return Ok(None) };
-        let to = self.plan.sizes[at + 1];
-        let count = eights(self.values.batch, to);
-        let mut y = if self.plan.steps[at].relu { self.values.address(at + 1) } else { 0 };
-        let mut next = came.next();
-        while next.is_some() || y != 0 {
-            let out = if Arc::strong_count(&sum) == 1 { sum.clone() } else { self.values.take(queue, to)? };
-            let after = came.next();
-            // The ReLU stops what the whole sum does not get through.
-            let stop = if after.is_none() { std::mem::take(&mut y) } else { 0 };
-            let other = next.as_ref().map_or(0, |other| other.address());
-            queue.launch(
-                "relu_gradient",
-                Grid::of(count),
-                &[Address(sum.address()), Address(other), Address(stop), Address(out.address()), Long(count as i64)],
-            )?;
-            (sum, next) = (out, after);
-        }
-        Ok(Some(sum))
-    }
-
-    /// Whether the gradient by a step's input is wanted.
-    pub fn wants_input(&self, at: usize) -> bool {
-        self.is_needed[self.plan.steps[at].input]
-    }
-
-    /// Takes up a gradient by a value.
-    pub fn add(&mut self, value: Value, gradient: Arc<DeviceBuffer>) {
-        self.of[value].push(gradient);
-    }
-
-    /// Gives a step's gradient to the value that was added before its ReLU.
-    pub fn pass_on(&mut self, at: usize, gradient: Arc<DeviceBuffer>) {
-        if let Some(other) = self.plan.steps[at].other.filter(|other| self.is_needed[*other]) {
-            self.add(other, gradient);
-        }
-    }
-
-    /// A linear layer's gradient by its input.
-    pub fn linear_by_input(&mut self, queue: &Queue<'_>, at: usize, gradient: u64, weight: u64) -> Result<()> {
-        let step = &self.plan.steps[at];
-        let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
-        let (by_x, count) = (self.values.take(queue, from)?, eights(self.values.batch, from) * EIGHT);
-        queue.launch(
-            "linear_by_input",
-            Grid::of(count),
-            &[
-                Address(gradient),
-                Address(weight),
-                Address(by_x.address()),
-                Int(from.channels as i32),
-                Int(groups(from) as i32),
-                Int(to.channels as i32),
-                Int(groups(to) as i32),
-                Long(count as i64),
-            ],
-        )?;
-        self.add(step.input, by_x);
-        Ok(())
-    }
-
-    /// Steps without weights. `factor` is that of an affine step; `by_images` takes the gradient by the images, in f32.
-    pub fn plain(
-        &mut self,
-        queue: &Queue<'_>,
-        at: usize,
-        gradient: &Arc<DeviceBuffer>,
-        factor: u64,
-        by_images: u64,
-    ) -> Result<()> {
-        let step: &Step = &self.plan.steps[at];
-        let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
-        let (batch, g) = (self.values.batch, gradient.address());
-        if let StepKind::Arrange { .. } = step.kind {
-            let count = batch * from.len();
-            return queue.launch(
-                "arrange_gradient",
-                Grid::of(count),
-                &[
-                    Address(g),
-                    Address(factor),
-                    Float(1.0 / queue.gpu.gradient_scale()),
-                    Address(by_images),
-                    Int(from.pixels() as i32),
-                    Int(from.channels as i32),
-                    Int(groups(to) as i32),
-                    Long(count as i64),
-                ],
-            );
-        }
-        let count = eights(batch, from);
-        let from_groups = Int(groups(from) as i32);
-        let by_x = match &step.kind {
-            StepKind::MaxPool(geometry) => {
-                let by_x = self.values.take(queue, from)?;
-                let winners = self.values.winners[at].as_ref().map_or(0, DeviceBuffer::address);
-                queue.launch(
-                    "max_pool_gradient",
-                    Grid::of(count),
-                    &[
-                        Address(g),
-                        Address(winners),
-                        Address(by_x.address()),
-                        Window(window(geometry, from, to)),
-                        from_groups,
-                        Long(count as i64),
-                    ],
-                )?;
-                by_x
-            }
-            StepKind::GlobalAvgPool => {
-                let by_x = self.values.take(queue, from)?;
-                let pixels = Int(from.pixels() as i32);
-                queue.launch(
-                    "global_mean_gradient",
-                    Grid::of(count),
-                    &[Address(g), Address(by_x.address()), pixels, from_groups, Long(count as i64)],
-                )?;
-                by_x
-            }
-            _ if factor != 0 => {
-                let by_x = self.values.take(queue, from)?;
-                queue.launch(
-                    "finish",
-                    Grid::of(count),
-                    &[
-                        Address(g),
-                        Address(factor),
-                        Address(0),
-                        Address(0),
-                        Int(0),
-                        Address(by_x.address()),
-                        from_groups,
-                        Long(count as i64),
-                    ],
-                )?;
-                by_x
-            }
-            _ => gradient.clone(),
-        };
-        self.add(step.input, by_x);
-        Ok(())
     }
 }

@@ -4,7 +4,7 @@ use candle_core::cuda_backend::cudarc::driver::{self, CudaGraph, CudaStream, sys
 use std::collections::HashMap;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::gpu::{Argument, Gpu, Grid};
+use super::gpu::{Argument, Gpu, Grid, Launcher};
 use super::memory::DeviceBuffer;
 use crate::Result;
 use crate::numeric::kernel::cudnn_calls::{Algorithm, Case, Handle};
@@ -52,7 +52,12 @@ impl<'a> Queue<'a> {
 
     /// Starts a kernel.
     pub fn launch(&self, kernel: &str, grid: Grid, arguments: &[Argument]) -> Result<()> {
-        self.gpu.launch_on(&self.stream, kernel, grid, arguments)
+        self.launcher().launch(kernel, grid, arguments)
+    }
+
+    /// Where kernels are started.
+    pub fn launcher(&self) -> Launcher<'_> {
+        Launcher { gpu: self.gpu, stream: &self.stream }
     }
 }
 

@@ -138,10 +138,10 @@ impl TrainingPass {
         let (x, other) = (of(step.input), step.other.map(of));
         let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
         let mut trace = StepTrace::default();
-        if step.relu {
+        if step.has_relu() {
             trace.relu = vec![0; self.batch * to.pixels() * mask_bytes(to.channels)];
         }
-        let finish = Finish { other, relu: step.relu.then_some(&mut trace.relu[..]), ..Finish::default() };
+        let finish = Finish { other, relu: step.has_relu().then_some(&mut trace.relu[..]), ..Finish::default() };
         if let Some((shape, has_bias)) = self.shape(at) {
             let bias = if has_bias { Some(self.numbers(step.layer, "bias")?) } else { None };
             let finish = Finish { bias: bias.as_deref(), ..finish };

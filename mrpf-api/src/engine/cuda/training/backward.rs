@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use super::forward::{OfStep, TrainingPass};
-use super::rows::Rows;
 use crate::Result;
+use crate::engine::cuda::depthwise::Depthwise;
 use crate::engine::cuda::gpu::Argument::{Address, Double, Float, Int, Long};
 use crate::engine::cuda::gpu::{EIGHT, Grid};
+use crate::engine::cuda::gradients::Gradients;
 use crate::engine::cuda::memory::DeviceBuffer;
-use crate::engine::cuda::pass::{Gradients, convolution_sizes, groups};
+use crate::engine::cuda::pass::{convolution_sizes, groups};
 use crate::engine::cuda::queue::Queue;
-use crate::engine::plan::{Sizes, StepKind};
+use crate::engine::cuda::rows::Rows;
+use crate::engine::plan::Sizes;
+use crate::network::LayerKind;
 
 impl TrainingPass {
     pub fn enqueue_backward(&self, queue: &mut Queue<'_>) -> Result<()> {
@@ -51,22 +54,31 @@ impl TrainingPass {
                         )?;
                     }
                     self.bias_gradient(queue, g, to, self.by_weight(&layer.name, "bias"))?;
-                    if gradients.wants_input(at) {
+                    if gradients.wants_operands(at) {
                         let by_x = values.take(queue, from)?;
                         queue.convolve_by_input(&sizes, [g, filters.address(), by_x.address()])?;
                         gradients.add(step.input, by_x);
                     }
                 }
                 OfStep::Norm { mean, inverse, .. } => {
-                    let by_x = self.norm_gradient(queue, at, [x, g], [mean, inverse], gradients.wants_input(at))?;
+                    let by_x = self.norm_gradient(queue, at, [x, g], [mean, inverse], gradients.wants_operands(at))?;
                     by_x.into_iter().for_each(|by_x| gradients.add(step.input, by_x));
                 }
-                OfStep::Constants { factor, .. } => {
-                    if gradients.wants_input(at) {
-                        gradients.plain(queue, at, &gradient, factor.address(), self.by_images.address())?;
+                OfStep::Depthwise { filters } => {
+                    let LayerKind::Conv2d(conv) = &layer.kind else { continue };
+                    let convolution = Depthwise::new(plan, at, values.batch, conv);
+                    let by_weight = self.by_weight(&layer.name, "weight");
+                    if by_weight != 0 {
+                        convolution.by_weight(queue, values, [x, g, by_weight])?;
+                    }
+                    self.bias_gradient(queue, g, to, self.by_weight(&layer.name, "bias"))?;
+                    if gradients.wants_operands(at) {
+                        let by_x = values.take(queue, from)?;
+                        convolution.by_input(queue, [g, filters.address(), by_x.address()])?;
+                        gradients.add(step.input, by_x);
                     }
                 }
-                OfStep::Nothing if matches!(step.kind, StepKind::Linear) => {
+                OfStep::Linear => {
                     let by_weight = self.by_weight(&layer.name, "weight");
                     if by_weight != 0 {
                         let count = to.channels * from.channels;
@@ -87,13 +99,13 @@ impl TrainingPass {
                         )?;
                     }
                     self.bias_gradient(queue, g, to, self.by_weight(&layer.name, "bias"))?;
-                    if gradients.wants_input(at) {
+                    if gradients.wants_operands(at) {
                         gradients.linear_by_input(queue, at, g, self.weight(&layer.name, "weight"))?;
                     }
                 }
-                OfStep::Nothing => {
-                    if gradients.wants_input(at) {
-                        gradients.plain(queue, at, &gradient, 0, 0)?;
+                OfStep::Plain(constants) => {
+                    if gradients.wants_operands(at) {
+                        gradients.plain(queue, at, &gradient, constants, self.by_images.address())?;
                     }
                 }
             }

@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::rows::Rows;
 use crate::Result;
-use crate::engine::cuda::convolution::Ending;
-use crate::engine::cuda::frozen::constant;
+use crate::engine::cuda::depthwise::Depthwise;
+use crate::engine::cuda::filters::{Norm, pack, pack_depthwise};
 use crate::engine::cuda::gpu::Argument::{Address, Double, Int, Long};
 use crate::engine::cuda::gpu::{EIGHT, Gpu, Grid};
 use crate::engine::cuda::memory::DeviceBuffer;
-use crate::engine::cuda::pass::{Values, convolution_sizes, groups};
+use crate::engine::cuda::pass::{Values, groups};
+use crate::engine::cuda::plain::Constants;
 use crate::engine::cuda::queue::{Queue, Repeated};
+use crate::engine::cuda::rows::Rows;
 use crate::engine::plan::{IMAGES, Plan, StepKind};
 use crate::network::{Declaration, LayerKind, Weights};
 
@@ -46,14 +47,15 @@ pub(super) struct TrainingPass {
 /// What a step keeps from the way forward for the way back, in f32 but for the filters.
 #[derive(Debug)]
 pub(super) enum OfStep {
-    Nothing,
-    Constants {
-        factor: DeviceBuffer,
-        offset: DeviceBuffer,
-    },
+    Plain(Constants),
+    Linear,
     Convolution {
         filters: DeviceBuffer,
         bias: Option<DeviceBuffer>,
+    },
+    /// Filters in f32; the bias is read where it lies.
+    Depthwise {
+        filters: DeviceBuffer,
     },
     Norm {
         mean: DeviceBuffer,
@@ -79,19 +81,13 @@ impl TrainingPass {
         for (at, step) in plan.steps.iter().enumerate() {
             let (from, to) = (plan.sizes[step.input], plan.sizes[at + 1]);
             let channels = groups(to) * EIGHT;
-            steps.push(match (&step.kind, &declaration.layers[step.layer].kind) {
-                (StepKind::Arrange { factor, offset } | StepKind::Affine { factor, offset }, _) => OfStep::Constants {
-                    factor: constant(&gpu, factor, channels)?,
-                    offset: constant(&gpu, offset, channels)?,
+            steps.push(match (&step.kind, declaration.layers[step.layer].kind.taps_and_bias()) {
+                (StepKind::Convolution, Some((taps, bias))) => OfStep::Convolution {
+                    filters: memory.take(&gpu.stream, channels * taps * groups(from) * EIGHT * gpu.value_bytes())?,
+                    bias: if bias { Some(memory.take(&gpu.stream, channels * gpu.value_bytes())?) } else { None },
                 },
-                (StepKind::Convolution, LayerKind::Conv2d(conv)) => {
-                    let count = channels * conv.geometry.kernel.iter().product::<usize>() * groups(from) * EIGHT;
-                    let bytes = gpu.value_bytes();
-                    OfStep::Convolution {
-                        filters: memory.take(&gpu.stream, count * bytes)?,
-                        bias: if conv.bias { Some(memory.take(&gpu.stream, channels * bytes)?) } else { None },
-                    }
-                }
+                (StepKind::Depthwise, Some((taps, _))) => OfStep::Depthwise { filters: floats(taps * channels)? },
+                (StepKind::Linear, _) => OfStep::Linear,
                 (StepKind::BatchNorm, _) => OfStep::Norm {
                     mean: floats(channels)?,
                     variance: floats(channels)?,
@@ -99,7 +95,7 @@ impl TrainingPass {
                     factor: floats(channels)?,
                     offset: floats(channels)?,
                 },
-                _ => OfStep::Nothing,
+                _ => OfStep::Plain(Constants::new(&gpu, &plan, at)?),
             });
         }
         let mut starts = BTreeMap::new();
@@ -113,7 +109,7 @@ impl TrainingPass {
             let name = &declaration.layers[step.layer].name;
             let own = step.has_weights()
                 && ["weight", "bias"].iter().any(|role| starts.contains_key(&format!("{name}.{role}")));
-            is_needed.push(own || is_needed[step.input] || step.other.is_some_and(|other| is_needed[other]));
+            is_needed.push(own || step.reads().any(|value| is_needed[value]));
         }
         Ok(Self {
             by_weights: if total > 0 { Some(floats(total)?) } else { None },
@@ -164,43 +160,24 @@ impl TrainingPass {
             let (from, to) = (plan.sizes[step.input], plan.sizes[at + 1]);
             match &self.steps[at] {
                 OfStep::Convolution { filters, bias } => {
-                    let Some(sizes) = convolution_sizes(self.values.batch, &plan, at, &layer.kind) else { continue };
-                    let taps: usize = sizes.kernel.iter().product();
-                    let count = sizes.outputs * taps * sizes.inputs;
-                    queue.launch(
-                        "pack",
-                        Grid::of(count),
-                        &[
-                            Address(self.weight(&layer.name, "weight")),
-                            Address(0),
-                            Address(filters.address()),
-                            Int(to.channels as i32),
-                            Int(from.channels as i32),
-                            Int(taps as i32),
-                            Int(groups(from) as i32),
-                            Long(count as i64),
-                        ],
-                    )?;
-                    let y = self.values.output(queue, &plan, at)?;
-                    let other = step.other.map_or(0, |other| self.values.address(other));
-                    let places = [self.values.address(step.input), filters.address(), y];
-                    match bias {
-                        Some(packed) => {
-                            let given = self.weight(&layer.name, "bias");
-                            bias_as_values(queue, given, packed.address(), to.channels)?;
-                            queue.convolve(
-                                &sizes,
-                                places,
-                                Ending { bias: packed.address(), other, relu: step.relu },
-                            )?;
-                        }
-                        None => {
-                            queue.convolve(&sizes, places, Ending::default())?;
-                            if step.relu || step.other.is_some() {
-                                self.values.finish(queue, &plan, at, [y, 0, 0, y])?;
-                            }
-                        }
+                    let places = [self.weight(&layer.name, "weight"), 0, filters.address()];
+                    let taps = layer.kind.taps_and_bias().map_or(1, |(taps, _)| taps);
+                    pack(queue.launcher(), places, [to.channels, from.channels, taps])?;
+                    if let Some(packed) = bias {
+                        let given = self.weight(&layer.name, "bias");
+                        Norm::default().fold(queue.launcher(), given, [0, 0, packed.address()], to.channels)?;
                     }
+                    let bias = bias.as_ref().map_or(0, DeviceBuffer::address);
+                    self.values.forward_convolution(queue, &plan, at, &layer.kind, [filters.address(), bias])?;
+                }
+                OfStep::Depthwise { filters } => {
+                    let LayerKind::Conv2d(conv) = &layer.kind else { continue };
+                    let taps = conv.geometry.kernel.iter().product();
+                    let places = [self.weight(&layer.name, "weight"), 0, filters.address()];
+                    pack_depthwise(queue.launcher(), places, [to.channels, taps])?;
+                    let y = self.values.output(queue, &plan, at)?;
+                    let places = [filters.address(), self.weight(&layer.name, "bias"), y];
+                    Depthwise::new(&plan, at, self.values.batch, conv).forward(queue, &self.values, places)?;
                 }
                 OfStep::Norm { mean, variance, inverse, factor, offset } => {
                     let LayerKind::BatchNorm(norm) = &layer.kind else { continue };
@@ -244,41 +221,13 @@ impl TrainingPass {
                     let y = self.values.output(queue, &plan, at)?;
                     self.values.finish(queue, &plan, at, [places[0], places[1], places[2], y])?;
                 }
-                OfStep::Constants { factor, offset } => {
-                    self.values.forward_plain(queue, &plan, at, [factor.address(), offset.address()])?;
+                OfStep::Linear => {
+                    let places = [self.weight(&layer.name, "weight"), self.weight(&layer.name, "bias")];
+                    self.values.forward_linear(queue, &plan, at, places)?;
                 }
-                OfStep::Nothing => match step.kind {
-                    StepKind::Linear => {
-                        let places = [self.weight(&layer.name, "weight"), self.weight(&layer.name, "bias")];
-                        self.values.forward_linear(queue, &plan, at, places)?;
-                    }
-                    _ => self.values.forward_plain(queue, &plan, at, [0, 0])?,
-                },
+                OfStep::Plain(constants) => self.values.forward_plain(queue, &plan, at, constants)?,
             }
         }
         self.values.forward_logits(queue, &plan)
     }
-}
-
-/// A bias in f32 as padded values.
-fn bias_as_values(queue: &Queue<'_>, bias: u64, packed: u64, channels: usize) -> Result<()> {
-    let count = channels.next_multiple_of(EIGHT);
-    let nothing = Address(0);
-    queue.launch(
-        "fold",
-        Grid::of(count),
-        &[
-            nothing,
-            nothing,
-            nothing,
-            nothing,
-            Double(0.0),
-            Address(bias),
-            nothing,
-            nothing,
-            Address(packed),
-            Int(channels as i32),
-            Long(count as i64),
-        ],
-    )
 }

@@ -2,7 +2,6 @@
 
 mod backward;
 mod forward;
-mod rows;
 
 use candle_core::Tensor;
 use std::collections::BTreeMap;

@@ -1,10 +1,10 @@
 //! How sums over rows are divided among the blocks of a kernel.
 
+use super::gpu::Argument::{Address, Int, Long};
+use super::gpu::{EIGHT, Grid};
+use super::pass::groups;
+use super::queue::Queue;
 use crate::Result;
-use crate::engine::cuda::gpu::Argument::{Address, Int, Long};
-use crate::engine::cuda::gpu::{EIGHT, Grid};
-use crate::engine::cuda::pass::groups;
-use crate::engine::cuda::queue::Queue;
 use crate::engine::plan::Sizes;
 
 /// Threads of a block.

@@ -1,5 +1,6 @@
 //! Weights and images that are a function of their names, as the recording scripts make them, and what is recorded with them.
 
+use mrpf_api::network::{TensorSpec, parameter_specs, statistic_specs};
 use mrpf_api::prelude::*;
 
 const LABEL: u32 = 3;
@@ -35,12 +36,21 @@ pub fn filled(name: &str, shape: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, shape, &Device::Cpu)?)
 }
 
+/// A network with such weights, in f64.
+pub fn network(declaration: Declaration) -> Result<Network> {
+    let tensors = |specs: Vec<TensorSpec>| -> Result<Weights> {
+        specs.into_iter().map(|spec| Ok((spec.name.clone(), filled(&spec.name, &spec.shape)?))).collect()
+    };
+    let (parameters, statistics) = (tensors(parameter_specs(&declaration))?, tensors(statistic_specs(&declaration))?);
+    Network::from_tensors(declaration, parameters, statistics)
+}
+
 /// Logits, and every seventh number of the images' gradient, in f64.
 pub fn outputs(network: &Network, images: &Tensor) -> Result<(Tensor, Vec<f64>)> {
-    let labels = Tensor::new(&[LABEL], &Device::Cpu)?;
+    let labels = Tensor::new(&[LABEL], images.device())?;
     let frozen = network.freeze()?;
     let images = images.to_dtype(network.dtype())?;
     let at = frozen.input_gradient(&images, &|logits| loss::cross_entropy_per_image(logits, &labels))?;
-    let gradient = at.gradient.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
-    Ok((at.logits.to_dtype(DType::F64)?, gradient.into_iter().step_by(EVERY).collect()))
+    let gradient = at.gradient.to_device(&Device::Cpu)?.to_dtype(DType::F64)?.flatten_all()?.to_vec1::<f64>()?;
+    Ok((at.logits.to_device(&Device::Cpu)?.to_dtype(DType::F64)?, gradient.into_iter().step_by(EVERY).collect()))
 }

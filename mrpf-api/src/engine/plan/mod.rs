@@ -1,0 +1,168 @@
+//! From a declaration to steps: what is fused, and who reads what when.
+
+mod builder;
+mod place_map;
+
+use self::builder::Builder;
+pub(super) use self::place_map::PlaceMap;
+use crate::network::{Declaration, Wiring};
+use crate::numeric::PoolGeometry;
+
+/// Where a value comes from: the images, or a step.
+pub(super) type Value = usize;
+
+/// The images stand before all steps.
+pub(super) const IMAGES: Value = 0;
+
+/// A value's sizes in each image; a vector is one pixel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sizes {
+    pub height: usize,
+    pub width: usize,
+    pub channels: usize,
+}
+
+impl Sizes {
+    pub fn len(self) -> usize {
+        self.height * self.width * self.channels
+    }
+
+    pub fn pixels(self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// One step; step `i` makes value `i + 1`.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub kind: StepKind,
+    /// The layer that it begins with, whose weights it has.
+    pub layer: usize,
+    pub input: Value,
+    /// What it reads besides: further parts of what is joined.
+    pub more: Vec<Value>,
+    /// Added before the activation.
+    pub other: Option<Value>,
+    pub activation: Activation,
+}
+
+impl Step {
+    /// Whether it computes with the weights of its layer.
+    pub fn has_weights(&self) -> bool {
+        matches!(self.kind, StepKind::Convolution | StepKind::Depthwise | StepKind::Linear | StepKind::BatchNorm)
+    }
+
+    /// Whether a ReLU without a ceiling ends it, as all steps on the CPU that end with an activation.
+    pub fn has_relu(&self) -> bool {
+        self.activation == Activation::Relu
+    }
+
+    /// What its kind computes with: everything that it reads but `other`.
+    pub fn operands(&self) -> impl Iterator<Item = Value> + '_ {
+        std::iter::once(self.input).chain(self.more.iter().copied())
+    }
+
+    /// Everything that it reads.
+    pub fn reads(&self) -> impl Iterator<Item = Value> + '_ {
+        self.operands().chain(self.other)
+    }
+}
+
+/// What ends a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Activation {
+    None,
+    Relu,
+    Relu6,
+}
+
+/// Which engine a plan is for; the one on GPUs knows more kinds of steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlanFor {
+    Processor,
+    Gpu,
+}
+
+/// What a step computes.
+#[derive(Debug)]
+pub(super) enum StepKind {
+    /// From `[channel, height, width]` to `[height, width, channel]`, times a factor plus an offset of each channel.
+    Arrange {
+        factor: Vec<f32>,
+        offset: Vec<f32>,
+    },
+    /// The same factor and offset where the order is right already.
+    Affine {
+        factor: Vec<f32>,
+        offset: Vec<f32>,
+    },
+    /// Also a linear layer on many places or on a vector, where the engine computes those as convolutions.
+    Convolution,
+    /// Every filter reads one channel, its own.
+    Depthwise,
+    /// A batch norm; after folding, one that no convolution could take in.
+    BatchNorm,
+    /// Nothing but `other` and the activation on top of the input.
+    Pass,
+    /// Largest value of each window.
+    MaxPool(PoolGeometry),
+    /// Mean over all pixels.
+    GlobalAvgPool,
+    /// Sums of places, the same for each channel.
+    Places(#[cfg_attr(not(feature = "cudnn"), allow(dead_code))] PlaceMap),
+    /// The channels of all operands one after the other.
+    Concat,
+    /// Channel after channel as one vector.
+    Flatten,
+    Linear,
+}
+
+/// Steps in order with the sizes of every value.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(super) steps: Vec<Step>,
+    /// Of the images first, then of each step's value.
+    pub(super) sizes: Vec<Sizes>,
+    /// The first and the last step that reads each value.
+    readers: Vec<[usize; 2]>,
+}
+
+impl Plan {
+    /// The plan of a declaration; `None` if a layer is of a kind that the engine does not know.
+    pub fn new(declaration: &Declaration, wiring: &Wiring, engine: PlanFor) -> Option<Self> {
+        let mut builder = Builder::new(declaration, wiring, engine);
+        for at in 0..declaration.layers.len() {
+            builder.add(at)?;
+        }
+        // The logits must be the last value: nothing may follow them.
+        let output = builder.values[declaration.layers.len() - 1];
+        let mut plan = Self { steps: builder.steps, sizes: builder.sizes, readers: Vec::new() };
+        let reads = |step: &Step, value: Value| step.reads().any(|read| read == value);
+        for value in 0..output {
+            let first = plan.steps.iter().position(|step| reads(step, value))?;
+            let last = plan.steps.iter().rposition(|step| reads(step, value))?;
+            plan.readers.push([first, last]);
+        }
+        plan.readers.push([output; 2]);
+        (output == plan.steps.len()).then_some(plan)
+    }
+
+    /// The value that the network's output is.
+    pub(super) fn output(&self) -> Value {
+        self.steps.len()
+    }
+
+    pub(super) fn classes(&self) -> usize {
+        self.sizes[self.output()].len()
+    }
+
+    /// The first step that reads a value; going back, the last that adds to its gradient.
+    pub(super) fn first_reader(&self, value: Value) -> usize {
+        self.readers[value][0]
+    }
+
+    /// The last step that reads a value.
+    pub(super) fn last_reader(&self, value: Value) -> usize {
+        self.readers[value][1]
+    }
+}
