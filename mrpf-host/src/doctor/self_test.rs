@@ -4,7 +4,7 @@ use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
 use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::CallContext;
 use mrpf_api::data::{Batch, ImageShape};
-use mrpf_api::network::{Builder, Classifier, Declaration, LayerKind, Mode, Network};
+use mrpf_api::network::{Attention, AttentionUnit, Builder, Classifier, Declaration, LayerKind, Mode, Network};
 use mrpf_api::numeric::{
     ConvGeometry, InF64, PoolGeometry, Precision, Variation, VariationGround, augment, can_augment_on, is_tf32_allowed,
     loss,
@@ -207,7 +207,7 @@ fn residual() -> Result<Declaration> {
     net.finish()
 }
 
-/// What other architectures are made of: depthwise convolutions, joined channels, means of windows.
+/// What other architectures are made of: depthwise convolutions, joined channels, means of windows, tokens.
 fn mixed() -> Result<Declaration> {
     let mut net = Builder::new("self-test", IMAGES, 10);
     net.normalize("normalize", &[0.5; 3], &[0.25; 3]).conv("stem", 13, ConvGeometry::same3(), false);
@@ -220,7 +220,15 @@ fn mixed() -> Result<Declaration> {
         LayerKind::PadShortcut { stride: 2, channels: 43 },
         &["pool"],
     );
-    net.flatten("flat").linear("hidden", 19).relu6("hidden.relu").linear("classes", 10);
+    net.resize("resize", [4, 6]).conv("in", 12, ConvGeometry::square(1), false).silu("in.silu");
+    net.unfold("unfold", 2).layer_norm("norm");
+    for name in ["query", "key", "value"] {
+        net.from("norm").linear(name, 12);
+    }
+    let attention = LayerKind::Attention(Attention::new(12, 3, AttentionUnit::Width));
+    net.layer("attention", attention, &["query", "key", "value"]).linear("project", 12).add("more", "unfold");
+    net.linear("wide", 21).layer("gelu", LayerKind::Gelu, &["wide"]).linear("narrow", 12).add("most", "more");
+    net.fold("fold", 2, [4, 6]).flatten("flat").linear("hidden", 19).relu6("hidden.relu").linear("classes", 10);
     net.finish()
 }
 

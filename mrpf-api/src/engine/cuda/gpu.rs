@@ -2,7 +2,7 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::cuda_backend::cudarc::driver::{
-    self, CudaFunction, CudaSlice, CudaStream, LaunchConfig, PushKernelArg,
+    self, CudaFunction, CudaSlice, CudaStream, DeviceRepr, LaunchConfig, PushKernelArg,
 };
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDevice, DeviceId};
@@ -21,6 +21,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels.cu"),
     include_str!("depthwise.cu"),
     include_str!("places.cu"),
+    include_str!("tokens.cu"),
     include_str!("fused.cu")
 );
 
@@ -42,7 +43,7 @@ pub(crate) struct Gpu {
 }
 
 /// Every kernel of the source.
-const KERNELS: [&str; 41] = [
+const KERNELS: [&str; 50] = [
     "arrange",
     "arrange_gradient",
     "finish",
@@ -76,6 +77,15 @@ const KERNELS: [&str; 41] = [
     "part",
     "flatten",
     "flatten_gradient",
+    "smooth",
+    "smooth_gradient",
+    "layer_norm",
+    "layer_norm_by_input",
+    "layer_norm_sums",
+    "layer_norm_finish",
+    "attention",
+    "attention_by_queries",
+    "attention_by_keys",
     "cross_entropy",
     "cross_entropy_gradient",
     "kl_divergence",
@@ -97,7 +107,23 @@ pub(crate) enum Argument {
     Double(f64),
     /// Sizes of a pooling: input, output, kernel, stride, padding, each by height and width.
     Window([i32; 10]),
+    Heads(Heads),
 }
+
+/// Sizes of an attention, as in the source.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Heads {
+    pub tokens: i32,
+    pub heads: i32,
+    /// Of queries and of values: channels of each head, and of all in eights.
+    pub widths: [i32; 2],
+    pub groups: [i32; 2],
+    pub scale: f32,
+}
+
+// SAFETY: laid out as the kernels' structure of that name, seven words one after the other.
+unsafe impl DeviceRepr for Heads {}
 
 /// Work items, each a thread of its own unless a kernel says otherwise.
 #[derive(Debug, Clone, Copy)]
@@ -262,6 +288,7 @@ impl Gpu {
                 Argument::Float(number) => builder.arg(number),
                 Argument::Double(number) => builder.arg(number),
                 Argument::Window(sizes) => builder.arg(sizes),
+                Argument::Heads(heads) => builder.arg(heads),
             };
         }
         let [x, y] = grid.blocks;

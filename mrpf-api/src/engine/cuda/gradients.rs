@@ -87,6 +87,13 @@ impl<'a> Gradients<'a> {
         self.plan.steps[at].operands().any(|operand| self.is_needed[operand])
     }
 
+    /// Takes up a gradient by a value if that is wanted.
+    pub fn add_if_needed(&mut self, value: Value, gradient: Arc<DeviceBuffer>) {
+        if self.is_needed[value] {
+            self.add(value, gradient);
+        }
+    }
+
     /// Takes up a gradient by a value.
     pub fn add(&mut self, value: Value, gradient: Arc<DeviceBuffer>) {
         self.of[value].push(gradient);

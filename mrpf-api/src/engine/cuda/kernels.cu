@@ -275,10 +275,11 @@ extern "C" __global__ void fold(const float* scale, const float* shift, const fl
     if (packed) packed[at] = from_float((float)b);
 }
 
-// Sums over rows, for each channel: of x - pivot and its square, or of g and g * (x - pivot).
+// Sums over rows, for each channel: of x - pivot and its square, or of g and g * (x - pivot). With `moments`, means and inverse deviations
+// of all rows, it is each row's own (x - mean) * inverse in place of x - pivot.
 // `width` eights of a row lie side by side in a block; blocks along x divide the rows.
-static __device__ void two_sums(const Eight* x, const Eight* g, const float* pivot, float* partial, long long rows, int rows_of_block, int width,
-                                int groups) {
+static __device__ void two_sums(const Eight* x, const Eight* g, const float* pivot, const float* moments, float* partial, long long rows,
+                                int rows_of_block, int width, int groups) {
     __shared__ float shared[256 * 16];
     int lanes = blockDim.x / width, lane = threadIdx.x / width, group = blockIdx.y * width + threadIdx.x % width;
     float first[8], second[8];
@@ -291,8 +292,9 @@ static __device__ void two_sums(const Eight* x, const Eight* g, const float* piv
         for (long long row = (long long)blockIdx.x * rows_of_block + lane; row < end; row += lanes) {
             Eight here = x[row * groups + group], by;
             if (g) by = g[row * groups + group];
+            float mean = moments ? moments[row] : 0.0f, inverse = moments ? moments[rows + row] : 1.0f;
             for (int k = 0; k < 8; k++) {
-                float v = to_float(here.of[k]) - p[k];
+                float v = moments ? (to_float(here.of[k]) - mean) * inverse : to_float(here.of[k]) - p[k];
                 float w = g ? to_float(by.of[k]) : v;
                 first[k] += w;
                 second[k] += w * v;
@@ -315,12 +317,12 @@ static __device__ void two_sums(const Eight* x, const Eight* g, const float* piv
 }
 
 extern "C" __global__ void moments(const Eight* x, float* partial, long long rows, int rows_of_block, int width, int groups) {
-    two_sums(x, 0, 0, partial, rows, rows_of_block, width, groups);
+    two_sums(x, 0, 0, 0, partial, rows, rows_of_block, width, groups);
 }
 
 extern "C" __global__ void gradient_sums(const Eight* x, const Eight* gradient, const float* mean, float* partial, long long rows,
                                          int rows_of_block, int width, int groups) {
-    two_sums(x, gradient, mean, partial, rows, rows_of_block, width, groups);
+    two_sums(x, gradient, mean, 0, partial, rows, rows_of_block, width, groups);
 }
 
 // Mean and biased variance of each channel; factor and offset with which a batch norm applies them.

@@ -5,6 +5,7 @@
 //! (`kernels.cu`), compiled when first used. A pass whose sizes were seen before is a recorded graph (`queue`), which the GPU runs by
 //! itself: starting kernels one by one from the program takes longer than most of them run.
 
+mod attention;
 mod augment;
 mod convolution;
 mod depthwise;
@@ -13,6 +14,7 @@ mod frozen;
 mod fused;
 mod gpu;
 mod gradients;
+mod layer_norm;
 mod memory;
 mod operation;
 mod pass;

@@ -70,8 +70,8 @@ pub(super) struct Values {
     /// In f32, `[batch, class]`.
     pub logits: DeviceBuffer,
     pub of: Vec<Option<Arc<DeviceBuffer>>>,
-    /// The tap that won each window of a pooling.
-    pub winners: Vec<Option<DeviceBuffer>>,
+    /// What a step keeps for its way back besides: which tap won each window of a pooling, the moments of a layer norm.
+    pub kept: Vec<Option<DeviceBuffer>>,
 }
 
 impl Values {
@@ -84,7 +84,7 @@ impl Values {
             images: floats(batch * plan.sizes[0].len())?,
             logits: floats(batch * plan.classes())?,
             of: plan.sizes.iter().map(|_| None).collect(),
-            winners: plan.steps.iter().map(|_| None).collect(),
+            kept: plan.steps.iter().map(|_| None).collect(),
             memory,
         })
     }
@@ -111,6 +111,19 @@ impl Values {
             self.of[at + 1] = Some(self.take(queue, plan.sizes[at + 1])?);
         }
         Ok(self.address(at + 1))
+    }
+
+    /// Room for what a step keeps for its way back.
+    pub fn keep(&mut self, queue: &Queue<'_>, at: usize, bytes: usize) -> Result<u64> {
+        if self.kept[at].is_none() {
+            self.kept[at] = Some(self.memory.take(&queue.gpu.stream, bytes)?);
+        }
+        Ok(self.kept(at))
+    }
+
+    /// Where that lies.
+    pub fn kept(&self, at: usize) -> u64 {
+        self.kept[at].as_ref().map_or(0, DeviceBuffer::address)
     }
 
     /// Ends a step: `y = activation(x * factor + offset + other)`, whatever of it there is.

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use super::gpu::Argument::{Address, Float, Int, Long};
+use super::attention::AttentionStep;
+use super::gpu::Argument::{self, Address, Float, Int, Long};
 use super::gpu::{EIGHT, Gpu, Grid};
 use super::gradients::Gradients;
 use super::memory::DeviceBuffer;
 use super::pass::{Values, eights, groups, window};
 use super::queue::Queue;
 use crate::Result;
-use crate::engine::plan::{PlaceMap, Plan, Sizes, StepKind};
+use crate::engine::plan::{PlaceMap, Plan, Sizes, Smooth, StepKind};
 
 /// What a step needs on the GPU besides values and weights; it stays as it is.
 #[derive(Debug)]
@@ -89,6 +90,11 @@ impl Constants {
     }
 }
 
+/// Which of the smooth activations the kernels compute.
+fn gaussian(smooth: Smooth) -> Argument {
+    Int((smooth == Smooth::Gelu).into())
+}
+
 /// Numbers on the GPU, zeros behind them up to `length`.
 fn padded(gpu: &Gpu, numbers: &[f32], length: usize) -> Result<DeviceBuffer> {
     let mut padded = numbers.to_vec();
@@ -121,10 +127,7 @@ impl Values {
                 ],
             ),
             (StepKind::MaxPool(geometry), _) => {
-                if self.winners[at].is_none() {
-                    self.winners[at] = Some(self.memory.take(&queue.gpu.stream, count * EIGHT)?);
-                }
-                let winners = self.winners[at].as_ref().map_or(0, DeviceBuffer::address);
+                let winners = self.keep(queue, at, count * EIGHT)?;
                 queue.launch(
                     "max_pool",
                     Grid::of(count),
@@ -145,6 +148,12 @@ impl Values {
             ),
             (StepKind::Places(_), Constants::Places(maps)) => maps[0].apply(queue, self.batch, [from, to], [x, y]),
             (StepKind::Concat, _) => self.join(queue, plan, at, y),
+            (StepKind::Smooth(smooth), _) => queue.launch(
+                "smooth",
+                Grid::of(count),
+                &[Address(x), Address(y), gaussian(*smooth), Long(count as i64)],
+            ),
+            (StepKind::Attention(attention), _) => AttentionStep::new(attention, plan, at).forward(queue, self, y),
             (StepKind::Flatten, _) => queue.launch(
                 "flatten",
                 Grid::of(count * EIGHT),
@@ -222,8 +231,12 @@ impl Gradients<'_> {
                 ],
             );
         }
-        if let StepKind::Concat = step.kind {
-            return self.divide(queue, at, g);
+        match &step.kind {
+            StepKind::Concat => return self.divide(queue, at, g),
+            StepKind::Attention(attention) => {
+                return AttentionStep::new(attention, self.plan, at).backward(queue, self, g);
+            }
+            _ => {}
         }
         let count = eights(batch, from);
         let [from_groups, to_groups] = [from, to].map(|sizes| Int(groups(sizes) as i32));
@@ -236,12 +249,12 @@ impl Gradients<'_> {
         let out = by_x.address();
         match (&step.kind, constants) {
             (StepKind::MaxPool(geometry), _) => {
-                let winners = self.values.winners[at].as_ref().map_or(0, DeviceBuffer::address);
+                let winners = Address(self.values.kept(at));
                 let window = window(geometry.kernel, geometry.stride, geometry.padding, [from, to]);
                 queue.launch(
                     "max_pool_gradient",
                     Grid::of(count),
-                    &[Address(g), Address(winners), Address(out), window, from_groups, Long(count as i64)],
+                    &[Address(g), winners, Address(out), window, from_groups, Long(count as i64)],
                 )?;
             }
             (StepKind::GlobalAvgPool, _) => queue.launch(
@@ -250,6 +263,17 @@ impl Gradients<'_> {
                 &[Address(g), Address(out), pixels, from_groups, Long(count as i64)],
             )?,
             (StepKind::Places(_), Constants::Places(maps)) => maps[1].apply(queue, batch, [to, from], [g, out])?,
+            (StepKind::Smooth(smooth), _) => queue.launch(
+                "smooth_gradient",
+                Grid::of(count),
+                &[
+                    Address(self.values.address(step.input)),
+                    Address(g),
+                    Address(out),
+                    gaussian(*smooth),
+                    Long(count as i64),
+                ],
+            )?,
             (StepKind::Flatten, _) => queue.launch(
                 "flatten_gradient",
                 Grid::of(count * EIGHT),

@@ -1,6 +1,6 @@
 //! Layer after layer to steps: which layers a step takes in.
 
-use super::{Activation, IMAGES, PlaceMap, PlanFor, Sizes, Step, StepKind, Value};
+use super::{Activation, IMAGES, PlaceMap, PlanFor, Sizes, Smooth, Step, StepKind, Value};
 use crate::network::{Conv2d, Declaration, LayerKind, Shape, Wiring};
 
 /// A plan under way.
@@ -44,12 +44,13 @@ impl<'a> Builder<'a> {
             );
         }
         let input = inputs[0];
+        let is_gpu = self.engine == PlanFor::Gpu;
         let sizes = match self.wiring.shapes[at] {
             Shape::Map(map) => Sizes { height: map.height, width: map.width, channels: map.channels },
             Shape::Vector(features) => Sizes { height: 1, width: 1, channels: features },
+            Shape::Tokens(of) if is_gpu => Sizes { height: of.sequences, width: of.tokens, channels: of.channels },
             Shape::Tokens(_) => return None,
         };
-        let is_gpu = self.engine == PlanFor::Gpu;
         let value = match &layer.kind {
             LayerKind::Normalize { mean, std } => {
                 let factor: Vec<f32> = std.iter().map(|std| (1.0 / std) as f32).collect();
@@ -87,6 +88,14 @@ impl<'a> Builder<'a> {
             LayerKind::Linear(_) if sizes.pixels() == 1 => self.push(at, StepKind::Linear, input, sizes),
             LayerKind::Concat if is_gpu => {
                 let value = self.push(at, StepKind::Concat, input, sizes);
+                self.steps[value - 1].more = inputs[1..].to_vec();
+                value
+            }
+            LayerKind::Silu if is_gpu => self.push(at, StepKind::Smooth(Smooth::Silu), input, sizes),
+            LayerKind::Gelu if is_gpu => self.push(at, StepKind::Smooth(Smooth::Gelu), input, sizes),
+            LayerKind::LayerNorm(_) if is_gpu => self.push(at, StepKind::LayerNorm, input, sizes),
+            LayerKind::Attention(attention) if is_gpu => {
+                let value = self.push(at, StepKind::Attention(attention.clone()), input, sizes);
                 self.steps[value - 1].more = inputs[1..].to_vec();
                 value
             }

@@ -5,7 +5,7 @@ mod place_map;
 
 use self::builder::Builder;
 pub(super) use self::place_map::PlaceMap;
-use crate::network::{Declaration, Wiring};
+use crate::network::{Attention, Declaration, Wiring};
 use crate::numeric::PoolGeometry;
 
 /// Where a value comes from: the images, or a step.
@@ -49,7 +49,10 @@ pub(super) struct Step {
 impl Step {
     /// Whether it computes with the weights of its layer.
     pub fn has_weights(&self) -> bool {
-        matches!(self.kind, StepKind::Convolution | StepKind::Depthwise | StepKind::Linear | StepKind::BatchNorm)
+        matches!(
+            self.kind,
+            StepKind::Convolution | StepKind::Depthwise | StepKind::Linear | StepKind::BatchNorm | StepKind::LayerNorm
+        )
     }
 
     /// Whether a ReLU without a ceiling ends it, as all steps on the CPU that end with an activation.
@@ -76,6 +79,13 @@ pub(super) enum Activation {
     Relu6,
 }
 
+/// Activations without a corner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Smooth {
+    Silu,
+    Gelu,
+}
+
 /// Which engine a plan is for; the one on GPUs knows more kinds of steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlanFor {
@@ -85,6 +95,8 @@ pub(crate) enum PlanFor {
 
 /// What a step computes.
 #[derive(Debug)]
+// The engine on the CPU does not look into what only the one on GPUs knows.
+#[cfg_attr(not(feature = "cudnn"), allow(dead_code))]
 pub(super) enum StepKind {
     /// From `[channel, height, width]` to `[height, width, channel]`, times a factor plus an offset of each channel.
     Arrange {
@@ -109,11 +121,17 @@ pub(super) enum StepKind {
     /// Mean over all pixels.
     GlobalAvgPool,
     /// Sums of places, the same for each channel.
-    Places(#[cfg_attr(not(feature = "cudnn"), allow(dead_code))] PlaceMap),
+    Places(PlaceMap),
     /// The channels of all operands one after the other.
     Concat,
     /// Channel after channel as one vector.
     Flatten,
+    /// An activation that its gradient needs the input of.
+    Smooth(Smooth),
+    /// Every place by its own mean and variance.
+    LayerNorm,
+    /// The operands are queries, keys and values; rows of the map are sequences.
+    Attention(Attention),
     Linear,
 }
 

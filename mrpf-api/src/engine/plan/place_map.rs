@@ -51,6 +51,17 @@ impl PlaceMap {
                     rows[row].into_iter().flat_map(of_row).filter(|(_, share)| *share != 0.0).collect()
                 })
             }
+            LayerKind::Unfold { patch } => {
+                let (patch, columns) = (*patch, from.width / patch[1]);
+                Box::new(move |sequence, token| {
+                    let row = token / columns * patch[0] + sequence / patch[1];
+                    vec![(row * from.width + token % columns * patch[1] + sequence % patch[1], 1.0)]
+                })
+            }
+            LayerKind::Fold { patch, .. } => {
+                let unfold = Self::of(&LayerKind::Unfold { patch: *patch }, to, from)?;
+                return Some(unfold.transposed(to.pixels()));
+            }
             _ => return None,
         };
         let all = (0..to.height).flat_map(|row| (0..to.width).map(move |column| (row, column)));
@@ -68,7 +79,6 @@ impl PlaceMap {
     }
 
     /// The way back from gradients by the output to those by the input, which has so many places.
-    #[cfg_attr(not(feature = "cudnn"), allow(dead_code))]
     pub fn transposed(&self, places: usize) -> Self {
         let mut rows: Vec<Vec<Entry>> = vec![Vec::new(); places];
         for (output, ends) in self.starts.windows(2).enumerate() {
@@ -84,9 +94,7 @@ impl PlaceMap {
 mod tests {
     use super::*;
     use crate::Result;
-    use crate::data::ImageShape;
-    use crate::network::Builder;
-    use crate::numeric::{PoolGeometry, avg_pool2d, pad_shortcut, resize};
+    use crate::numeric::{PoolGeometry, avg_pool2d, fold, pad_shortcut, resize, unfold};
     use candle_core::{DType, Device, Tensor, Var};
     use proptest::prelude::*;
 
@@ -101,32 +109,31 @@ mod tests {
         }
     }
 
-    /// Asserts that a layer's map gives what its operation gives, there and back.
-    fn check(
-        kind: LayerKind,
-        [height, width]: [usize; 2],
-        operation: impl Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<()> {
-        let mut net = Builder::new("map", ImageShape { channels: 1, height, width }, 1);
-        net.layer("map", kind.clone(), &[crate::network::INPUT]).global_avg_pool("mean").linear("out", 1);
-        let declaration = net.finish()?;
-        let shape = declaration.wiring()?.shapes[0];
-        let [from, to] = [[1, height, width], shape.dims().try_into().expect("a map")]
-            .map(|[channels, height, width]: [usize; 3]| Sizes { height, width, channels });
-        let map = PlaceMap::of(&kind, from, to).expect("a map of places");
+    /// Asserts that a layer's map gives what its operation gives on one channel, there and back.
+    fn check(kind: &LayerKind, from: [usize; 2], operation: impl Fn(&Tensor) -> Result<Tensor>) -> Result<()> {
         let mut stream = crate::random::Streams::new(1).stream();
-        let x = Var::from_tensor(&stream.normal(&[1, 1, height, width], DType::F32, &Device::Cpu)?)?;
+        let x = Var::from_tensor(&stream.normal(&[1, 1, from[0], from[1]], DType::F32, &Device::Cpu)?)?;
         let y = operation(&x)?;
         let by_y = stream.normal(y.dims(), DType::F32, &Device::Cpu)?;
         let gradients = (&y * &by_y)?.sum_all()?.backward()?;
         let by_x = gradients.get(&x).expect("a gradient");
-        let numbers = |tensor: &Tensor| -> Result<Vec<f32>> { Ok(tensor.narrow(1, 0, 1)?.flatten_all()?.to_vec1()?) };
+        // Sequences and tokens are followed by the channels, height and width are not.
+        let (height, width) = match kind {
+            LayerKind::Unfold { .. } => (y.dim(1)?, y.dim(2)?),
+            _ => (y.dim(2)?, y.dim(3)?),
+        };
+        let sizes = |height, width| Sizes { height, width, channels: 1 };
+        let map = PlaceMap::of(kind, sizes(from[0], from[1]), sizes(height, width)).expect("a map of places");
+        let numbers = |tensor: &Tensor| -> Result<Vec<f32>> {
+            Ok(tensor.flatten_all()?.narrow(0, 0, tensor.elem_count().min(height * width))?.to_vec1()?)
+        };
         let near = |found: Vec<f32>, expected: Vec<f32>| {
             assert_eq!(found.len(), expected.len(), "{kind:?}");
             assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{kind:?} {found:?} {expected:?}");
         };
-        near(map.apply(&numbers(&x)?), numbers(&y)?);
-        near(map.transposed(from.pixels()).apply(&numbers(&by_y)?), numbers(by_x)?);
+        let image: Vec<f32> = x.flatten_all()?.to_vec1()?;
+        near(map.apply(&image), numbers(&y)?);
+        near(map.transposed(image.len()).apply(&numbers(&by_y)?), by_x.flatten_all()?.to_vec1()?);
         Ok(())
     }
 
@@ -138,10 +145,16 @@ mod tests {
         ) {
             let padding = [0, 1].map(|axis| if padded[axis] { kernel[axis] / 2 } else { 0 });
             let pool = PoolGeometry { kernel, stride, padding };
-            check(LayerKind::AvgPool(pool), size, |x| avg_pool2d(x, &pool)).expect("it computes");
-            check(LayerKind::Resize { size: other }, size, |x| resize(x, other)).expect("it computes");
+            check(&LayerKind::AvgPool(pool), size, |x| avg_pool2d(x, &pool)).expect("it computes");
+            check(&LayerKind::Resize { size: other }, size, |x| resize(x, other)).expect("it computes");
             let short = LayerKind::PadShortcut { stride: step, channels };
-            check(short, size, |x| pad_shortcut(x, step, channels)).expect("it computes");
+            check(&short, size, |x| pad_shortcut(x, step, channels)).expect("it computes");
+            let patches = [size[0] * kernel[0], size[1] * kernel[1]];
+            check(&LayerKind::Unfold { patch: kernel }, patches, |x| unfold(x, kernel)).expect("it computes");
+            let whole = LayerKind::Fold { patch: kernel, size: patches };
+            let sequences = [kernel[0] * kernel[1], size[0] * size[1]];
+            let tokens = |x: &Tensor| fold(&x.reshape((1, sequences[0], sequences[1], 1))?, kernel, patches);
+            check(&whole, sequences, tokens).expect("it computes");
         }
     }
 }

@@ -12,6 +12,7 @@ use self::weights::{StepWeights, Unfolded};
 use super::depthwise::Depthwise;
 use super::gpu::{Gpu, with_address};
 use super::gradients::Gradients;
+use super::layer_norm::LayerNormStep;
 use super::memory::DeviceBuffer;
 use super::pass::{Values, convolution_sizes};
 use super::queue::{Queue, Repeated};
@@ -139,6 +140,11 @@ impl CudaFrozen {
                     let convolution = Depthwise::new(&self.plan, at, values.batch, conv);
                     convolution.forward(queue, values, [filters.address(), bias, y])?;
                 }
+                StepWeights::LayerNorm { scale, shift } => {
+                    let y = values.output(queue, &self.plan, at)?;
+                    let norm = self.layer_norm(at, values.batch);
+                    norm.forward(queue, values, [scale.address(), shift.address(), y])?;
+                }
                 StepWeights::Linear { weight, bias } => {
                     let bias = bias.as_ref().map_or(0, DeviceBuffer::address);
                     values.forward_linear(queue, &self.plan, at, [weight.address(), bias])?;
@@ -147,6 +153,10 @@ impl CudaFrozen {
             }
         }
         values.forward_logits(queue, &self.plan)
+    }
+
+    fn layer_norm(&self, at: usize, batch: usize) -> LayerNormStep {
+        LayerNormStep::new(&self.plan, at, batch, &self.declaration.layers[self.plan.steps[at].layer].kind)
     }
 
     fn enqueue_backward(&self, queue: &mut Queue<'_>, values: &Values, by_logits: u64, by_images: u64) -> Result<()> {
@@ -170,6 +180,12 @@ impl CudaFrozen {
                     let by_x = values.take(queue, self.plan.sizes[step.input])?;
                     let places = [gradient.address(), filters.address(), by_x.address()];
                     Depthwise::new(&self.plan, at, values.batch, conv).by_input(queue, places)?;
+                    gradients.add(step.input, by_x);
+                }
+                StepWeights::LayerNorm { scale, .. } => {
+                    let by_x = values.take(queue, self.plan.sizes[step.input])?;
+                    let places = [gradient.address(), scale.address(), by_x.address()];
+                    self.layer_norm(at, values.batch).by_input(queue, values, places)?;
                     gradients.add(step.input, by_x);
                 }
                 StepWeights::Plain(constants) => gradients.plain(queue, at, &gradient, constants, by_images)?,

@@ -23,6 +23,8 @@ pub(super) enum StepWeights {
     },
     /// The same for one filter to each channel, `[tap, channel]`, all of it in f32.
     Depthwise { filters: DeviceBuffer, bias: Option<DeviceBuffer>, factor: Option<DeviceBuffer> },
+    /// Scale and shift, in f32.
+    LayerNorm { scale: DeviceBuffer, shift: DeviceBuffer },
     /// In f32 `[out, in]` and `[out]`.
     Linear { weight: DeviceBuffer, bias: Option<DeviceBuffer> },
 }
@@ -74,6 +76,7 @@ impl StepWeights {
                 weight: gpu.floats(to.channels * from.channels)?,
                 bias: if bias { Some(gpu.floats(to.channels)?) } else { None },
             },
+            (StepKind::LayerNorm, _) => Self::LayerNorm { scale: gpu.floats(channels)?, shift: gpu.floats(channels)? },
             (StepKind::BatchNorm, _) => {
                 Self::Plain(Constants::Affine { factor: gpu.floats(channels)?, offset: gpu.floats(channels)? })
             }
@@ -120,6 +123,11 @@ impl StepWeights {
                     Some(bias) => gpu.copy(own("bias")?, bias.address(), to.channels * size_of::<f32>()),
                     None => Ok(()),
                 }
+            }
+            Self::LayerNorm { scale, shift } => {
+                let bytes = to.channels * size_of::<f32>();
+                gpu.copy(own("weight")?, scale.address(), bytes)?;
+                gpu.copy(own("bias")?, shift.address(), bytes)
             }
             Self::Plain(Constants::Affine { factor, offset }) => match &layer.kind {
                 LayerKind::BatchNorm(norm) if step.has_weights() => network.norm(&layer.name, norm.epsilon)?.fold(

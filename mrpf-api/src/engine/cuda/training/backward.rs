@@ -8,6 +8,7 @@ use crate::engine::cuda::depthwise::Depthwise;
 use crate::engine::cuda::gpu::Argument::{Address, Double, Float, Int, Long};
 use crate::engine::cuda::gpu::{EIGHT, Grid};
 use crate::engine::cuda::gradients::Gradients;
+use crate::engine::cuda::layer_norm::LayerNormStep;
 use crate::engine::cuda::memory::DeviceBuffer;
 use crate::engine::cuda::pass::{convolution_sizes, groups};
 use crate::engine::cuda::queue::Queue;
@@ -75,6 +76,17 @@ impl TrainingPass {
                     if gradients.wants_operands(at) {
                         let by_x = values.take(queue, from)?;
                         convolution.by_input(queue, [g, filters.address(), by_x.address()])?;
+                        gradients.add(step.input, by_x);
+                    }
+                }
+                OfStep::LayerNorm => {
+                    let norm = LayerNormStep::new(plan, at, values.batch, &layer.kind);
+                    let wanted = ["weight", "bias"].map(|role| self.by_weight(&layer.name, role));
+                    norm.by_weights(queue, values, [g, wanted[0], wanted[1]])?;
+                    if gradients.wants_operands(at) {
+                        let by_x = values.take(queue, from)?;
+                        let scale = self.weight(&layer.name, "weight");
+                        norm.by_input(queue, values, [g, scale, by_x.address()])?;
                         gradients.add(step.input, by_x);
                     }
                 }

@@ -8,6 +8,7 @@ use crate::engine::cuda::depthwise::Depthwise;
 use crate::engine::cuda::filters::{Norm, pack, pack_depthwise};
 use crate::engine::cuda::gpu::Argument::{Address, Double, Int, Long};
 use crate::engine::cuda::gpu::{EIGHT, Gpu, Grid};
+use crate::engine::cuda::layer_norm::LayerNormStep;
 use crate::engine::cuda::memory::DeviceBuffer;
 use crate::engine::cuda::pass::{Values, groups};
 use crate::engine::cuda::plain::Constants;
@@ -48,6 +49,7 @@ pub(super) struct TrainingPass {
 #[derive(Debug)]
 pub(super) enum OfStep {
     Plain(Constants),
+    LayerNorm,
     Linear,
     Convolution {
         filters: DeviceBuffer,
@@ -87,6 +89,7 @@ impl TrainingPass {
                     bias: if bias { Some(memory.take(&gpu.stream, channels * gpu.value_bytes())?) } else { None },
                 },
                 (StepKind::Depthwise, Some((taps, _))) => OfStep::Depthwise { filters: floats(taps * channels)? },
+                (StepKind::LayerNorm, _) => OfStep::LayerNorm,
                 (StepKind::Linear, _) => OfStep::Linear,
                 (StepKind::BatchNorm, _) => OfStep::Norm {
                     mean: floats(channels)?,
@@ -220,6 +223,12 @@ impl TrainingPass {
                     let places = [x, factor.address(), offset.address()];
                     let y = self.values.output(queue, &plan, at)?;
                     self.values.finish(queue, &plan, at, [places[0], places[1], places[2], y])?;
+                }
+                OfStep::LayerNorm => {
+                    let y = self.values.output(queue, &plan, at)?;
+                    let places = [self.weight(&layer.name, "weight"), self.weight(&layer.name, "bias"), y];
+                    let norm = LayerNormStep::new(&plan, at, self.values.batch, &layer.kind);
+                    norm.forward(queue, &mut self.values, places)?;
                 }
                 OfStep::Linear => {
                     let places = [self.weight(&layer.name, "weight"), self.weight(&layer.name, "bias")];
