@@ -118,6 +118,8 @@ fn every_architecture_agrees_with_its_original() -> Result<()> {
         let images = there(&Tensor::from_vec(uniform("images", &shape), &shape, &Device::Cpu)?, DType::F32)?;
         let expected = recorded.tensor(&format!("{name}.gradient"))?.to_vec1::<f64>()?;
         let network = seeded::network(original.declaration()?)?.to_dtype(DType::F32)?.to_device(device())?;
+        let is_taken = network.computed_in(Precision::Bf16) == Precision::Bf16;
+        assert_eq!(is_taken, device().is_cuda() && cfg!(feature = "cudnn"), "{name}: whether the engine takes it");
         for _ in 0..3 {
             let (logits, gradient) = seeded::outputs(&network, &images)?;
             assert_near(name, &logits, recorded.tensor(&format!("{name}.logits"))?, 1e-4)?;

@@ -4,7 +4,7 @@ use mrpf_api::attack::{Ascent, Start, ThreatModel, ascend};
 use mrpf_api::candle_core::{DType, Device, Tensor, Var};
 use mrpf_api::context::CallContext;
 use mrpf_api::data::{Batch, ImageShape};
-use mrpf_api::network::{Attention, AttentionUnit, Builder, Classifier, Declaration, LayerKind, Mode, Network};
+use mrpf_api::network::{Attention, AttentionUnit, Builder, Classifier, Declaration, LayerKind, Linear, Mode, Network};
 use mrpf_api::numeric::{
     ConvGeometry, InF64, PoolGeometry, Precision, Variation, VariationGround, augment, can_augment_on, is_tf32_allowed,
     loss,
@@ -222,8 +222,10 @@ fn mixed() -> Result<Declaration> {
     );
     net.resize("resize", [4, 6]).conv("in", 12, ConvGeometry::square(1), false).silu("in.silu");
     net.unfold("unfold", 2).layer_norm("norm");
+    // Without a bias: that of the keys has no gradient but rounding.
+    let projection = LayerKind::Linear(Linear { in_features: 12, out_features: 12, bias: false });
     for name in ["query", "key", "value"] {
-        net.from("norm").linear(name, 12);
+        net.layer(name, projection.clone(), &["norm"]);
     }
     let attention = LayerKind::Attention(Attention::new(12, 3, AttentionUnit::Width));
     net.layer("attention", attention, &["query", "key", "value"]).linear("project", 12).add("more", "unfold");
