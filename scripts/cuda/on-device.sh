@@ -59,7 +59,9 @@ for what in conv forward attack train_step mrs; do
   step "bench-$what" bench --device cuda --what "$what" --arch resnet18 --batch 128 --steps 10 --warmup 3 --json
   step "bench-$what-tf32" bench --device cuda --tf32 --what "$what" --arch resnet18 --batch 128 --steps 10 --warmup 3 --json
 done
-step bench-bf16 bench --device cuda --what train_step --precision bf16 --arch resnet18 --batch 128 --steps 15 --warmup 4 --json
+for arch in resnet18 mobilenet-v2 densenet-40-12 mobilevit-xxs; do
+  step "bench-$arch-bf16" bench --device cuda --what train_step --precision bf16 --arch "$arch" --batch 128 --steps 15 --warmup 4 --json
+done
 
 # Real images: ten epochs of PGD-AT, MRS, a cut by half, fine-tuning, AutoAttack; three minutes on an H200.
 if [[ -n ${DATA_DIR:-} ]]; then
