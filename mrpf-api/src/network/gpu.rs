@@ -113,6 +113,15 @@ impl Lease {
         losses.iter().map(gradient).collect()
     }
 
+    /// Gives back what is kept for passes to come, those of this engine included.
+    pub fn release_memory(&self) -> Result<()> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(engine) = &self.engine {
+            engine.release_memory();
+        }
+        self.weights.values().next().map_or(Ok(()), |weight| crate::device::release_memory(weight.device()))
+    }
+
     /// The same network by single operations, for what the engine does not do; with the weights as they are when first asked.
     pub fn by_operations(&self) -> Result<&FrozenNetwork> {
         if self.by_operations.get().is_none() {

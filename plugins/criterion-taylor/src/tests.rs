@@ -77,7 +77,7 @@ fn a_gates_gradient_is_the_slope_of_the_loss() -> Result<()> {
             let norm = network.declaration().layers.iter().find(|layer| layer.inputs == [first.name.clone()]);
             layers.push((&first.name, &norm.expect("its batch norm").name));
         }
-        let gates = gate::gates(&network, &of_batch(&network, &batch)?)?;
+        let gates = gate::gates(&network, &of_batch(&cx(), &network, &batch)?)?;
         let loss = |weights: &Weights| -> Result<f64> {
             let logits = network.forward_with(weights, &batch.images, Mode::Evaluate)?;
             Ok(loss::cross_entropy(&logits, &batch.labels, 0.0)?.to_scalar::<f64>()?)
@@ -104,7 +104,7 @@ fn the_gate_form_averages_squares_of_batches_and_producers() -> Result<()> {
     let data = data(&network, 12)?.train;
     let mut expected = vec![0.0; 4];
     for part in [vec![0, 1, 2, 3, 4], vec![5, 6, 7, 8, 9], vec![10, 11]] {
-        let gates = gate::gates(&network, &of_batch(&network, &data.batch(&part, DType::F64, &Device::Cpu)?)?)?;
+        let gates = gate::gates(&network, &of_batch(&cx(), &network, &data.batch(&part, DType::F64, &Device::Cpu)?)?)?;
         for (channel, expected) in expected.iter_mut().enumerate() {
             let squares = ["conv1", "layer1.0.conv2"].map(|layer| gates[layer][channel].powi(2));
             *expected += squares.iter().sum::<f64>() / 2.0 / 3.0;
@@ -161,7 +161,7 @@ fn the_hessian_of_one_image_is_its_squared_gradient() -> Result<()> {
     let network = resnet8()?.0;
     let data = data(&network, 3)?;
     let one = |image: usize| -> Result<Weights> {
-        of_batch(&network, &data.train.batch(&[image], DType::F64, &Device::Cpu)?)
+        of_batch(&cx(), &network, &data.train.batch(&[image], DType::F64, &Device::Cpu)?)
     };
     let gradients = [one(0)?, one(1)?, one(2)?];
     let weight = network.parameter("layer1.0.conv1.weight")?.as_detached_tensor();
