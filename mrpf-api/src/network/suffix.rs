@@ -227,3 +227,21 @@ impl CustomOp1 for OfWeight {
         Ok(Some(Tensor::from_vec(by_weight, weight.shape(), &Device::Cpu)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_parts_are_those_of_all_images() -> Result<()> {
+        let images = Tensor::arange(0f64, 14.0, &Device::Cpu)?.reshape((7, 1, 2, 1))?;
+        // A layer that nobody reads later, and one whose values are kept.
+        let of_part = |images: &Tensor| Ok(vec![None, Some((images * 2.0)?)]);
+        for together in 1..9 {
+            let found = in_parts(&images, together, &of_part)?;
+            let [None, Some(kept)] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!(kept.flatten_all()?.to_vec1::<f64>()?, (images.flatten_all()? * 2.0)?.to_vec1::<f64>()?);
+        }
+        Ok(())
+    }
+}

@@ -56,7 +56,9 @@ fn add(sums: &mut Weights, name: String, term: Tensor) -> Result<()> {
 pub(crate) fn of_batch(cx: &CallContext<'_>, network: &Network, batch: &Batch) -> Result<Weights> {
     let mut mean = Weights::new();
     let mut parts = cx.parts(batch.len(), batch.len(), || network.release_memory());
-    while let Some((images, gradients)) = parts.next_part(|part| Ok((part.len(), of_images(network, &batch.part(part)?)?)))? {
+    while let Some((images, gradients)) =
+        parts.next_part(|part| Ok((part.len(), of_images(network, &batch.part(part)?)?)))?
+    {
         if images == batch.len() {
             return Ok(gradients);
         }

@@ -80,7 +80,8 @@ pub fn feature_shifts(network: &Network, clean: &Tensor, attacked: &Tensor) -> R
             if modules.contains(&layer) {
                 outputs.push(output.clone());
             }
-        }
+            Ok(())
+        })?;
         Ok(outputs)
     };
     let images = clean.dim(0)?;
@@ -116,8 +117,7 @@ impl SensitivityMetric for FeatureShift {
                 // Image by image, so that the sum does not hang on the batch.
                 shifts.into_iter().for_each(|shift| *sum += shift);
             }
-            Ok(())
-        })?;
+        }
         let images = clean.len() as f64;
         let of_module = |(module, sum): (String, f64)| match (sum / images).is_finite() {
             true => Ok(ModuleSensitivity { module, value: sum / images }),

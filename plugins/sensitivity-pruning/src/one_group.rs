@@ -76,7 +76,8 @@ impl<'a> OneGroup<'a> {
         let frozen = network.freeze()?;
         let rows: Vec<usize> = (0..self.set.len()).collect();
         let mut sum = 0.0;
-        let mut parts = self.cx.parts(rows.len(), self.batch, || frozen.release_memory());
+        let release = || self.network.release_memory().and_then(|()| frozen.release_memory());
+        let mut parts = self.cx.parts(rows.len(), self.batch, release);
         while let Some(losses) = parts.next_part(|part| {
             self.cx.check_interrupt()?;
             let part = self.set.select(&rows[part])?;
