@@ -111,7 +111,7 @@ impl Forecast {
             }
             cuts.insert(&row.prune, tried.network);
         }
-        let watching = CallContext { streams: Streams::new(0), watcher };
+        let watching = CallContext::new(Streams::new(0), watcher);
         for (at, stage) in plan.stages.iter().enumerate() {
             watching.step("stages tried", at, plan.stages.len())?;
             if trial.is_done(&stage.key)? {

@@ -11,6 +11,7 @@ use mrpf_api::random::Streams;
 use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::device::OpenDevice;
@@ -60,6 +61,7 @@ pub struct Session<'a> {
     curves: TensorBoard,
     stages: usize,
     stage: AtomicUsize,
+    stage_name: Mutex<String>,
     has_told_of_precision: AtomicBool,
 }
 
@@ -68,6 +70,22 @@ impl EventSink for Session<'_> {
         self.metrics.send(event.clone());
         self.curves.send(event.clone());
         self.console.send(event);
+    }
+}
+
+/// What watches the calls of a run: what they warn of is an event of the stage that they belong to.
+impl Watcher for Session<'_> {
+    fn progress(&self, what: &str, done: usize, total: usize) {
+        self.watcher.progress(what, done, total);
+    }
+
+    fn warn(&self, message: &str) {
+        let about = self.stage_name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.send(Event::Warning { about, message: message.into() });
+    }
+
+    fn interrupted(&self) -> bool {
+        self.watcher.interrupted()
     }
 }
 
@@ -125,6 +143,7 @@ impl<'a> Session<'a> {
             curves,
             stages,
             stage: AtomicUsize::new(0),
+            stage_name: Mutex::default(),
             has_told_of_precision: AtomicBool::new(false),
         })
     }
@@ -179,7 +198,7 @@ impl<'a> Session<'a> {
 
     /// A context whose streams are those of the given name.
     pub fn context(&self, name: &str) -> CallContext<'_> {
-        CallContext { streams: self.streams.child(name), watcher: self.watcher }
+        CallContext::new(self.streams.child(name), self)
     }
 
     /// Says once where a precision that is asked for changes nothing.
@@ -206,6 +225,7 @@ impl<'a> Session<'a> {
 
     /// Runs one stage: announces it, and says how long it took. `work` returns its result and whether it was there already.
     pub fn stage<T>(&self, name: &str, work: impl FnOnce() -> Result<(T, bool)>) -> Result<T> {
+        name.clone_into(&mut self.stage_name.lock().unwrap_or_else(PoisonError::into_inner));
         let number = self.stage.fetch_add(1, Ordering::Relaxed) + 1;
         self.send(Event::StageStarted { stage: name.into(), number, of: self.stages.max(number) });
         let start = Instant::now();
@@ -221,7 +241,6 @@ mod tests {
     use super::*;
     use crate::experiment::{Base, Sources};
     use mrpf_api::context::Unwatched;
-    use std::sync::{Mutex, PoisonError};
 
     #[derive(Default)]
     struct Warnings(Mutex<Vec<String>>);

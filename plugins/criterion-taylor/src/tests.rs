@@ -33,11 +33,21 @@ fn scores(
     network: &Network,
     images: usize,
 ) -> Result<Vec<Vec<f64>>> {
+    scores_in(&cx(), name, settings, network, images)
+}
+
+fn scores_in(
+    cx: &CallContext<'_>,
+    name: &str,
+    settings: mrpf_api::serde_json::Value,
+    network: &Network,
+    images: usize,
+) -> Result<Vec<Vec<f64>>> {
     let mut criterion = mrpf_api::registry::make::<dyn Criterion>(name, settings)?;
-    criterion.prepare(&cx(), network, &data(network, images)?)?;
+    criterion.prepare(cx, network, &data(network, images)?)?;
     let groups = channel_groups(network.declaration())?;
     let free = groups.iter().filter(|group| group.frozen.is_none());
-    free.map(|group| criterion.scores(&cx(), network, group)).collect()
+    free.map(|group| criterion.scores(cx, network, group)).collect()
 }
 
 fn assert_near(what: &str, found: &[f64], expected: &[f64]) {
@@ -153,6 +163,20 @@ fn the_size_of_a_batch_changes_the_gate_form_alone() -> Result<()> {
     }
     let gate = |batch: usize| of("taylor", json!({ "images": 10, "batch": batch, "form": "gate" }));
     assert!(gate(10)?[0].iter().zip(&gate(3)?[0]).all(|(one, several)| (one - several).abs() > 1e-9));
+    Ok(())
+}
+
+#[test]
+fn where_a_gpu_has_room_for_few_images_the_scores_are_the_same_and_so_are_the_batches_of_the_gate_form() -> Result<()> {
+    let network = resnet8()?.0;
+    for form in ["absolute", "signed", "gate"] {
+        for input in ["clean", "adversarial"] {
+            let settings = json!({ "images": 10, "batch": 6, "form": form, "input": input });
+            let of = |cx: &CallContext<'_>| scores_in(cx, "taylor", settings.clone(), &network, 10);
+            let (all, few) = (of(&cx())?, of(&cx().short_of_memory(2))?);
+            all.iter().zip(&few).for_each(|(all, few)| assert_near(form, few, all));
+        }
+    }
     Ok(())
 }
 
