@@ -35,7 +35,9 @@ pub(super) fn validate(
     let network = &job.network;
     let frozen = network.freeze()?;
     let (mut clean, mut robust) = (0, 0);
-    let mut parts = cx.parts(holdout.len(), parts.at_a_time(job.settings.batch), || frozen.release_memory());
+    // What training keeps ready goes as well.
+    let release = || network.release_memory().and_then(|()| frozen.release_memory());
+    let mut parts = cx.parts(holdout.len(), parts.at_a_time(job.settings.batch), release);
     while let Some((unattacked, attacked)) = parts.next_part(|part| {
         let part = &holdout[part];
         let batch = match images {
