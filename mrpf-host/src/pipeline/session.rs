@@ -247,8 +247,8 @@ mod tests {
 
     impl EventSink for Warnings {
         fn send(&self, event: Event) {
-            if let Event::Warning { message, .. } = event {
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+            if let Event::Warning { about, message } = event {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{about}: {message}"));
             }
         }
     }
@@ -273,7 +273,7 @@ mod tests {
         }
         assert!(
             warnings.0.lock().unwrap_or_else(PoisonError::into_inner)[0]
-                .starts_with("the precision f16 changes nothing")
+                .starts_with("finetune: the precision f16 changes nothing")
         );
         let stage = |text: &str| {
             let text = text.to_owned();
@@ -285,6 +285,19 @@ mod tests {
         assert!(hint.ends_with("on any device; `mrpf run --resume run` goes on from there"), "{hint}");
         let full = stage("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").expect_err("full");
         assert!(full.hint_text().is_some_and(|hint| hint.contains("a smaller batch")), "{full:?}");
+        // Halved in one stage and in another; each says so once.
+        for name in ["measure dense", "attack"] {
+            session.stage(name, || {
+                let cx = session.context("evaluate").short_of_memory(3);
+                let mut parts = cx.parts(9, 4, || Ok(()));
+                while parts.next_part(|_| Ok(()))?.is_some() {}
+                Ok(((), false))
+            })?;
+            let warnings = warnings.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = format!("{name}: the GPU's memory is full: from now on images go through at most 2 at a time");
+            assert_eq!(warnings.last(), Some(&told));
+            assert_eq!(warnings.iter().filter(|warning| **warning == told).count(), 1);
+        }
         Ok(())
     }
 }
