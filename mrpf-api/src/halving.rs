@@ -14,6 +14,8 @@ pub(crate) struct Halving(Arc<Mutex<State>>);
 struct State {
     /// The most that have a chance to fit; none before memory was first too small.
     most: Option<usize>,
+    /// The most that have gone through since.
+    fitted: usize,
     /// What the user was last told.
     told: Option<usize>,
     /// As if there were room for so many images; for tests.
@@ -42,12 +44,14 @@ impl Halving {
             let hint = "the memory of the GPU has no room for one image of this network: `nvidia-smi` shows who else holds some";
             return Err(full.hint(hint));
         }
-        self.state().most = Some(tried.div_ceil(2));
+        let mut state = self.state();
+        (state.most, state.fitted) = (Some(tried.div_ceil(2)), 0);
         Ok(())
     }
 
-    fn tell(&self, watcher: &dyn Watcher) {
+    fn went_through(&self, images: usize, watcher: &dyn Watcher) {
         let mut state = self.state();
+        state.fitted = state.fitted.max(images);
         if state.told == state.most {
             return;
         }
@@ -86,8 +90,9 @@ impl<F: Fn() -> Result<()>> Parts<'_, F> {
     /// # Errors
     /// Those of `work`; when one image has no room, with a hint.
     pub fn next_part<T>(&mut self, mut work: impl FnMut(Range<usize>) -> Result<T>) -> Result<Option<T>> {
+        let mut is_second = false;
         while self.done < self.images {
-            let State { most, room, .. } = *self.halving.state();
+            let State { most, room, fitted, .. } = *self.halving.state();
             let size = most.unwrap_or(self.batch).min(self.batch).min(self.images - self.done).max(1);
             let found = work(self.done..self.done + size);
             // A test may find at the last moment that there was no room: no trace of the attempt is to be seen then.
@@ -98,13 +103,18 @@ impl<F: Fn() -> Result<()>> Parts<'_, F> {
                 false => found,
             };
             match found {
+                // More has gone through before: not this is too much, but what was kept since.
+                Err(full) if full.is_out_of_memory() && size <= fitted && !is_second => {
+                    is_second = true;
+                    (self.release)()?;
+                }
                 Err(full) if full.is_out_of_memory() => {
                     self.halving.halve(size, full)?;
                     (self.release)()?;
                 }
                 found => {
                     let found = found?;
-                    self.halving.tell(self.watcher);
+                    self.halving.went_through(size, self.watcher);
                     self.done += size;
                     return Ok(Some(found));
                 }
@@ -165,6 +175,28 @@ mod tests {
                 prop_assert_eq!(again, Some(largest));
             }
         }
+    }
+
+    #[test]
+    fn what_fills_memory_in_the_meantime_is_given_back_before_batches_get_smaller() -> Result<()> {
+        let told = Told::default();
+        let cx = CallContext::unwatched(Streams::new(0)).watched_by(&told);
+        // Each part leaves three images' worth behind, where eleven have room.
+        let kept = Cell::new(0);
+        let mut parts = cx.parts(30, 8, || {
+            kept.set(0);
+            Ok(())
+        });
+        let mut sizes = Vec::new();
+        while let Some(size) = parts.next_part(|part| match part.len() + kept.get() <= 11 {
+            true => Ok(part.len()),
+            false => Err(Error::new(ErrorKind::Device, "CUDA_ERROR_OUT_OF_MEMORY")),
+        })? {
+            kept.set(kept.get() + 3);
+            sizes.push(size);
+        }
+        assert_eq!((sizes, told.0.lock().expect("no panic").len()), (vec![8, 8, 8, 6], 0));
+        Ok(())
     }
 
     #[test]

@@ -191,7 +191,12 @@ impl CudaFrozen {
         Ok(())
     }
 
-    /// Gives back the memory of passes that nobody is in the middle of.
+    /// Whether passes are kept that nobody is in the middle of.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Gives back the memory of those passes.
     pub fn release_memory(&self) {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.gpu.memory.give_back();
