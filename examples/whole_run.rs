@@ -47,7 +47,7 @@ fn main() -> Result<()> {
     })?;
 
     // How much robustness hangs on each module, and half of the multiply-accumulates removed by it.
-    let cx = CallContext { streams: streams.child("prune"), watcher: &Unwatched };
+    let cx = CallContext::unwatched(streams.child("prune"));
     let modules =
         experiment.prune.sensitivity.make::<dyn SensitivityMetric>()?.measure(&cx, &trained.network, &data)?;
     let dense = Dense::new(trained.network.declaration(), &experiment.prune)?;

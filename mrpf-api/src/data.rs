@@ -4,6 +4,7 @@ mod download;
 
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
+use std::ops::Range;
 use std::path::Path;
 
 pub use download::{ArchiveFormat, Checksum, Download, Unpack};
@@ -72,6 +73,18 @@ impl Batch {
     pub fn to_device(&self, device: &Device) -> Result<Self> {
         let (images, labels) = (self.images.to_device(device)?, self.labels.to_device(device)?);
         Ok(Self { images, labels, indices: self.indices.clone() })
+    }
+
+    /// The images of a range of rows.
+    pub fn part(&self, rows: Range<usize>) -> Result<Self> {
+        if rows == (0..self.len()) {
+            return Ok(self.clone());
+        }
+        Ok(Self {
+            images: self.images.narrow(0, rows.start, rows.len())?.contiguous()?,
+            labels: self.labels.narrow(0, rows.start, rows.len())?.contiguous()?,
+            indices: self.indices[rows].to_vec(),
+        })
     }
 
     /// The rows at `rows`, in that order.

@@ -22,6 +22,7 @@ mod engine;
 mod error;
 pub mod export;
 pub mod fraction;
+mod halving;
 pub mod network;
 pub mod numeric;
 pub mod random;

@@ -66,6 +66,10 @@ impl Watcher for HostWatcher<'_> {
         });
     }
 
+    fn warn(&self, message: &str) {
+        self.events.send(Event::Warning { about: "memory".into(), message: message.into() });
+    }
+
     fn interrupted(&self) -> bool {
         self.interrupt.0.load(Ordering::SeqCst)
     }

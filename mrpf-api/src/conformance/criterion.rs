@@ -1,7 +1,7 @@
 //! Laws of criteria.
 
-use super::problem::{contents, data, network, streams};
-use super::{Finding, Subject, Verdict, holds_if, law};
+use super::problem::{ROOM, contents, data, network, streams};
+use super::{Finding, Subject, Verdict, holds_if, law, same_but_for_rounding};
 use crate::Result;
 use crate::context::CallContext;
 use crate::coupling::{ChannelGroup, channel_groups};
@@ -14,6 +14,7 @@ pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
         law("the order in which groups are asked for does not matter", || order(subject)),
         law("the same seed gives the same scores", || same_seed(subject)),
         law("the network is left as it was", || network_stays(subject)),
+        law("the scores are the same where a GPU has room for few images", || few_at_a_time(subject)),
     ]
 }
 
@@ -23,15 +24,18 @@ fn groups(network: &Network) -> Result<Vec<ChannelGroup>> {
 
 /// Scores of all groups, asked for in the given order, told in forward order.
 fn scores(subject: &Subject<'_>, network: &Network, reversed: Order) -> Result<Vec<Vec<f64>>> {
-    let cx = CallContext::unwatched(streams().child("criterion"));
+    scores_in(&CallContext::unwatched(streams().child("criterion")), subject, network, reversed)
+}
+
+fn scores_in(cx: &CallContext<'_>, subject: &Subject<'_>, network: &Network, reversed: Order) -> Result<Vec<Vec<f64>>> {
     let mut criterion = subject.make::<dyn Criterion>()?;
-    criterion.prepare(&cx, network, &data()?)?;
+    criterion.prepare(cx, network, &data()?)?;
     let mut groups = groups(network)?;
     if reversed == Order::Backward {
         groups.reverse();
     }
     let mut all: Vec<Vec<f64>> =
-        groups.iter().map(|group| criterion.scores(&cx, network, group)).collect::<Result<_>>()?;
+        groups.iter().map(|group| criterion.scores(cx, network, group)).collect::<Result<_>>()?;
     if reversed == Order::Backward {
         all.reverse();
     }
@@ -70,6 +74,15 @@ fn same_seed(subject: &Subject<'_>) -> Result<Verdict> {
     let network = network()?;
     let (first, second) = (scores(subject, &network, Order::Forward)?, scores(subject, &network, Order::Forward)?);
     Ok(holds_if(first == second, || "two askings give different scores".into()))
+}
+
+/// For those who take their images by [`CallContext::parts`].
+fn few_at_a_time(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let cx = CallContext::unwatched(streams().child("criterion")).short_of_memory(ROOM);
+    let all = scores(subject, &network, Order::Forward)?;
+    let few = scores_in(&cx, subject, &network, Order::Forward)?;
+    Ok(same_but_for_rounding(&all.concat(), &few.concat()))
 }
 
 fn network_stays(subject: &Subject<'_>) -> Result<Verdict> {

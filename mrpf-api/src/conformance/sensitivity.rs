@@ -1,7 +1,7 @@
 //! Laws of sensitivity metrics.
 
-use super::problem::{contents, data, network, streams};
-use super::{Finding, Subject, Verdict, holds_if, law};
+use super::problem::{ROOM, contents, data, network, streams};
+use super::{Finding, Subject, Verdict, holds_if, law, same_but_for_rounding};
 use crate::Result;
 use crate::context::CallContext;
 use crate::network::Network;
@@ -12,12 +12,16 @@ pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
         law("it gives one finite number for each module, in order", || finite(subject)),
         law("the same seed gives the same numbers", || same_seed(subject)),
         law("the network is left as it was", || network_stays(subject)),
+        law("the numbers are the same where a GPU has room for few images", || few_at_a_time(subject)),
     ]
 }
 
 fn measure(subject: &Subject<'_>, network: &Network) -> Result<Vec<ModuleSensitivity>> {
-    let cx = CallContext::unwatched(streams().child("sensitivity"));
-    subject.make::<dyn SensitivityMetric>()?.measure(&cx, network, &data()?)
+    measure_in(&CallContext::unwatched(streams().child("sensitivity")), subject, network)
+}
+
+fn measure_in(cx: &CallContext<'_>, subject: &Subject<'_>, network: &Network) -> Result<Vec<ModuleSensitivity>> {
+    subject.make::<dyn SensitivityMetric>()?.measure(cx, network, &data()?)
 }
 
 fn finite(subject: &Subject<'_>) -> Result<Verdict> {
@@ -36,6 +40,15 @@ fn same_seed(subject: &Subject<'_>) -> Result<Verdict> {
     let network = network()?;
     let (first, second) = (measure(subject, &network)?, measure(subject, &network)?);
     Ok(holds_if(first == second, || "two measurements differ".into()))
+}
+
+/// For those who take their images by [`CallContext::parts`].
+fn few_at_a_time(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let cx = CallContext::unwatched(streams().child("sensitivity")).short_of_memory(ROOM);
+    let (all, few) = (measure(subject, &network)?, measure_in(&cx, subject, &network)?);
+    let values = |modules: &[ModuleSensitivity]| modules.iter().map(|module| module.value).collect::<Vec<f64>>();
+    Ok(same_but_for_rounding(&values(&all), &values(&few)))
 }
 
 fn network_stays(subject: &Subject<'_>) -> Result<Verdict> {

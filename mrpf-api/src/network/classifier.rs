@@ -50,6 +50,11 @@ pub trait Classifier {
 
     /// Number of classes.
     fn classes(&self) -> usize;
+
+    /// Gives back the memory of a GPU that is kept for passes to come, as [`Network::release_memory`] does.
+    fn release_memory(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A network with frozen weights.
@@ -209,5 +214,14 @@ impl Classifier for FrozenNetwork {
 
     fn classes(&self) -> usize {
         self.declaration.classes
+    }
+
+    fn release_memory(&self) -> Result<()> {
+        match &self.work {
+            Work::Engine(_) => Ok(()),
+            #[cfg(feature = "cudnn")]
+            Work::Gpu(lease) => lease.release_memory(),
+            Work::Operations { network, .. } => network.release_memory(),
+        }
     }
 }

@@ -92,7 +92,7 @@ impl Lease {
     pub fn logits(&self, declaration: &Declaration, images: &Tensor) -> Result<Tensor> {
         check_images(declaration, images)?;
         let Some(engine) = &self.engine else { return Err(gone()) };
-        Ok(engine.forward(&images.detach().to_dtype(DType::F32)?)?.0)
+        self.with_room(engine, || Ok(engine.forward(&images.detach().to_dtype(DType::F32)?)?.0))
     }
 
     /// The gradient of each loss, from one forward pass.
@@ -104,13 +104,36 @@ impl Lease {
     ) -> Result<Vec<InputGradient>> {
         check_images(declaration, images)?;
         let Some(engine) = &self.engine else { return Err(gone()) };
-        let (logits, trace) = engine.forward(&images.detach().to_dtype(DType::F32)?)?;
-        let gradient = |loss: &&LossOnLogits<'_>| {
-            let (loss, by_logits) = differentiate(&logits, *loss)?;
-            let gradient = trace.backward(&by_logits, images.dims())?;
-            Ok(InputGradient { gradient, loss, logits: logits.clone() })
-        };
-        losses.iter().map(gradient).collect()
+        self.with_room(engine, || {
+            let (logits, trace) = engine.forward(&images.detach().to_dtype(DType::F32)?)?;
+            let gradient = |loss: &&LossOnLogits<'_>| {
+                let (loss, by_logits) = differentiate(&logits, *loss)?;
+                let gradient = trace.backward(&by_logits, images.dims())?;
+                Ok(InputGradient { gradient, loss, logits: logits.clone() })
+            };
+            losses.iter().map(gradient).collect()
+        })
+    }
+
+    /// Does `work`, a second time without the passes that are kept ready where they leave it no room: attacks go on with fewer and fewer
+    /// images, and each size has its pass.
+    fn with_room<T>(&self, engine: &CudaFrozen, work: impl Fn() -> Result<T>) -> Result<T> {
+        match work() {
+            Err(full) if full.is_out_of_memory() && engine.has_ready() => {
+                self.release_memory()?;
+                work()
+            }
+            found => found,
+        }
+    }
+
+    /// Gives back what is kept for passes to come, those of this engine included.
+    pub fn release_memory(&self) -> Result<()> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if let Some(engine) = &self.engine {
+            engine.release_memory();
+        }
+        self.weights.values().next().map_or(Ok(()), |weight| crate::device::release_memory(weight.device()))
     }
 
     /// The same network by single operations, for what the engine does not do; with the weights as they are when first asked.

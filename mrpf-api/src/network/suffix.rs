@@ -8,6 +8,7 @@ use super::forward::{Mode, check_images, run_layers};
 use super::parameters::parameter_specs;
 use super::weights::{Network, Weights};
 use crate::engine::{SuffixEngine, SuffixTrace};
+use crate::numeric::free_memory;
 use crate::numeric::kernel::{is_native, read};
 use crate::{Error, ErrorKind, Result};
 
@@ -39,6 +40,9 @@ enum SuffixWork {
     },
 }
 
+/// In how many parts the images go at most to make the values that are kept.
+const MOST_PARTS: usize = 16;
+
 /// The values of layers before a module.
 #[derive(Debug)]
 struct Before {
@@ -49,8 +53,8 @@ struct Before {
 }
 
 impl Before {
-    /// The values, if they take at most `memory` bytes; none where batch norm goes by the batch, whose rows change, and none on the CPU,
-    /// where how a batch is divided is part of every rounding.
+    /// The values, if they take at most `memory` bytes and half of what a GPU has free; none where batch norm goes by the batch, whose rows
+    /// change, and none on the CPU, where how a batch is divided is part of every rounding.
     fn new(
         network: &Network,
         weights: &Weights,
@@ -64,20 +68,63 @@ impl Before {
         let kept = (0..module).filter(|&at| wiring.last_use[at] >= module);
         let bytes: usize =
             kept.map(|at| wiring.shapes[at].channels() * wiring.shapes[at].places()).sum::<usize>() * images.dim(0)?;
-        if mode != Mode::Evaluate || is_native(images) || bytes * images.dtype().size_in_bytes() > memory {
+        let bytes = bytes * images.dtype().size_in_bytes();
+        if mode != Mode::Evaluate || is_native(images) || bytes > memory {
             return Ok(None);
         }
-        let mut values = vec![None; layers.len()];
+        let fits = || bytes as u64 <= free_memory(images.device()) / 2;
+        if !fits() {
+            network.release_memory()?;
+            if !fits() {
+                return Ok(None);
+            }
+        }
         let constants: Weights = weights.iter().map(|(name, weight)| (name.clone(), weight.detach())).collect();
-        run_layers(network, &constants, images, mode, 0..module, &mut values, &mut |_, _| Ok(()))?;
-        Ok(Some(Self { module, values }))
+        let of_part = |images: &Tensor| -> Result<Vec<Option<Tensor>>> {
+            let mut values = vec![None; layers.len()];
+            run_layers(network, &constants, images, mode, 0..module, &mut values, &mut |_, _| Ok(()))?;
+            Ok(values)
+        };
+        let count = images.dim(0)?;
+        let mut parts = 1;
+        // What is kept saves time and nothing else; where that takes a pass for every few images, nothing is kept.
+        while parts <= MOST_PARTS.min(count) {
+            match in_parts(images, count.div_ceil(parts), &of_part) {
+                Err(full) if full.is_out_of_memory() => network.release_memory()?,
+                values => return Ok(Some(Self { module, values: values? })),
+            }
+            parts *= 2;
+        }
+        Ok(None)
     }
+}
+
+/// The values of all images, from those of so many at a time.
+fn in_parts(
+    images: &Tensor,
+    together: usize,
+    of_part: &dyn Fn(&Tensor) -> Result<Vec<Option<Tensor>>>,
+) -> Result<Vec<Option<Tensor>>> {
+    let count = images.dim(0)?;
+    if together >= count {
+        return of_part(images);
+    }
+    let starts = (0..count).step_by(together);
+    let parts: Vec<Vec<Option<Tensor>>> = starts
+        .map(|from| of_part(&images.narrow(0, from, together.min(count - from))?.contiguous()?))
+        .collect::<Result<_>>()?;
+    let of_layer = |layer: usize| -> Result<Option<Tensor>> {
+        let values: Vec<&Tensor> = parts.iter().filter_map(|part| part.get(layer)?.as_ref()).collect();
+        Ok((!values.is_empty()).then(|| Tensor::cat(&values, 0)).transpose()?)
+    };
+    (0..parts.first().map_or(0, Vec::len)).map(of_layer).collect()
 }
 
 impl FrozenNetwork {
     /// The part that depends on `module`, on `images` `[batch, channel, height, width]`.
     ///
-    /// At most `memory` bytes of values before the module are kept; for images beyond that they are computed anew each time.
+    /// At most `memory` bytes of values before the module are kept; for images beyond that they are computed anew each time. A GPU keeps
+    /// those of all images, or none where they do not fit.
     ///
     /// # Errors
     /// [`ErrorKind::UnknownName`] if no convolution or linear layer has that name, [`ErrorKind::Data`] for images of another shape.
@@ -178,5 +225,23 @@ impl CustomOp1 for OfWeight {
     fn bwd(&self, weight: &Tensor, _: &Tensor, gradient: &Tensor) -> candle_core::Result<Option<Tensor>> {
         let by_weight = read(gradient, |gradient| Ok(self.suffix.backward(&self.trace, gradient)))?;
         Ok(Some(Tensor::from_vec(by_weight, weight.shape(), &Device::Cpu)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_parts_are_those_of_all_images() -> Result<()> {
+        let images = Tensor::arange(0f64, 14.0, &Device::Cpu)?.reshape((7, 1, 2, 1))?;
+        // A layer that nobody reads later, and one whose values are kept.
+        let of_part = |images: &Tensor| Ok(vec![None, Some((images * 2.0)?)]);
+        for together in 1..9 {
+            let found = in_parts(&images, together, &of_part)?;
+            let [None, Some(kept)] = found.as_slice() else { panic!("{found:?}") };
+            assert_eq!(kept.flatten_all()?.to_vec1::<f64>()?, (images.flatten_all()? * 2.0)?.to_vec1::<f64>()?);
+        }
+        Ok(())
     }
 }

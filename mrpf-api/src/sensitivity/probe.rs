@@ -8,7 +8,7 @@ use crate::attack::{Ascent, Norm, Start, ThreatModel, ascend};
 use crate::context::CallContext;
 use crate::data::{Batch, ImageSet, LoadedData};
 use crate::fraction::Fraction;
-use crate::network::{FrozenNetwork, Network};
+use crate::network::{Classifier, FrozenNetwork, Network};
 use crate::numeric::loss;
 use crate::{Error, ErrorKind, Result};
 
@@ -88,11 +88,14 @@ impl ProbeImages {
             start: Start::Uniform,
         };
         let mut attacked = Vec::new();
-        for part in indices.chunks(self.batch) {
-            let batch = set.batch(part, network.dtype(), network.device())?;
+        let mut parts = cx.parts(indices.len(), self.batch, || frozen.release_memory());
+        while let Some(found) = parts.next_part(|part| {
+            let batch = set.batch(&indices[part], network.dtype(), network.device())?;
             let start = ascent.starting_images(cx, &batch)?;
             let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
-            attacked.push(ascend(cx, frozen, &batch.images, &start, &ascent, &loss)?);
+            ascend(cx, frozen, &batch.images, &start, &ascent, &loss)
+        })? {
+            attacked.push(found);
         }
         Ok(set.batch(&indices, network.dtype(), network.device())?.with_images(Tensor::cat(&attacked, 0)?))
     }

@@ -102,7 +102,7 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         }
         return convolutions(settings);
     }
-    let cx = CallContext { streams: Streams::new(0), watcher };
+    let cx = CallContext::new(Streams::new(0), watcher);
     let network = match settings.macs {
         None => network(settings)?,
         Some(share) => cut_to(&cx, &network(settings)?, share)?,
@@ -223,7 +223,7 @@ fn cut_to(cx: &CallContext<'_>, network: &Network, share: f64) -> Result<Network
         remeasure: false,
     };
     let dense = Dense::new(network.declaration(), &settings)?;
-    let cx = CallContext { streams: cx.streams.child("cut"), watcher: cx.watcher };
+    let cx = cx.child("cut");
     let (settings, ratio) = (&settings, settings.ratio);
     let step = PruneStep { cx, settings, data: &data(1)?, modules: &[], dense: &dense, ratio };
     Ok(prune_step(&step, network)?.network)

@@ -21,7 +21,7 @@ pub fn dry_run(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
     let settings = &experiment.prune;
     let mut dense = Dense::new(network.declaration(), settings)?;
     if args.latency || settings.budget == BudgetKind::Latency {
-        let cx = CallContext { streams: Streams::new(experiment.seed), watcher: console.watcher };
+        let cx = CallContext::new(Streams::new(experiment.seed), console.watcher);
         dense = dense.timed(match &settings.latency_table {
             Some(file) => read_layer_times(file)?,
             None => measure_layer_times(&cx, &network)?,

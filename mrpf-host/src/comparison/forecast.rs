@@ -111,7 +111,7 @@ impl Forecast {
             }
             cuts.insert(&row.prune, tried.network);
         }
-        let watching = CallContext { streams: Streams::new(0), watcher };
+        let watching = CallContext::new(Streams::new(0), watcher);
         for (at, stage) in plan.stages.iter().enumerate() {
             watching.step("stages tried", at, plan.stages.len())?;
             if trial.is_done(&stage.key)? {
@@ -199,6 +199,7 @@ impl Trial<'_> {
             self.rehearsal.cut(stage, &other, &modules).is_ok_and(|other| self::keep(&other.record.groups) == keep)
         };
         let after = cost(tried.network.declaration())?;
+        let cx = CallContext::unwatched(Streams::new(0));
         let forecast = ForecastRow {
             method: row.cell.place.method.clone(),
             settings: row.cell.place.settings.clone(),
@@ -208,7 +209,7 @@ impl Trial<'_> {
             shortfall: tried.record.shortfall.clone(),
             macs: [tried.dense.macs, after.macs],
             params: [tried.dense.params, after.params],
-            latency: [measure_latency(&dense)?, measure_latency(&tried.network)?],
+            latency: [measure_latency(&cx, &dense)?, measure_latency(&cx, &tried.network)?],
             keep,
         };
         Ok((forecast, tried))

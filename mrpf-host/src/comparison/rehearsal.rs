@@ -239,7 +239,11 @@ fn attacking(session: &Session<'_>, settings: &EvaluateSettings, network: &Netwo
     let count = images.min(settings.batch);
     let indices: Vec<usize> = (0..count).collect();
     let batch = test.batch(&indices, network.dtype(), network.device())?;
-    let labels = loss::predictions(&network.freeze()?.logits(&batch.images)?)?;
+    let (cx, frozen, mut labels) = (session.context("evaluate"), network.freeze()?, Vec::new());
+    let mut parts = cx.parts(count, count, || frozen.release_memory());
+    while let Some(found) = parts.next_part(|part| loss::predictions(&frozen.logits(&batch.part(part)?.images)?))? {
+        labels.extend(found);
+    }
     let first = test.subset(&indices);
     let first = ImageSet::new(first.shape(), first.all_pixels().to_vec(), first.full_scale(), labels, first.classes())?;
     let few = EvaluateSettings { images: Some(count), curves: None, ..settings.clone() };

@@ -93,12 +93,15 @@ fn attack_part(
     let about = || format!("attack `{part}`");
     outcomes.extend(journal.known(name, part).into_iter().map(|(index, outcome)| (index, outcome.clone())));
     let open: Vec<usize> = left.iter().copied().filter(|index| !outcomes.contains_key(index)).collect();
-    let mut done = left.len() - open.len();
-    for chunk in open.chunks(target.settings.batch) {
+    let before = left.len() - open.len();
+    let mut parts = cx.parts(open.len(), target.settings.batch, || target.classifier.release_memory());
+    while let Some((chunk, attacked)) = parts.next_part(|part| {
+        let done = before + part.start;
+        let chunk = &open[part];
         cx.step(what, done, left.len())?;
         let batch = target.batch(chunk)?;
         let within = Within { outer: cx.watcher, what, done, batch: chunk.len(), total: left.len() };
-        let inner = CallContext { streams: cx.streams.clone(), watcher: &within };
+        let inner = cx.watched_by(&within);
         let found = attack.attack(&inner, target.classifier, threat, &batch).context(about)?;
         check_inside(threat, &batch.images, &found.images).context(about)?;
         let AttackOutcome { images, broken, loss } = found;
@@ -109,11 +112,11 @@ fn attack_part(
             distance: distances[row],
             broken_by: None,
         });
-        let attacked: Vec<AttackedImage> = attacked.collect();
+        Ok((chunk, attacked.collect::<Vec<AttackedImage>>()))
+    })? {
         outcomes.extend(chunk.iter().copied().zip(attacked.iter().cloned()));
         let (attack, part) = (name.clone(), part.clone());
         journal.keep(AttackedBatch { attack, part, images: chunk.to_vec(), outcomes: attacked })?;
-        done += chunk.len();
     }
     cx.step(what, left.len(), left.len())
 }

@@ -9,6 +9,8 @@ use mrpf_api::network::Classifier;
 use mrpf_api::numeric::loss;
 use serde::{Deserialize, Serialize};
 
+use super::parts::in_parts;
+
 /// Radii, as multiples of the threat model's; the last point of the curve is the [`largest`] radius.
 const MULTIPLES: [f64; 7] = [0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 4.0];
 /// Steps at the threat model's radius.
@@ -69,23 +71,24 @@ pub fn curves(
     if radius == 0.0 || batch.is_empty() {
         return Ok(None);
     }
-    let right = loss::correct(&classifier.logits(&batch.images)?, &batch.labels)?;
+    let right = in_parts(cx, classifier, batch, |part| loss::correct(&classifier.logits(&part.images)?, &part.labels))?;
+    let right = right.concat();
     let rows: Vec<usize> = (0..batch.len()).filter(|&row| right[row]).collect();
     let attacked = batch.select(&rows)?;
     let cx = cx.child("curves");
     let survivors = |epsilon: f64, steps: usize| -> Result<usize> {
-        if attacked.is_empty() {
-            return Ok(0);
-        }
         let step_size = REACH * epsilon / steps as f64;
         let threat = ThreatModel { epsilon: Fraction::from(epsilon), norm: threat.norm };
         let ascent = Ascent { threat, step_size, steps, start: Start::Uniform };
-        let start = ascent.starting_images(&cx, &attacked)?;
-        let climbed = ascend(&cx, classifier, &attacked.images, &start, &ascent, &|logits| {
-            loss::cross_entropy_per_image(logits, &attacked.labels)
+        let of_parts = in_parts(&cx, classifier, &attacked, |attacked| {
+            let start = ascent.starting_images(&cx, attacked)?;
+            let climbed = ascend(&cx, classifier, &attacked.images, &start, &ascent, &|logits| {
+                loss::cross_entropy_per_image(logits, &attacked.labels)
+            })?;
+            let correct = loss::correct(&classifier.logits(&climbed)?, &attacked.labels)?;
+            Ok(correct.into_iter().filter(|&correct| correct).count())
         })?;
-        let correct = loss::correct(&classifier.logits(&climbed)?, &attacked.labels)?;
-        Ok(correct.into_iter().filter(|&correct| correct).count())
+        Ok(of_parts.into_iter().sum())
     };
     let values = batch.images.dims()[1..].iter().product();
     let mut radii: Vec<f64> = MULTIPLES.iter().map(|multiple| multiple * radius).collect();

@@ -6,6 +6,7 @@ mod journal;
 mod latency;
 mod outcome;
 mod outcome_table;
+mod parts;
 mod progress;
 mod robustness;
 mod signs;

@@ -22,6 +22,10 @@ impl Watcher for Within<'_> {
         self.outer.progress(self.what, self.done + part, self.total);
     }
 
+    fn warn(&self, message: &str) {
+        self.outer.warn(message);
+    }
+
     fn interrupted(&self) -> bool {
         self.outer.interrupted()
     }

@@ -32,7 +32,12 @@ pub fn evaluate(
     let frozen = network.freeze()?;
     let (dtype, device) = (network.dtype(), network.device());
     let attacks = named_attacks(&settings.attacks)?;
-    evaluate_classifier(cx, &Target { classifier: &frozen, test, settings, dtype, device }, &attacks, journal)
+    let target = Target { classifier: &frozen, test, settings, dtype, device };
+    let evaluation = evaluate_classifier(cx, &target, &attacks, journal)?;
+    // Whoever comes next needs other passes than those that are ready now.
+    drop(frozen);
+    network.release_memory()?;
+    Ok(evaluation)
 }
 
 /// The same for any classifier and attacks that are made already.
@@ -89,16 +94,20 @@ fn named_attacks(choices: &[PluginChoice]) -> Result<Vec<NamedAttack>> {
 /// The network's own answer for each image.
 fn clean_outcomes(cx: &CallContext<'_>, target: &Target<'_>, indices: &[usize]) -> Result<Vec<ImageOutcome>> {
     let mut outcomes = Vec::with_capacity(indices.len());
-    for chunk in indices.chunks(target.settings.batch) {
-        cx.step("clean images", chunk[0], indices.len())?;
+    let mut parts = cx.parts(indices.len(), target.settings.batch, || target.classifier.release_memory());
+    while let Some((chunk, labels, predicted)) = parts.next_part(|part| {
+        cx.step("clean images", part.start, indices.len())?;
+        let chunk = &indices[part];
         let batch = target.batch(chunk)?;
         let predicted = loss::predictions(&target.classifier.logits(&batch.images)?)?;
+        Ok((chunk, batch.labels.to_vec1::<u32>()?, predicted))
+    })? {
         if let Some(row) = predicted.iter().position(|&class| class == u32::MAX) {
             let message = format!("the logits of test image {} are not numbers", chunk[row]);
             return Err(Error::new(ErrorKind::Numeric, message)
                 .hint("the network has diverged; train with a lower learning rate"));
         }
-        let rows = chunk.iter().zip(batch.labels.to_vec1::<u32>()?).zip(predicted);
+        let rows = chunk.iter().zip(labels).zip(predicted);
         outcomes.extend(rows.map(|((&index, label), predicted)| ImageOutcome {
             index,
             label,

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::cascade::{NamedAttack, Target};
 use super::curves::Curves;
 use super::outcome::Evaluation;
+use super::parts::in_parts;
 
 /// How many images the signs are looked for on.
 pub(super) const IMAGES: usize = 128;
@@ -42,11 +43,11 @@ pub(super) fn warning_signs(
     attacks: &[NamedAttack],
     evaluation: &Evaluation,
 ) -> Result<Vec<Sign>> {
-    let logits = target.classifier.logits(&batch.images)?;
+    let (logits, differences) = three_times(cx, target, batch)?;
     let mut signs = vec![
-        zero_gradients(target, batch)?,
+        zero_gradients(cx, target, batch)?,
         probabilities(&logits)?,
-        random_forward(target, batch, &logits)?,
+        random_forward(&differences),
         epsilon_zero(cx, target, batch, attacks)?,
         noise_as_strong(cx, target, batch, evaluation)?,
         black_box_wins(evaluation),
@@ -72,13 +73,30 @@ pub(crate) fn robust_overfitting(best: f64, last: f64) -> Option<Sign> {
     Sign::new("robust-overfitting", message)
 }
 
-fn zero_gradients(target: &Target<'_>, batch: &Batch) -> Result<Option<Sign>> {
-    let labels = batch.labels.clone();
-    let found = target
-        .classifier
-        .input_gradient(&batch.images, &|logits| loss::cross_entropy_per_image(logits, &labels))?
-        .gradient;
-    let largest = found.abs()?.flatten_from(1)?.max(1)?.in_f64()?.to_vec1::<f64>()?;
+/// The logits of a batch, and how far they are off when it is shown a second and a third time.
+fn three_times(cx: &CallContext<'_>, target: &Target<'_>, batch: &Batch) -> Result<(Tensor, [f64; 2])> {
+    // All three of a part together, for on a GPU other parts would be rounded otherwise.
+    let found = in_parts(cx, target.classifier, batch, |part| {
+        let logits = target.classifier.logits(&part.images)?.in_f64()?;
+        let mut differences = [0.0; 2];
+        for difference in &mut differences {
+            let again = target.classifier.logits(&part.images)?.in_f64()?;
+            *difference = (&logits - again)?.abs()?.max_all()?.to_scalar::<f64>()?;
+        }
+        Ok((logits, differences))
+    })?;
+    let (logits, differences): (Vec<Tensor>, Vec<[f64; 2]>) = found.into_iter().unzip();
+    let largest = |of: usize| differences.iter().map(|part| part[of]).fold(0.0, f64::max);
+    Ok((Tensor::cat(&logits, 0)?, [largest(0), largest(1)]))
+}
+
+fn zero_gradients(cx: &CallContext<'_>, target: &Target<'_>, batch: &Batch) -> Result<Option<Sign>> {
+    let largest = in_parts(cx, target.classifier, batch, |part| {
+        let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &part.labels);
+        let found = target.classifier.input_gradient(&part.images, &loss)?.gradient;
+        Ok(found.abs()?.flatten_from(1)?.max(1)?.in_f64()?.to_vec1::<f64>()?)
+    })?;
+    let largest = largest.concat();
     let vanished = largest.iter().filter(|&&value| value == 0.0).count();
     if vanished == 0 {
         return Ok(None);
@@ -94,7 +112,6 @@ fn zero_gradients(target: &Target<'_>, batch: &Batch) -> Result<Option<Sign>> {
 fn probabilities(logits: &Tensor) -> Result<Option<Sign>> {
     // As the check of AutoAttack's reference code.
     const SLACK: f64 = 1e-5;
-    let logits = logits.in_f64()?;
     let all = logits.flatten_all()?.to_vec1::<f64>()?;
     let sums = logits.sum(1)?.to_vec1::<f64>()?;
     let is_share = |value: f64| value > -SLACK && value < 1.0 + SLACK;
@@ -106,20 +123,13 @@ fn probabilities(logits: &Tensor) -> Result<Option<Sign>> {
     Ok(None)
 }
 
-fn random_forward(target: &Target<'_>, batch: &Batch, logits: &Tensor) -> Result<Option<Sign>> {
-    let first = logits.in_f64()?;
-    for _ in 0..2 {
-        let again = target.classifier.logits(&batch.images)?.in_f64()?;
-        let difference = (&first - again)?.abs()?.max_all()?.to_scalar::<f64>()?;
-        if difference > 0.0 {
-            let message = format!(
-                "the same images give other outputs the second time (by {difference:.2e}): attack the expectation over several \
-                 passes (autoattack's version `rand`)"
-            );
-            return Ok(Sign::new("random-forward", message));
-        }
-    }
-    Ok(None)
+fn random_forward(differences: &[f64; 2]) -> Option<Sign> {
+    let difference = differences.iter().find(|&&difference| difference > 0.0)?;
+    let message = format!(
+        "the same images give other outputs the second time (by {difference:.2e}): attack the expectation over several passes \
+         (autoattack's version `rand`)"
+    );
+    Sign::new("random-forward", message)
 }
 
 fn epsilon_zero(
@@ -130,11 +140,14 @@ fn epsilon_zero(
 ) -> Result<Option<Sign>> {
     let rows: Vec<usize> = (0..batch.len().min(IMAGES_AT_ZERO)).collect();
     let few = batch.select(&rows)?;
-    let clean = loss::correct(&target.classifier.logits(&few.images)?, &few.labels)?;
     let nowhere = ThreatModel { epsilon: Fraction::from(0.0), ..target.settings.threat.clone() };
     for NamedAttack { name, attack } in attacks {
-        let outcome = attack.attack(&cx.child("epsilon-0"), target.classifier, &nowhere, &few)?;
-        let differs = outcome.broken.iter().zip(&clean).filter(|(broken, clean)| *broken == *clean).count();
+        let differs = in_parts(cx, target.classifier, &few, |part| {
+            let clean = loss::correct(&target.classifier.logits(&part.images)?, &part.labels)?;
+            let outcome = attack.attack(&cx.child("epsilon-0"), target.classifier, &nowhere, part)?;
+            Ok(outcome.broken.iter().zip(&clean).filter(|(broken, clean)| *broken == *clean).count())
+        })?;
+        let differs: usize = differs.into_iter().sum();
         if differs > 0 {
             let message = format!(
                 "attack `{name}` at epsilon 0 changes the outcome of {differs} of {} images, expected none",
@@ -154,10 +167,15 @@ fn noise_as_strong(
 ) -> Result<Option<Sign>> {
     let threat = target.settings.threat.clone();
     let ascent = Ascent { threat, step_size: 0.0, steps: 0, start: Start::Uniform };
-    let noisy = ascent.starting_images(&cx.child("noise"), batch)?;
-    let count = |correct: Vec<bool>| correct.into_iter().filter(|&correct| correct).count();
-    let right = count(loss::correct(&target.classifier.logits(&batch.images)?, &batch.labels)?);
-    let survives_noise = count(loss::correct(&target.classifier.logits(&noisy)?, &batch.labels)?);
+    let found = in_parts(cx, target.classifier, batch, |part| {
+        let noisy = ascent.starting_images(&cx.child("noise"), part)?;
+        let right = |images: &Tensor| -> Result<usize> {
+            let correct = loss::correct(&target.classifier.logits(images)?, &part.labels)?;
+            Ok(correct.into_iter().filter(|&correct| correct).count())
+        };
+        Ok([right(&part.images)?, right(&noisy)?])
+    })?;
+    let [right, survives_noise] = [0, 1].map(|at| found.iter().map(|part| part[at]).sum::<usize>());
     let survives_attacks =
         evaluation.outcomes.iter().take(batch.len()).filter(|outcome| outcome.survives_all()).count();
     if survives_noise > survives_attacks || survives_noise >= right {

@@ -96,7 +96,7 @@ impl Session<'_> {
         if let Some(latency) = self.dir.read_latency(name)? {
             return Ok(latency);
         }
-        let latency = measure_latency(network)?;
+        let latency = measure_latency(&self.context("latency"), network)?;
         self.dir.write_latency(name, &latency)?;
         Ok(latency)
     }

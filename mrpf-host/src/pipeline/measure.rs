@@ -27,6 +27,8 @@ impl Session<'_> {
             let cx = self.context("sensitivity").child(&metric.name);
             let modules = metric.make::<dyn SensitivityMetric>()?.measure(&cx, network, &self.data).context(about)?;
             check(network, &modules).context(about)?;
+            // Whoever comes next needs other passes than those that are ready now.
+            network.release_memory()?;
             self.dir.write_sensitivity(label, &modules)?;
             let shown = modules.iter().map(|module| (module.module.clone(), module.value)).collect();
             self.send(Event::SensitivityMeasured { metric: metric.name.clone(), modules: shown });

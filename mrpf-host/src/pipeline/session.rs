@@ -11,6 +11,7 @@ use mrpf_api::random::Streams;
 use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::device::OpenDevice;
@@ -60,6 +61,7 @@ pub struct Session<'a> {
     curves: TensorBoard,
     stages: usize,
     stage: AtomicUsize,
+    stage_name: Mutex<String>,
     has_told_of_precision: AtomicBool,
 }
 
@@ -68,6 +70,22 @@ impl EventSink for Session<'_> {
         self.metrics.send(event.clone());
         self.curves.send(event.clone());
         self.console.send(event);
+    }
+}
+
+/// What watches the calls of a run: what they warn of is an event of the stage that they belong to.
+impl Watcher for Session<'_> {
+    fn progress(&self, what: &str, done: usize, total: usize) {
+        self.watcher.progress(what, done, total);
+    }
+
+    fn warn(&self, message: &str) {
+        let about = self.stage_name.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.send(Event::Warning { about, message: message.into() });
+    }
+
+    fn interrupted(&self) -> bool {
+        self.watcher.interrupted()
     }
 }
 
@@ -125,6 +143,7 @@ impl<'a> Session<'a> {
             curves,
             stages,
             stage: AtomicUsize::new(0),
+            stage_name: Mutex::default(),
             has_told_of_precision: AtomicBool::new(false),
         })
     }
@@ -179,7 +198,7 @@ impl<'a> Session<'a> {
 
     /// A context whose streams are those of the given name.
     pub fn context(&self, name: &str) -> CallContext<'_> {
-        CallContext { streams: self.streams.child(name), watcher: self.watcher }
+        CallContext::new(self.streams.child(name), self)
     }
 
     /// Says once where a precision that is asked for changes nothing.
@@ -206,6 +225,7 @@ impl<'a> Session<'a> {
 
     /// Runs one stage: announces it, and says how long it took. `work` returns its result and whether it was there already.
     pub fn stage<T>(&self, name: &str, work: impl FnOnce() -> Result<(T, bool)>) -> Result<T> {
+        name.clone_into(&mut self.stage_name.lock().unwrap_or_else(PoisonError::into_inner));
         let number = self.stage.fetch_add(1, Ordering::Relaxed) + 1;
         self.send(Event::StageStarted { stage: name.into(), number, of: self.stages.max(number) });
         let start = Instant::now();
@@ -221,15 +241,14 @@ mod tests {
     use super::*;
     use crate::experiment::{Base, Sources};
     use mrpf_api::context::Unwatched;
-    use std::sync::{Mutex, PoisonError};
 
     #[derive(Default)]
     struct Warnings(Mutex<Vec<String>>);
 
     impl EventSink for Warnings {
         fn send(&self, event: Event) {
-            if let Event::Warning { message, .. } = event {
-                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(message);
+            if let Event::Warning { about, message } = event {
+                self.0.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{about}: {message}"));
             }
         }
     }
@@ -254,7 +273,7 @@ mod tests {
         }
         assert!(
             warnings.0.lock().unwrap_or_else(PoisonError::into_inner)[0]
-                .starts_with("the precision f16 changes nothing")
+                .starts_with("finetune: the precision f16 changes nothing")
         );
         let stage = |text: &str| {
             let text = text.to_owned();
@@ -266,6 +285,19 @@ mod tests {
         assert!(hint.ends_with("on any device; `mrpf run --resume run` goes on from there"), "{hint}");
         let full = stage("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").expect_err("full");
         assert!(full.hint_text().is_some_and(|hint| hint.contains("a smaller batch")), "{full:?}");
+        // Halved in one stage and in another; each says so once.
+        for name in ["measure dense", "attack"] {
+            session.stage(name, || {
+                let cx = session.context("evaluate").short_of_memory(3);
+                let mut parts = cx.parts(9, 4, || Ok(()));
+                while parts.next_part(|_| Ok(()))?.is_some() {}
+                Ok(((), false))
+            })?;
+            let warnings = warnings.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let told = format!("{name}: the GPU's memory is full: from now on images go through at most 2 at a time");
+            assert_eq!(warnings.last(), Some(&told));
+            assert_eq!(warnings.iter().filter(|warning| **warning == told).count(), 1);
+        }
         Ok(())
     }
 }

@@ -43,7 +43,8 @@ impl Session<'_> {
 
     /// Measures the dense and the cut network, and warns where their times are far from what the table of layer times says.
     pub fn check_latency(&self, variant: &Variant, dense: &Network, cut: &Network, predicted: f64) -> Result<()> {
-        let [before, after] = [measure_latency(dense)?.median_ms, measure_latency(cut)?.median_ms];
+        let cx = self.context("timing");
+        let [before, after] = [measure_latency(&cx, dense)?.median_ms, measure_latency(&cx, cut)?.median_ms];
         let measured = 1.0 - after / before.max(f64::MIN_POSITIVE);
         if (measured - predicted).abs() > CLOSE {
             let message = format!(

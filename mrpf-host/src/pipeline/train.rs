@@ -70,7 +70,7 @@ impl Session<'_> {
                 streams: self.streams.child(streams),
                 checkpoint: Some(&checkpoint),
                 events: self,
-                watcher: self.watcher,
+                watcher: self,
             };
             let trained = train(job)?;
             let record = TrainedRecord {

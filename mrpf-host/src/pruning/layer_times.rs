@@ -41,7 +41,7 @@ pub fn measure_layer_times(cx: &CallContext<'_>, network: &Network) -> Result<La
         let times = match known.get(&key) {
             Some(times) => times.clone(),
             None => {
-                let times = layer_times(&layer.kind, input, network.device())
+                let times = layer_times(cx, &layer.kind, input, network.device())
                     .context(|| format!("timing layer `{}`", layer.name))?;
                 known.insert(key, times.clone());
                 times
@@ -54,7 +54,7 @@ pub fn measure_layer_times(cx: &CallContext<'_>, network: &Network) -> Result<La
         true => format!("{}, {threads} threads", std::env::consts::ARCH),
         false => format!("{:?}", network.device().location()),
     };
-    LatencyTable { device, batch: LATENCY_BATCH, network_ms: measure_latency(network)?.median_ms, layers }.checked()
+    LatencyTable { device, batch: LATENCY_BATCH, network_ms: measure_latency(cx, network)?.median_ms, layers }.checked()
 }
 
 /// Whether a layer takes time of its own: a batch norm that is the only reader of a convolution is folded into it.
@@ -73,7 +73,7 @@ fn is_timed(declaration: &Declaration, at: usize) -> bool {
     }
 }
 
-fn layer_times(kind: &LayerKind, input: Shape, device: &Device) -> Result<LayerTimes> {
+fn layer_times(cx: &CallContext<'_>, kind: &LayerKind, input: Shape, device: &Device) -> Result<LayerTimes> {
     let [outputs, inputs] = widths(kind);
     let (blocks, tied) = match kind {
         LayerKind::Conv2d(conv) if conv.is_depthwise() => (conv.out_channels / conv.in_channels, true),
@@ -92,9 +92,9 @@ fn layer_times(kind: &LayerKind, input: Shape, device: &Device) -> Result<LayerT
             let read = widths(&kind)[1];
             let before = match alone.get(&read) {
                 Some(&time) => time,
-                None => *alone.entry(read).or_insert(pass_ms(None, input, read, device)?),
+                None => *alone.entry(read).or_insert(pass_ms(cx, None, input, read, device)?),
             };
-            row.push((pass_ms(Some(kind), input, read, device)? - before).max(0.0));
+            row.push((pass_ms(cx, Some(kind), input, read, device)? - before).max(0.0));
         }
         milliseconds.push(row);
     }
@@ -128,7 +128,13 @@ fn with_widths(kind: &LayerKind, outputs: usize, inputs: usize) -> LayerKind {
 
 /// Median time of a pass through a network of one layer that reads `channels` channels of a value like `input`, a mean over pixels and
 /// a linear layer with two outputs; of the latter two alone without a layer.
-fn pass_ms(kind: Option<LayerKind>, input: Shape, channels: usize, device: &Device) -> Result<f64> {
+fn pass_ms(
+    cx: &CallContext<'_>,
+    kind: Option<LayerKind>,
+    input: Shape,
+    channels: usize,
+    device: &Device,
+) -> Result<f64> {
     let [height, width] = match input {
         Shape::Map(map) => [map.height, map.width],
         Shape::Tokens(tokens) => [tokens.sequences, tokens.tokens],
@@ -160,7 +166,7 @@ fn pass_ms(kind: Option<LayerKind>, input: Shape, channels: usize, device: &Devi
         }
     }
     let network = Network::initialise(net.linear("end", CLASSES).finish()?, &Streams::new(0), DType::F32, device)?;
-    median_pass_ms(&network, 1, PASSES)
+    median_pass_ms(cx, &network, 1, PASSES)
 }
 
 #[cfg(test)]

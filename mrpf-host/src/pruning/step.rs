@@ -110,6 +110,7 @@ fn score(step: &PruneStep<'_>, network: &Network, groups: &[ChannelGroup]) -> Re
     let mut criterion = step.settings.criterion.make::<dyn Criterion>()?;
     let cx = step.cx.child("criterion").child(name);
     criterion.prepare(&cx, network, step.data).context(|| format!("criterion `{name}`"))?;
+    network.release_memory()?;
     let mut all = Vec::with_capacity(groups.len());
     for (at, group) in groups.iter().enumerate() {
         cx.step("scoring groups", at, groups.len())?;

@@ -62,7 +62,7 @@ pub(super) fn train_epoch(
             let batch = batch.finish(prepared?)?;
             for replay in 0..replays {
                 learning_rate = settings.learning_rate.at((epoch * batches.len() + at) * replays + replay, steps);
-                let cx = CallContext { streams: streams.child("step").child(at).child(replay), watcher: job.watcher };
+                let cx = CallContext::new(streams.child("step").child(at).child(replay), job.watcher);
                 let about = || format!("trainer `{}`, epoch {} step {}", settings.trainer.name, epoch + 1, at + 1);
                 let (value, logits) = parts.step(job, trainer, sgd, &step(cx), &batch, learning_rate).context(about)?;
                 if replay == 0 {
@@ -83,7 +83,7 @@ pub(super) fn train_epoch(
         }
         Ok(())
     })?;
-    let cx = CallContext { streams: streams.child("end"), watcher: job.watcher };
+    let cx = CallContext::new(streams.child("end"), job.watcher);
     let about = || format!("trainer `{}`, end of epoch {}", settings.trainer.name, epoch + 1);
     let end = trainer.end_epoch(&step(cx), network).context(about)?;
     let seen = done.max(1) as f64;

@@ -1,6 +1,6 @@
 //! One training stage from start to end, resumable after every epoch.
 
-use mrpf_api::context::Watcher;
+use mrpf_api::context::{CallContext, Watcher};
 use mrpf_api::data::LoadedData;
 use mrpf_api::network::Network;
 use mrpf_api::numeric::Precision;
@@ -111,6 +111,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
         state = found;
     }
     let images = DeviceImages::of(job.data, network)?;
+    let validating = CallContext::new(job.streams.child("validate"), job.watcher);
     for epoch in state.progress.history.len()..job.settings.epochs {
         let start = Instant::now();
         if epoch == 0 {
@@ -129,7 +130,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
             stopped = Some(message);
             break;
         }
-        let holdout = validate(job, &parts, images.as_ref()).map_err(|error| kept(job, epoch, error))?;
+        let holdout = validate(&validating, job, &parts, images.as_ref()).map_err(|error| kept(job, epoch, error))?;
         let record = EpochRecord {
             epoch: epoch + 1,
             learning_rate: figures.learning_rate,

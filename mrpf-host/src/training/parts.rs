@@ -119,19 +119,8 @@ impl Parts {
 
 /// The batch in parts, whose sizes differ by one image at most.
 fn divided(batch: &Batch, count: usize) -> Result<Vec<Batch>> {
-    if count == 1 {
-        return Ok(vec![batch.clone()]);
-    }
     let start = |part: usize| part * batch.len() / count;
-    let part = |part: usize| {
-        let (from, to) = (start(part), start(part + 1));
-        Ok(Batch {
-            images: batch.images.narrow(0, from, to - from)?.contiguous()?,
-            labels: batch.labels.narrow(0, from, to - from)?.contiguous()?,
-            indices: batch.indices[from..to].to_vec(),
-        })
-    };
-    (0..count).map(part).collect()
+    (0..count).map(|part| batch.part(start(part)..start(part + 1))).collect()
 }
 
 /// What a step changes before it moves the parameters, which are last.

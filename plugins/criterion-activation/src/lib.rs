@@ -121,8 +121,7 @@ struct Shown {
 impl Criterion for Shown {
     fn prepare(&mut self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<()> {
         let indices = data.train.balanced_subset(self.images, &cx.streams.child("subset"));
-        let chunks: Vec<_> = indices.chunks(self.batch).collect();
-        self.seen = Some(mean_over_images(cx, network, &data.train, &chunks, self.of_maps.as_ref())?);
+        self.seen = Some(mean_over_images(cx, network, &data.train, &indices, self.batch, self.of_maps.as_ref())?);
         Ok(())
     }
 

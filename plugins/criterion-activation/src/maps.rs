@@ -2,7 +2,7 @@
 
 use mrpf_api::network::{Layer, LayerKind, Shape};
 use mrpf_api::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The values of a layer's channels: `[image, channel, pixel]` in f64, and the height and width of a map, which are 1 and 1 for vectors and
 /// the sequences and tokens for tokens.
@@ -27,32 +27,42 @@ pub(crate) type OfMaps = dyn Fn(&Maps) -> Result<Vec<f64>> + Send;
 /// A number of each channel, by the layer at which it shows.
 pub(crate) type Means = BTreeMap<String, Vec<f64>>;
 
-/// Shows the images at `chunks` to the network, and averages over them what `of_maps` sums up for each channel.
+/// Shows the images at `indices` to the network, `batch` at a time, and averages over them what `of_maps` sums up for each channel.
 pub(crate) fn mean_over_images(
     cx: &CallContext<'_>,
     network: &Network,
     images: &ImageSet,
-    chunks: &[&[usize]],
+    indices: &[usize],
+    batch: usize,
     of_maps: &OfMaps,
 ) -> Result<Means> {
     let declaration = network.declaration();
     let wiring = declaration.wiring()?;
     let shapes: BTreeMap<&str, Shape> =
         declaration.layers.iter().zip(&wiring.shapes).map(|(layer, &shape)| (layer.name.as_str(), shape)).collect();
-    let mut means: Means =
-        declaration.modules().map(|layer| (shown_at(declaration, layer).name.clone(), Vec::new())).collect();
-    let count: usize = chunks.iter().map(|chunk| chunk.len()).sum();
-    for (at, chunk) in chunks.iter().enumerate() {
-        cx.step("showing images", at, chunks.len())?;
-        let batch = images.batch(chunk, network.dtype(), network.device())?;
+    let places: BTreeSet<&str> =
+        declaration.modules().map(|layer| shown_at(declaration, layer).name.as_str()).collect();
+    let mut means = Means::new();
+    let count = indices.len();
+    let mut parts = cx.parts(count, batch, || network.release_memory());
+    while let Some(found) = parts.next_part(|part| {
+        cx.step("showing images", part.start.div_ceil(batch), count.div_ceil(batch))?;
+        let shown = images.batch(&indices[part], network.dtype(), network.device())?;
+        let mut found = Means::new();
         let mut tap = |layer: &str, output: &Tensor| -> Result<()> {
-            let (Some(mean), Some(&shape)) = (means.get_mut(layer), shapes.get(layer)) else { return Ok(()) };
+            let Some(&shape) = shapes.get(layer).filter(|_| places.contains(layer)) else { return Ok(()) };
             let sums = of_maps(&Maps::new(output, shape)?).context(|| format!("layer `{layer}`"))?;
-            mean.resize(sums.len(), 0.0);
-            mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean += sum / count as f64);
+            found.insert(layer.to_owned(), sums);
             Ok(())
         };
-        network.forward_tapped(&network.frozen_weights(), &batch.images, Mode::Evaluate, &mut tap)?;
+        network.forward_tapped(&network.frozen_weights(), &shown.images, Mode::Evaluate, &mut tap)?;
+        Ok(found)
+    })? {
+        for (layer, sums) in found {
+            let mean = means.entry(layer).or_default();
+            mean.resize(sums.len(), 0.0);
+            mean.iter_mut().zip(sums).for_each(|(mean, sum)| *mean += sum / count as f64);
+        }
     }
     Ok(means)
 }

@@ -17,7 +17,7 @@ pub(crate) fn of_batches(cx: &CallContext<'_>, network: &Network, batches: &[Bat
     let mut all = Vec::with_capacity(batches.len());
     for (at, batch) in batches.iter().enumerate() {
         cx.step("gradients of gates", at, batches.len())?;
-        all.push(gates(network, &of_batch(network, batch)?)?);
+        all.push(gates(network, &of_batch(cx, network, batch)?)?);
     }
     Ok(all)
 }

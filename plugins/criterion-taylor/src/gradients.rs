@@ -16,7 +16,7 @@ pub(crate) fn mean_gradients(cx: &CallContext<'_>, network: &Network, batches: &
     for (at, batch) in batches.iter().enumerate() {
         cx.step("gradients of batches", at, batches.len())?;
         let share = batch.len() as f64 / images as f64;
-        for (name, gradient) in of_batch(network, batch)? {
+        for (name, gradient) in of_batch(cx, network, batch)? {
             add(&mut mean, name, (gradient * share)?)?;
         }
     }
@@ -32,7 +32,7 @@ pub(crate) fn squared_gradients(cx: &CallContext<'_>, network: &Network, batches
         for row in 0..batch.len() {
             cx.step("gradients of images", done, images)?;
             done += 1;
-            for (name, gradient) in of_batch(network, &batch.select(&[row])?)? {
+            for (name, gradient) in of_batch(cx, network, &batch.select(&[row])?)? {
                 add(&mut mean, name, (gradient.sqr()? / images as f64)?)?;
             }
         }
@@ -49,11 +49,27 @@ fn add(sums: &mut Weights, name: String, term: Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Gradient of the mean cross-entropy of a batch.
+/// Gradient of the mean cross-entropy of a batch; gathered from parts of it where a GPU has no room for it whole.
 ///
 /// # Errors
 /// [`ErrorKind::Numeric`] naming a parameter that the loss does not depend on.
-pub(crate) fn of_batch(network: &Network, batch: &Batch) -> Result<Weights> {
+pub(crate) fn of_batch(cx: &CallContext<'_>, network: &Network, batch: &Batch) -> Result<Weights> {
+    let mut mean = Weights::new();
+    let mut parts = cx.parts(batch.len(), batch.len(), || network.release_memory());
+    while let Some((images, gradients)) =
+        parts.next_part(|part| Ok((part.len(), of_images(network, &batch.part(part)?)?)))?
+    {
+        if images == batch.len() {
+            return Ok(gradients);
+        }
+        let share = images as f64 / batch.len() as f64;
+        gradients.into_iter().try_for_each(|(name, gradient)| add(&mut mean, name, (gradient * share)?))?;
+    }
+    Ok(mean)
+}
+
+/// The same of images that go through together.
+fn of_images(network: &Network, batch: &Batch) -> Result<Weights> {
     let logits = network.forward(&batch.images, Mode::Evaluate)?;
     let gradients = loss::cross_entropy(&logits, &batch.labels, 0.0)?.backward()?;
     let of_parameter = |(name, variable): (&String, &Var)| {

@@ -73,22 +73,30 @@ impl ImageSettings {
                 None => batch,
                 Some(frozen) => {
                     cx.step("attacking images", at, chunks.len())?;
-                    self.attacked(cx, frozen, &batch)?
+                    self.attacked(cx, frozen, batch)?
                 }
             });
         }
         Ok(batches)
     }
 
-    fn attacked(&self, cx: &CallContext<'_>, frozen: &FrozenNetwork, batch: &Batch) -> Result<Batch> {
+    fn attacked(&self, cx: &CallContext<'_>, frozen: &FrozenNetwork, batch: Batch) -> Result<Batch> {
         let ascent = Ascent {
             threat: ThreatModel { norm: Norm::Linf, epsilon: self.epsilon.clone() },
             step_size: self.step_size.value(),
             steps: self.steps,
             start: Start::Uniform,
         };
-        let start = ascent.starting_images(&cx.child("attack"), batch)?;
-        let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);
-        Ok(batch.with_images(ascend(cx, frozen, &batch.images, &start, &ascent, &loss)?))
+        let mut attacked = Vec::new();
+        let mut parts = cx.parts(batch.len(), batch.len(), || frozen.release_memory());
+        while let Some(found) = parts.next_part(|part| {
+            let part = batch.part(part)?;
+            let start = ascent.starting_images(&cx.child("attack"), &part)?;
+            let loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &part.labels);
+            ascend(cx, frozen, &part.images, &start, &ascent, &loss)
+        })? {
+            attacked.push(found);
+        }
+        Ok(batch.with_images(Tensor::cat(&attacked, 0)?))
     }
 }

@@ -33,11 +33,21 @@ fn scores(
     network: &Network,
     images: usize,
 ) -> Result<Vec<Vec<f64>>> {
+    scores_in(&cx(), name, settings, network, images)
+}
+
+fn scores_in(
+    cx: &CallContext<'_>,
+    name: &str,
+    settings: mrpf_api::serde_json::Value,
+    network: &Network,
+    images: usize,
+) -> Result<Vec<Vec<f64>>> {
     let mut criterion = mrpf_api::registry::make::<dyn Criterion>(name, settings)?;
-    criterion.prepare(&cx(), network, &data(network, images)?)?;
+    criterion.prepare(cx, network, &data(network, images)?)?;
     let groups = channel_groups(network.declaration())?;
     let free = groups.iter().filter(|group| group.frozen.is_none());
-    free.map(|group| criterion.scores(&cx(), network, group)).collect()
+    free.map(|group| criterion.scores(cx, network, group)).collect()
 }
 
 fn assert_near(what: &str, found: &[f64], expected: &[f64]) {
@@ -77,7 +87,7 @@ fn a_gates_gradient_is_the_slope_of_the_loss() -> Result<()> {
             let norm = network.declaration().layers.iter().find(|layer| layer.inputs == [first.name.clone()]);
             layers.push((&first.name, &norm.expect("its batch norm").name));
         }
-        let gates = gate::gates(&network, &of_batch(&network, &batch)?)?;
+        let gates = gate::gates(&network, &of_batch(&cx(), &network, &batch)?)?;
         let loss = |weights: &Weights| -> Result<f64> {
             let logits = network.forward_with(weights, &batch.images, Mode::Evaluate)?;
             Ok(loss::cross_entropy(&logits, &batch.labels, 0.0)?.to_scalar::<f64>()?)
@@ -104,7 +114,7 @@ fn the_gate_form_averages_squares_of_batches_and_producers() -> Result<()> {
     let data = data(&network, 12)?.train;
     let mut expected = vec![0.0; 4];
     for part in [vec![0, 1, 2, 3, 4], vec![5, 6, 7, 8, 9], vec![10, 11]] {
-        let gates = gate::gates(&network, &of_batch(&network, &data.batch(&part, DType::F64, &Device::Cpu)?)?)?;
+        let gates = gate::gates(&network, &of_batch(&cx(), &network, &data.batch(&part, DType::F64, &Device::Cpu)?)?)?;
         for (channel, expected) in expected.iter_mut().enumerate() {
             let squares = ["conv1", "layer1.0.conv2"].map(|layer| gates[layer][channel].powi(2));
             *expected += squares.iter().sum::<f64>() / 2.0 / 3.0;
@@ -157,11 +167,25 @@ fn the_size_of_a_batch_changes_the_gate_form_alone() -> Result<()> {
 }
 
 #[test]
+fn where_a_gpu_has_room_for_few_images_the_scores_are_the_same_and_so_are_the_batches_of_the_gate_form() -> Result<()> {
+    let network = resnet8()?.0;
+    for form in ["absolute", "signed", "gate"] {
+        for input in ["clean", "adversarial"] {
+            let settings = json!({ "images": 10, "batch": 6, "form": form, "input": input });
+            let of = |cx: &CallContext<'_>| scores_in(cx, "taylor", settings.clone(), &network, 10);
+            let (all, few) = (of(&cx())?, of(&cx().short_of_memory(2))?);
+            all.iter().zip(&few).for_each(|(all, few)| assert_near(form, few, all));
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_hessian_of_one_image_is_its_squared_gradient() -> Result<()> {
     let network = resnet8()?.0;
     let data = data(&network, 3)?;
     let one = |image: usize| -> Result<Weights> {
-        of_batch(&network, &data.train.batch(&[image], DType::F64, &Device::Cpu)?)
+        of_batch(&cx(), &network, &data.train.batch(&[image], DType::F64, &Device::Cpu)?)
     };
     let gradients = [one(0)?, one(1)?, one(2)?];
     let weight = network.parameter("layer1.0.conv1.weight")?.as_detached_tensor();

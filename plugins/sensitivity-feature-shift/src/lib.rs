@@ -107,17 +107,16 @@ impl SensitivityMetric for FeatureShift {
         let attacked = self.0.attacked(cx, network, &network.freeze()?, data)?;
         let modules: Vec<String> = network.declaration().modules().map(|layer| layer.name.clone()).collect();
         let mut sums = vec![0.0; modules.len()];
-        let mut done = 0;
-        while done < clean.len() {
-            cx.step("shift of features", done, clean.len())?;
-            let count = self.0.batch.min(clean.len() - done);
-            let part = |images: &Tensor| images.narrow(0, done, count);
-            let shifts = feature_shifts(network, &part(&clean.images)?, &part(&attacked.images)?)?;
+        let mut parts = cx.parts(clean.len(), self.0.batch, || network.release_memory());
+        while let Some(shifts) = parts.next_part(|part| {
+            cx.step("shift of features", part.start, clean.len())?;
+            let narrow = |images: &Tensor| images.narrow(0, part.start, part.len());
+            feature_shifts(network, &narrow(&clean.images)?, &narrow(&attacked.images)?)
+        })? {
             for (sum, shifts) in sums.iter_mut().zip(shifts) {
                 // Image by image, so that the sum does not hang on the batch.
                 shifts.into_iter().for_each(|shift| *sum += shift);
             }
-            done += count;
         }
         let images = clean.len() as f64;
         let of_module = |(module, sum): (String, f64)| match (sum / images).is_finite() {

@@ -1,6 +1,6 @@
 //! The ascent on one module's weight.
 
-use mrpf_api::candle_core::Var;
+use mrpf_api::context::Parts;
 use mrpf_api::prelude::*;
 
 use crate::Projection;
@@ -87,6 +87,8 @@ pub fn rises(
     };
     let orders: Vec<Vec<usize>> = (0..settings.steps).map(order).collect();
     let modules: Vec<String> = network.declaration().modules().map(|layer| layer.name.clone()).collect();
+    // What the attack on the images has left ready on a GPU is of no use to the ascents.
+    frozen.release_memory()?;
     let mut values = Vec::with_capacity(modules.len());
     for (at, module) in modules.iter().enumerate() {
         cx.step(&format!("module {module}"), at, modules.len())?;
@@ -116,7 +118,7 @@ pub fn rise_of_module(
     let start = network.parameter(&format!("{module}.weight"))?.as_detached_tensor().copy()?;
     let ball = Ball { radius: settings.radius * norm(&start)?, centre: start };
     let suffix = frozen.suffix(module, &set.images, settings.memory)?;
-    let climb = Climb { cx, module, suffix, set, settings };
+    let climb = Climb { cx, module, frozen, suffix, set, settings };
     let rise = match settings.mode {
         Mode::Strict => climb.strict(&ball)?,
         Mode::RiftCode => climb.rift(&ball, orders, false)?,
@@ -149,6 +151,7 @@ impl Ball {
 struct Climb<'a> {
     cx: &'a CallContext<'a>,
     module: &'a str,
+    frozen: &'a FrozenNetwork,
     suffix: Suffix,
     set: &'a Batch,
     settings: &'a ModuleAscent,
@@ -158,7 +161,7 @@ struct Climb<'a> {
 struct Point {
     weight: Var,
     loss: f64,
-    /// The sum that the loss was taken from, if all images are one batch: its gradient costs no further forward pass.
+    /// The sum that the loss was taken from, if all images went through together: its gradient costs no further forward pass.
     sum: Option<Tensor>,
 }
 
@@ -168,7 +171,7 @@ impl Climb<'_> {
         let mut point = self.point(&ball.centre)?;
         let (base, mut worst) = (point.loss, point.loss);
         for step in 1..=self.settings.steps {
-            let gradient = self.gradient_at(&point)?;
+            let gradient = self.gradient_at(&mut point)?;
             let size = norm(&gradient)?;
             if size == 0.0 {
                 break;
@@ -198,7 +201,7 @@ impl Climb<'_> {
             for rows in order.chunks(self.settings.batch) {
                 // In one batch the images' order is of no consequence.
                 let gradient = match rows.len() == self.set.len() {
-                    true => self.gradient_at(&point)?,
+                    true => self.gradient_at(&mut point)?,
                     false => self.gradient(&weight, rows)?,
                 };
                 weight = (weight + (gradient * self.settings.learning_rate)?)?;
@@ -231,38 +234,56 @@ impl Climb<'_> {
     fn point(&self, weight: &Tensor) -> Result<Point> {
         let rows: Vec<usize> = (0..self.set.len()).collect();
         let weight = Var::from_tensor(weight)?;
-        if rows.len() <= self.settings.batch {
-            let sum = self.summed_loss(&weight, &rows)?;
-            return Ok(Point { loss: value(&sum)? / rows.len() as f64, weight, sum: Some(sum) });
+        let (mut total, mut sum) = (0.0, None);
+        let mut parts = self.parts(rows.len());
+        while let Some((loss, whole)) = parts.next_part(|part| {
+            if part.len() == rows.len() {
+                let sum = self.summed_loss(&weight, &rows)?;
+                return Ok((value(&sum)?, Some(sum)));
+            }
+            Ok((value(&self.summed_loss(&weight.as_detached_tensor(), &rows[part])?)?, None))
+        })? {
+            total += loss;
+            sum = whole;
         }
-        let mut total = 0.0;
-        for part in rows.chunks(self.settings.batch) {
-            total += value(&self.summed_loss(&weight.as_detached_tensor(), part)?)?;
-        }
-        Ok(Point { loss: total / rows.len() as f64, weight, sum: None })
+        Ok(Point { loss: total / rows.len() as f64, weight, sum })
     }
 
     /// Gradient of a point's loss by the weight.
-    fn gradient_at(&self, point: &Point) -> Result<Tensor> {
-        match &point.sum {
-            Some(sum) => Ok((self.gradient_of(sum, &point.weight)? / self.set.len() as f64)?),
-            None => self.gradient(&point.weight.as_detached_tensor(), &(0..self.set.len()).collect::<Vec<_>>()),
-        }
+    fn gradient_at(&self, point: &mut Point) -> Result<Tensor> {
+        let rows: Vec<usize> = (0..self.set.len()).collect();
+        self.gathered(&point.weight, &rows, point.sum.take())
     }
 
-    /// Gradient of the mean loss of the images at `rows` by the weight, gathered batch by batch.
+    /// Gradient of the mean loss of the images at `rows` by the weight.
     fn gradient(&self, weight: &Tensor, rows: &[usize]) -> Result<Tensor> {
-        let mut sum: Option<Tensor> = None;
-        for part in rows.chunks(self.settings.batch) {
-            let variable = Var::from_tensor(weight)?;
-            let gradient = self.gradient_of(&self.summed_loss(&variable, part)?, &variable)?;
-            sum = Some(match sum {
+        self.gathered(&Var::from_tensor(weight)?, rows, None)
+    }
+
+    /// The same, gathered batch by batch; `known` is the sum of their losses, if it is known.
+    fn gathered(&self, weight: &Var, rows: &[usize], mut known: Option<Tensor>) -> Result<Tensor> {
+        let mut total: Option<Tensor> = None;
+        let mut parts = self.parts(rows.len());
+        while let Some(gradient) = parts.next_part(|part| {
+            // Taken, so that a GPU without room for the way back is rid of what the way there has left.
+            let sum = match known.take().filter(|_| part.len() == rows.len()) {
+                Some(sum) => sum,
+                None => self.summed_loss(weight, &rows[part])?,
+            };
+            self.gradient_of(&sum, weight)
+        })? {
+            total = Some(match total {
                 None => gradient,
-                Some(sum) => (sum + gradient)?,
+                Some(total) => (total + gradient)?,
             });
         }
-        let sum = sum.ok_or_else(|| Error::new(ErrorKind::Data, "no images to measure on"))?;
-        Ok((sum / rows.len() as f64)?)
+        let total = total.ok_or_else(|| Error::new(ErrorKind::Data, "no images to measure on"))?;
+        Ok((total / rows.len() as f64)?)
+    }
+
+    /// So many images in batches, which get smaller where a GPU has no room.
+    fn parts(&self, images: usize) -> Parts<'_, impl Fn() -> Result<()>> {
+        self.cx.parts(images, self.settings.batch, || self.frozen.release_memory())
     }
 
     fn gradient_of(&self, sum: &Tensor, variable: &Var) -> Result<Tensor> {

@@ -1,6 +1,8 @@
 use mrpf_api::prelude::*;
 use mrpf_api::registry::make;
 use mrpf_api::serde_json::{Value, json};
+use std::sync::Mutex;
+
 use mrpf_test_support::{Fixture, resnet8, small_data};
 
 use super::*;
@@ -23,12 +25,16 @@ fn cx() -> CallContext<'static> {
 }
 
 fn measured(settings: &ModuleAscent) -> Result<Vec<f64>> {
+    measured_in(&cx(), settings)
+}
+
+fn measured_in(cx: &CallContext<'_>, settings: &ModuleAscent) -> Result<Vec<f64>> {
     let ((network, _), recorded) = (resnet8()?, Fixture::load("mrs")?);
     let (set, order) = (recorded.batch()?, recorded.integers("order")?);
     let orders: Vec<Vec<usize>> = order.chunks(set.len()).map(<[usize]>::to_vec).collect();
     let modules: Vec<_> = network.declaration().modules().map(|layer| layer.name.clone()).collect();
     let frozen = network.freeze()?;
-    modules.iter().map(|module| rise_of_module(&cx(), &network, &frozen, module, &set, &orders, settings)).collect()
+    modules.iter().map(|module| rise_of_module(cx, &network, &frozen, module, &set, &orders, settings)).collect()
 }
 
 #[test]
@@ -44,6 +50,49 @@ fn every_mode_agrees_with_its_reference_for_every_module() -> Result<()> {
             assert!((found - expected).abs() < 1e-7, "{name}, module {at}: {found} against {expected}");
         }
     }
+    Ok(())
+}
+
+/// Keeps what it is warned of.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Watcher for Warnings {
+    fn progress(&self, _: &str, _: usize, _: usize) {}
+
+    fn warn(&self, message: &str) {
+        self.0.lock().expect("no panic").push(message.into());
+    }
+
+    fn interrupted(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn where_a_gpu_has_room_for_few_images_every_mode_gives_the_same_and_says_so_once() -> Result<()> {
+    for mode in [AscentMode::Strict, AscentMode::RiftCode, AscentMode::RiftAlg1] {
+        // All images in one batch, whose way back shares the pass of its loss, and in several, each a step of the modes after RiFT.
+        for batch in [8, 1000] {
+            let settings = ModuleAscent { batch, ..settings(mode) };
+            let expected = measured(&settings)?;
+            for (room, told) in [(1000, None), (5, Some(batch.min(16) / 4)), (3, Some(2)), (1, Some(1))] {
+                let warnings = Warnings::default();
+                let found = measured_in(&cx().short_of_memory(room).watched_by(&warnings), &settings)?;
+                for (found, expected) in found.iter().zip(&expected) {
+                    assert!((found - expected).abs() < 1e-9, "{mode:?}, {room}: {found}, expected {expected}");
+                }
+                let warnings = warnings.0.into_inner().expect("no panic");
+                let said = |most| match most {
+                    1 => "the GPU's memory is full: from now on images go through one by one".into(),
+                    most => format!("the GPU's memory is full: from now on images go through at most {most} at a time"),
+                };
+                assert_eq!(warnings, told.map(said).into_iter().collect::<Vec<String>>(), "{mode:?}, {room}");
+            }
+        }
+    }
+    let full = measured_in(&cx().short_of_memory(0), &settings(AscentMode::Strict)).expect_err("no room");
+    assert!(full.is_out_of_memory() && full.hint_text().is_some_and(|hint| hint.contains("one image")), "{full:?}");
     Ok(())
 }
 

@@ -76,11 +76,15 @@ impl<'a> OneGroup<'a> {
         let frozen = network.freeze()?;
         let rows: Vec<usize> = (0..self.set.len()).collect();
         let mut sum = 0.0;
-        for part in rows.chunks(self.batch) {
+        let release = || self.network.release_memory().and_then(|()| frozen.release_memory());
+        let mut parts = self.cx.parts(rows.len(), self.batch, release);
+        while let Some(losses) = parts.next_part(|part| {
             self.cx.check_interrupt()?;
-            let part = self.set.select(part)?;
+            let part = self.set.select(&rows[part])?;
             let losses = loss::cross_entropy_per_image(&frozen.logits(&part.images)?, &part.labels)?;
-            sum += loss::per_image_values(&losses)?.into_iter().sum::<f64>();
+            loss::per_image_values(&losses)
+        })? {
+            sum += losses.into_iter().sum::<f64>();
         }
         Ok(sum / rows.len().max(1) as f64)
     }

@@ -9,7 +9,11 @@ use crate::Result;
 /// Buffers that wait to be used again. Work of a GPU is ordered by its stream: whoever takes a buffer writes it after all that was
 /// started before has read it.
 #[derive(Debug, Default)]
-pub(crate) struct DeviceMemory(Mutex<Vec<CudaSlice<u8>>>);
+pub(crate) struct DeviceMemory {
+    waiting: Mutex<Vec<CudaSlice<u8>>>,
+    /// Whether what waits is read and written by graphs, which know the places only.
+    is_recorded: bool,
+}
 
 /// Bytes on a GPU that go back when dropped. What fresh ones hold is unspecified.
 #[derive(Debug)]
@@ -19,13 +23,19 @@ pub(crate) struct DeviceBuffer {
 }
 
 impl DeviceMemory {
+    /// Memory of one pass, which may be recorded: it keeps all its buffers for as long as the pass is there.
+    pub fn of_pass() -> Self {
+        Self { is_recorded: true, ..Self::default() }
+    }
+
     /// At least so many bytes: a buffer that waits, or a new one.
     ///
     /// Sizes come in classes, and only a buffer of the same class is taken: whatever asks for the same buffers in the same order as
-    /// before then finds them all, which a pass that is being recorded rests on. When the GPU has no more, what waits is given back and it is asked once again.
+    /// before then finds them all, which a pass that is being recorded rests on. When the GPU has no more, what waits is given back and it is
+    /// asked once again, but for memory of a pass.
     pub fn take(self: &Arc<Self>, stream: &Arc<CudaStream>, bytes: usize) -> Result<DeviceBuffer> {
         let bytes = class(bytes);
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let slice = match waiting.iter().rposition(|buffer| buffer.len() == bytes) {
             Some(at) => waiting.swap_remove(at),
             None => {
@@ -33,7 +43,7 @@ impl DeviceMemory {
                 let fresh = unsafe { stream.alloc::<u8>(bytes) };
                 match fresh {
                     Ok(slice) => slice,
-                    Err(_) if !waiting.is_empty() => {
+                    Err(_) if !waiting.is_empty() && !self.is_recorded => {
                         waiting.clear();
                         stream.synchronize().map_err(candle_core::Error::wrap)?;
                         // SAFETY: as above.
@@ -67,7 +77,7 @@ impl DeviceBuffer {
 impl Drop for DeviceBuffer {
     fn drop(&mut self) {
         if let Some(slice) = self.slice.take() {
-            self.memory.0.lock().unwrap_or_else(PoisonError::into_inner).push(slice);
+            self.memory.waiting.lock().unwrap_or_else(PoisonError::into_inner).push(slice);
         }
     }
 }
@@ -75,6 +85,6 @@ impl Drop for DeviceBuffer {
 impl DeviceMemory {
     /// Gives back what waits.
     pub fn give_back(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

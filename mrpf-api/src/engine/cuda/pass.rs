@@ -77,7 +77,7 @@ pub(super) struct Values {
 impl Values {
     /// Places for images and logits.
     pub fn new(queue: &super::gpu::Gpu, plan: &Plan, batch: usize) -> Result<Self> {
-        let memory = Arc::new(DeviceMemory::default());
+        let memory = Arc::new(DeviceMemory::of_pass());
         let floats = |count: usize| memory.take(&queue.stream, count * size_of::<f32>());
         Ok(Self {
             batch,

@@ -1,6 +1,7 @@
 //! Evaluation against classifiers whose faults are known.
 
 mod faulty;
+mod memory;
 mod resume;
 mod signs;
 

@@ -95,7 +95,7 @@ impl Trial {
             dtype: DType::F32,
             device: &Device::Cpu,
         };
-        let cx = CallContext { streams: Streams::new(3), watcher };
+        let cx = CallContext::new(Streams::new(3), watcher);
         evaluate_classifier(&cx, &target, &self.attacks, journal)
     }
 

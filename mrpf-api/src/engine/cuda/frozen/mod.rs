@@ -98,6 +98,17 @@ impl CudaFrozen {
         Ok(())
     }
 
+    /// Whether passes are kept that nobody is in the middle of.
+    pub fn has_ready(&self) -> bool {
+        !self.ready.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Gives back the memory of those passes.
+    pub fn release_memory(&self) {
+        self.ready.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.gpu.memory.give_back();
+    }
+
     /// Logits `[batch, class]` of images `[batch, channel, height, width]` in f32 on the GPU, and what a backward pass needs.
     pub fn forward(&self, images: &Tensor) -> Result<(Tensor, CudaTrace<'_>)> {
         let batch = images.dim(0)?;
