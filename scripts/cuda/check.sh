@@ -35,7 +35,7 @@ case $mode in
   lib)
     # Launchers that Candle calls by their names; none of them is reached without a GPU.
     rm -f "$out"
-    grep -oE 'pub fn [a-z0-9_]+' src/ffi.rs | awk '{print "void " $3 "(void) {}"}' | sort -u > "$out.c"
+    grep -oE 'pub fn [A-Za-z0-9_]+' src/ffi.rs | awk '{print "void " $3 "(void) {}"}' | sort -u > "$out.c"
     gcc -c -fPIC -w -o "$out.o" "$out.c" && ar rcs "$out" "$out.o"
     ;;
   object) : > "$out" ;;
