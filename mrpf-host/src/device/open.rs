@@ -1,7 +1,7 @@
 //! Opens a device and tries it once.
 
 use mrpf_api::candle_core::{DType, Device, Tensor};
-use mrpf_api::device::open_cuda;
+use mrpf_api::device::{cuda_versions, open_cuda};
 use mrpf_api::numeric::{self, ConvGeometry};
 use mrpf_api::{Error, ErrorKind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -82,7 +82,10 @@ fn automatic() -> OpenDevice {
     {
         match is_built_in.then(|| gpu(choice)) {
             Some(Ok(opened)) => return opened,
-            Some(Err(error)) => reasons.push(error.to_string()),
+            Some(Err(error)) => {
+                let hint = error.hint_text().map_or_else(String::new, |hint| format!(" ({hint})"));
+                reasons.push(format!("{error}{hint}"));
+            }
             None => {}
         }
     }
@@ -108,10 +111,10 @@ fn gpu(choice: DeviceChoice) -> Result<OpenDevice> {
     }));
     match tried {
         Ok(Ok(device)) => Ok(OpenDevice { device, name, notes: Vec::new() }),
-        Ok(Err(error)) => Err(refusal(choice, &Error::to_string(&error))),
+        Ok(Err(error)) => Err(refusal(choice, &Error::to_string(&error), &cuda_versions())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err(refusal(choice, text.unwrap_or("the bindings panicked")))
+            Err(refusal(choice, text.unwrap_or("the bindings panicked"), &cuda_versions()))
         }
     }
 }

@@ -8,7 +8,7 @@ mod text;
 mod throughput;
 
 pub use libraries::Library;
-pub use machine::{Build, Gpu, Processor};
+pub use machine::{Build, Gpu, Processor, Versions};
 pub use self_test::Tested;
 pub use text::report_text;
 pub use throughput::Rate;
@@ -27,6 +27,8 @@ pub struct Report {
     pub processor: Processor,
     /// The NVIDIA GPUs that the driver tells of.
     pub gpus: Vec<Gpu>,
+    /// Versions of CUDA that meet in this program.
+    pub versions: Versions,
     /// Libraries of CUDA, where they were found.
     pub libraries: Vec<Library>,
     /// The device that was tried, beside the processor.
@@ -39,12 +41,12 @@ pub struct Report {
     pub advice: Vec<String>,
 }
 
-/// The device that was asked for.
+/// The device that was asked for, or several.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Tried {
     /// What was asked for.
     pub asked: String,
-    /// What was opened; none if it does not work.
+    /// What was opened, with commas between several; none if it does not work.
     pub opened: Option<String>,
     /// Why not, or what is to be known of it.
     pub notes: Vec<String>,
@@ -65,20 +67,10 @@ impl Report {
 /// # Errors
 /// None but those of the processor: a report is made in any case.
 pub fn examine(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<(Report, Option<Error>)> {
-    let (opened, device, refused) = match open(choice, arithmetic) {
-        Ok(opened) => {
-            let (name, notes) = (opened.name.clone(), opened.notes.clone());
-            (Some(opened), Tried { asked: choice.to_string(), opened: Some(name), notes, hint: None }, None)
-        }
-        Err(error) => {
-            let hint = error.hint_text().map(str::to_owned);
-            let tried = Tried { asked: choice.to_string(), opened: None, notes: vec![error.to_string()], hint };
-            (None, tried, Some(error))
-        }
-    };
+    let (opened, device, refused) = attempt(choice, arithmetic);
     let processor = OpenDevice::default();
-    let others = opened.filter(|opened| !opened.is_cpu());
-    let places: Vec<&OpenDevice> = std::iter::once(&processor).chain(&others).collect();
+    let others = opened.iter().filter(|opened| !opened.is_cpu());
+    let places: Vec<&OpenDevice> = std::iter::once(&processor).chain(others).collect();
     let (gpus, libraries) = (machine::gpus(), libraries::find());
     let mut report = Report {
         build: Build::of_this_program(),
@@ -86,12 +78,39 @@ pub fn examine(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<(Report, 
         self_test: self_test::run(&places)?,
         throughput: throughput::measure(&places)?,
         advice: Vec::new(),
+        versions: Versions::here(),
         gpus,
         libraries,
         device,
     };
     report.advice = advice(&report);
     Ok((report, refused))
+}
+
+/// Opens what was asked for, each GPU where that is several; with the first error.
+fn attempt(choice: DeviceChoice, arithmetic: Arithmetic) -> (Vec<OpenDevice>, Tried, Option<Error>) {
+    let mut tried = Tried { asked: choice.to_string(), opened: None, notes: Vec::new(), hint: None };
+    let attempts = match choice.each() {
+        Ok(choices) => choices.into_iter().map(|choice| open(choice, arithmetic)).collect(),
+        Err(error) => vec![Err(error)],
+    };
+    let (mut opened, mut refused) = (Vec::new(), None);
+    for attempt in attempts {
+        match attempt {
+            Ok(device) => {
+                tried.notes.extend(device.notes.iter().cloned());
+                opened.push(device);
+            }
+            Err(error) => {
+                tried.notes.push(error.to_string());
+                refused.get_or_insert(error);
+            }
+        }
+    }
+    let names: Vec<&str> = opened.iter().map(|device| device.name.as_str()).collect();
+    tried.opened = (!names.is_empty()).then(|| names.join(", "));
+    tried.hint = refused.as_ref().and_then(|error: &Error| error.hint_text()).map(str::to_owned);
+    (opened, tried, refused)
 }
 
 /// What is missing for more.
@@ -110,7 +129,8 @@ fn advice(report: &Report) -> Vec<String> {
         (false, true, false) => {
             advice.push("convolutions on CUDA are slow without cuDNN: build with the feature `cudnn`".into());
         }
-        (true, true, _) if report.device.hint.is_none() => {
+        // What was tried says more, where a GPU was.
+        (true, true, _) if report.device.hint.is_none() && report.device.notes.is_empty() => {
             advice.push("this build can use NVIDIA GPUs, and the driver tells of none: see `nvidia-smi`".into());
         }
         _ => {}
