@@ -49,6 +49,8 @@ pub struct CudaVersions {
     pub driver: Option<[usize; 2]>,
     /// The CUDA that this build's kernels were compiled by.
     pub build: Option<[usize; 2]>,
+    /// The CUDA of the compiler of kernels that was found, NVRTC.
+    pub compiler: Option<[usize; 2]>,
     /// cuDNN, major, minor and patch.
     pub cudnn: Option<[usize; 3]>,
     /// The CUDA that cuDNN was made for.
@@ -75,6 +77,7 @@ pub(crate) fn release_memory(device: &Device) -> Result<()> {
 #[cfg(feature = "cuda")]
 mod cuda {
     use candle_core::cuda_backend::cudarc::driver::{result, sys};
+    use candle_core::cuda_backend::cudarc::nvrtc;
     use candle_core::cuda_backend::{CudaDevice, kernels};
     use candle_core::{Device, Error};
 
@@ -87,10 +90,19 @@ mod cuda {
         // nothing but work that is launched on the first one later.
         unsafe { device.disable_event_tracking() };
         keep_freed_memory(&device)?;
+        try_compiler(&device)?;
         // The bindings of cuBLAS and cuRAND panic when a handle of theirs cannot be taken down, as after a failure of the GPU, and would
         // hide what failed. The last of this device never goes; the driver takes all down with the program.
         std::mem::forget(device.clone());
         Ok(Device::Cuda(device))
+    }
+
+    /// Compiles a kernel that does nothing and gives it to the driver, which refuses what a newer compiler than itself has made: the engine's
+    /// kernels would be refused in the middle of the work.
+    fn try_compiler(device: &CudaDevice) -> Result<()> {
+        let nothing = nvrtc::compile_ptx("extern \"C\" __global__ void nothing() {}").map_err(Error::wrap)?;
+        device.cuda_stream().context().load_module(nothing).map_err(Error::wrap)?;
+        Ok(())
     }
 
     /// Lets the GPU's default pool hold on to what is freed, however much it is.
@@ -147,7 +159,11 @@ mod cuda {
         // SAFETY: the driver writes one number, and needs no start for that.
         let driver = unsafe { sys::cuDriverGetVersion(&raw mut driver) }.result().is_ok().then_some(driver);
         let driver = driver.and_then(|version| usize::try_from(version).ok()).filter(|version| *version > 0);
-        CudaVersions { driver: driver.map(of_cuda), build: named(kernels::FILL.ptx()), ..cudnn() }
+        let (mut major, mut minor) = (0, 0);
+        // SAFETY: the compiler writes two numbers.
+        let answer = unsafe { nvrtc::sys::nvrtcVersion(&raw mut major, &raw mut minor) }.result();
+        let compiler = answer.ok().and_then(|()| Some([usize::try_from(major).ok()?, usize::try_from(minor).ok()?]));
+        CudaVersions { driver: driver.map(of_cuda), build: named(kernels::FILL.ptx()), compiler, ..cudnn() }
     }
 
     #[cfg(feature = "cudnn")]

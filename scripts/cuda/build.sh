@@ -41,6 +41,7 @@ chmod +x "$NVCC"
 if [[ $# -gt 1 ]]; then
   scripts/dist "$2" --features "$features" --target-dir "$target"
   cp "$here/run.sh" "$2/bin/"
+  "$here/stubs.sh" "$2/bin/stand-ins"
   exit
 fi
 # A folder of its own: the kernels are not built anew when the program for the CPU is built in between.
@@ -55,6 +56,7 @@ print(found[-1])')
 strip -o dist/cuda/on-device-tests "$tests"
 xz -6 --keep --force dist/cuda/on-device-tests
 strip -o dist/cuda/mrpf "$target/release/mrpf"
+"$here/stubs.sh" dist/cuda/stand-ins
 cp "$here/run.sh" "$here/on-device.sh" examples/cifar10-gpu.toml dist/cuda/
 xz -6 --keep --force dist/cuda/mrpf
 ls -l dist/cuda

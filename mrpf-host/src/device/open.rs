@@ -20,11 +20,13 @@ pub struct OpenDevice {
     pub name: String,
     /// What the user should know of it.
     pub notes: Vec<String>,
+    /// What to do for a device that was left out.
+    pub hint: Option<String>,
 }
 
 impl Default for OpenDevice {
     fn default() -> Self {
-        Self { device: Device::Cpu, name: DeviceChoice::Cpu.to_string(), notes: Vec::new() }
+        Self { device: Device::Cpu, name: DeviceChoice::Cpu.to_string(), notes: Vec::new(), hint: None }
     }
 }
 
@@ -76,15 +78,15 @@ pub fn open(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<OpenDevice> 
 
 /// The first GPU that can be used; else the CPU, with a note that says why.
 fn automatic() -> OpenDevice {
-    let mut reasons = Vec::new();
+    let (mut reasons, mut hint) = (Vec::new(), None);
     for (choice, is_built_in) in
         [(DeviceChoice::Cuda(0), cfg!(feature = "cuda")), (DeviceChoice::Metal, cfg!(feature = "metal"))]
     {
         match is_built_in.then(|| gpu(choice)) {
             Some(Ok(opened)) => return opened,
             Some(Err(error)) => {
-                let hint = error.hint_text().map_or_else(String::new, |hint| format!(" ({hint})"));
-                reasons.push(format!("{error}{hint}"));
+                reasons.push(error.to_string());
+                hint = hint.or_else(|| error.hint_text().map(str::to_owned));
             }
             None => {}
         }
@@ -93,7 +95,8 @@ fn automatic() -> OpenDevice {
         true => "this build has no other device".to_owned(),
         false => reasons.join("; "),
     };
-    OpenDevice { notes: vec![format!("--device auto: computing on the CPU, because {why}")], ..OpenDevice::default() }
+    let notes = vec![format!("--device auto: computing on the CPU, because {why}")];
+    OpenDevice { notes, hint, ..OpenDevice::default() }
 }
 
 fn gpu(choice: DeviceChoice) -> Result<OpenDevice> {
@@ -110,7 +113,7 @@ fn gpu(choice: DeviceChoice) -> Result<OpenDevice> {
         Ok(device)
     }));
     match tried {
-        Ok(Ok(device)) => Ok(OpenDevice { device, name, notes: Vec::new() }),
+        Ok(Ok(device)) => Ok(OpenDevice { device, name, ..OpenDevice::default() }),
         Ok(Err(error)) => Err(refusal(choice, &Error::to_string(&error), &cuda_versions())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());

@@ -69,6 +69,7 @@ const LIKELY: &Causes = &[
             "libcudnn",
             "CUBLAS_STATUS",
             "libcublas",
+            "NVRTC_ERROR",
             "CURAND_STATUS",
             "libcurand",
             "Unable to dynamically load",
@@ -78,14 +79,16 @@ const LIKELY: &Causes = &[
     ),
     (
         &["CUDA_ERROR_"],
-        "the driver or the GPU has failed: `nvidia-smi` and the system's log (lines with Xid) say more; where it goes on after a restart of the machine, it was no lasting damage; --device cpu works meanwhile",
+        "the driver or the GPU has failed: `nvidia-smi` and the system's log (lines with Xid) say more; often a restart of the machine helps, and --device cpu works meanwhile",
     ),
 ];
 
 /// What the driver or a library said, with the hint that fits.
 pub(super) fn refusal(choice: DeviceChoice, said: &str, versions: &CudaVersions) -> Error {
     let said = said.lines().next().unwrap_or_default();
-    let message = format!("--device {choice}: the device cannot be used: {said}");
+    let of_cudnn = versions.cudnn.filter(|_| said.contains("CUDNN_STATUS"));
+    let which = of_cudnn.map_or_else(String::new, |[major, minor, patch]| format!(" (cuDNN {major}.{minor}.{patch})"));
+    let message = format!("--device {choice}: the device cannot be used: {said}{which}");
     let known = |causes: &Causes| {
         causes
             .iter()
@@ -99,12 +102,22 @@ pub(super) fn refusal(choice: DeviceChoice, said: &str, versions: &CudaVersions)
 
 /// Which of the versions does not go with the others.
 fn of_versions(said: &str, versions: &CudaVersions) -> Option<String> {
-    let &CudaVersions { driver, build, cudnn, cudnn_for } = versions;
+    let &CudaVersions { driver, build, compiler, cudnn, cudnn_for } = versions;
     let [major, minor] = build?;
     if let Some([newest, within]) = driver.filter(|driver| *driver < [major, minor]) {
         return Some(format!(
             "the driver serves CUDA {newest}.{within} at most, and this build is for CUDA {major}.{minor}: update the driver (CUDA 13 needs \
              580 or newer), or build with an older toolkit (CUDA_TOOLKIT_VERSION of scripts/cuda/home.sh)"
+        ));
+    }
+    if let (Some([newest, within]), Some(found)) = (driver, compiler)
+        && found > [newest, within]
+        && said.contains("CUDA_ERROR_UNSUPPORTED_PTX_VERSION")
+    {
+        let [of, point] = found;
+        return Some(format!(
+            "the driver serves CUDA {newest}.{within} at most, and the libnvrtc that was found is of CUDA {of}.{point}: put one of CUDA \
+             {newest}.{within} before it (`pip install \"nvidia-cuda-nvrtc=={newest}.{within}.*\"`), or update the driver"
         ));
     }
     let ([release, feature, patch], [made_for, _]) = (cudnn?, cudnn_for?);
@@ -147,6 +160,7 @@ mod tests {
         let fits = CudaVersions {
             driver: Some([13, 0]),
             build: Some([13, 0]),
+            compiler: Some([13, 0]),
             cudnn: Some([9, 19, 0]),
             cudnn_for: Some([13, 0]),
         };
@@ -161,12 +175,18 @@ mod tests {
                 hint(said, &old).starts_with("the driver serves CUDA 12.8 at most, and this build is for CUDA 13.0")
             );
         }
+        let newer = CudaVersions { compiler: Some([13, 2]), ..fits };
+        let said = "DriverError(CUDA_ERROR_UNSUPPORTED_PTX_VERSION)";
+        assert!(hint(said, &newer).contains("the libnvrtc that was found is of CUDA 13.2"));
+        assert!(hint(said, &fits).starts_with("the driver is older than the CUDA toolkit"));
         let other = CudaVersions { cudnn: Some([9, 1, 0]), cudnn_for: Some([12, 8]), ..fits };
         assert!(
             hint(cudnn, &other)
                 .starts_with("the cuDNN that was found, 9.1.0, is for CUDA 12, and this build is for CUDA 13")
         );
         assert!(hint(blas, &other).starts_with("a CUDA library is missing"));
+        let message = refusal(DeviceChoice::Cuda(0), cudnn, &other).to_string();
+        assert!(message.ends_with("CudnnError(CUDNN_STATUS_NOT_INITIALIZED) (cuDNN 9.1.0)"), "{message}");
         assert!(hint("CUDA_ERROR_NO_DEVICE", &other).contains("sees no GPU"));
     }
 }

@@ -94,6 +94,8 @@ pub struct Versions {
     pub driver: Option<String>,
     /// The CUDA that this build is for.
     pub build: Option<String>,
+    /// The CUDA of libnvrtc, which compiles kernels.
+    pub compiler: Option<String>,
     /// cuDNN, such as `9.19.0`.
     pub cudnn: Option<String>,
     /// The CUDA that cuDNN is for.
@@ -103,11 +105,11 @@ pub struct Versions {
 impl Versions {
     /// Of this program and what it was started with.
     pub fn here() -> Self {
-        let CudaVersions { driver, build, cudnn, cudnn_for } = cuda_versions();
-        let [driver, build, cudnn_for] =
-            [driver, build, cudnn_for].map(|version| version.map(|[major, minor]| format!("{major}.{minor}")));
+        let CudaVersions { driver, build, compiler, cudnn, cudnn_for } = cuda_versions();
+        let [driver, build, compiler, cudnn_for] = [driver, build, compiler, cudnn_for]
+            .map(|version| version.map(|[major, minor]| format!("{major}.{minor}")));
         let cudnn = cudnn.map(|[major, minor, patch]| format!("{major}.{minor}.{patch}"));
-        Self { driver, build, cudnn, cudnn_for }
+        Self { driver, build, compiler, cudnn, cudnn_for }
     }
 }
 

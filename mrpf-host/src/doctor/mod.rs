@@ -99,6 +99,7 @@ fn attempt(choice: DeviceChoice, arithmetic: Arithmetic) -> (Vec<OpenDevice>, Tr
         match attempt {
             Ok(device) => {
                 tried.notes.extend(device.notes.iter().cloned());
+                tried.hint = tried.hint.or_else(|| device.hint.clone());
                 opened.push(device);
             }
             Err(error) => {
@@ -109,7 +110,8 @@ fn attempt(choice: DeviceChoice, arithmetic: Arithmetic) -> (Vec<OpenDevice>, Tr
     }
     let names: Vec<&str> = opened.iter().map(|device| device.name.as_str()).collect();
     tried.opened = (!names.is_empty()).then(|| names.join(", "));
-    tried.hint = refused.as_ref().and_then(|error: &Error| error.hint_text()).map(str::to_owned);
+    let hint = refused.as_ref().and_then(|error: &Error| error.hint_text()).map(str::to_owned);
+    tried.hint = hint.or(tried.hint);
     (opened, tried, refused)
 }
 

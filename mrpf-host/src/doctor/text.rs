@@ -44,6 +44,7 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
     let parts = [
         ("the driver serves CUDA", &versions.driver),
         ("this build is for CUDA", &versions.build),
+        ("libnvrtc is of CUDA", &versions.compiler),
         ("cuDNN is", &versions.cudnn),
         ("cuDNN is for CUDA", &versions.cudnn_for),
     ];
