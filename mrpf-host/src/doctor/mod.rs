@@ -15,6 +15,7 @@ pub use throughput::Rate;
 
 use mrpf_api::{Error, Result};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 use crate::device::{Arithmetic, DeviceChoice, FEATURES, HOW_TO_CUDA, OpenDevice, open};
 
@@ -117,14 +118,8 @@ fn attempt(choice: DeviceChoice, arithmetic: Arithmetic) -> (Vec<OpenDevice>, Tr
 
 /// What is missing for more.
 fn advice(report: &Report) -> Vec<String> {
-    let mut advice = Vec::new();
     let [has_cuda, has_cudnn, _] = FEATURES.map(|(_, is_built_in)| is_built_in);
-    for tested in report.failed() {
-        advice.push(format!(
-            "`{}` on {} is wrong: do not use that device for results, and report it with this output",
-            tested.operation, tested.device
-        ));
-    }
+    let mut advice = of_failures(report.failed());
     advice.extend(report.device.hint.clone());
     match (report.gpus.is_empty(), has_cuda, has_cudnn) {
         (false, false, _) => advice.push(format!("there is an NVIDIA GPU that this build does not use: {HOW_TO_CUDA}")),
@@ -164,4 +159,56 @@ fn advice(report: &Report) -> Vec<String> {
         );
     }
     advice
+}
+
+/// What is wrong, each by itself; errors of a device together, because after the first one of a GPU all that follows is refused.
+fn of_failures<'a>(failed: impl Iterator<Item = &'a Tested>) -> Vec<String> {
+    let mut advice = Vec::new();
+    let mut ended: BTreeMap<&str, Vec<&Tested>> = BTreeMap::new();
+    for tested in failed {
+        if tested.error.is_some() {
+            ended.entry(tested.device.as_str()).or_default().push(tested);
+            continue;
+        }
+        advice.push(format!(
+            "`{}` on {} is wrong: do not use that device for results, and report it with this output",
+            tested.operation, tested.device
+        ));
+    }
+    advice.extend(ended.into_iter().map(|(device, tested)| {
+        let (count, first) = (tested.len(), tested[0]);
+        format!(
+            "{count} of what was tried on {device} ended in errors, `{}` first: {}; try again, and look into `nvidia-smi` and the system's log",
+            first.operation,
+            first.error.as_deref().unwrap_or_default()
+        )
+    }));
+    advice
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gpu_that_fails_is_told_once() {
+        let tested = |operation: &str, error: Option<&str>| Tested {
+            operation: operation.into(),
+            device: "cuda:0".into(),
+            forward: None,
+            gradients: None,
+            tolerance: 1e-4,
+            passed: false,
+            error: error.map(str::to_owned),
+        };
+        let lost = Some("CUDA_ERROR_ILLEGAL_ADDRESS");
+        let failed = [tested("relu", None), tested("linear", lost), tested("gelu", lost)];
+        let advice = of_failures(failed.iter());
+        assert_eq!(advice.len(), 2, "{advice:?}");
+        assert!(advice[0].starts_with("`relu` on cuda:0 is wrong"), "{advice:?}");
+        assert!(
+            advice[1].starts_with("2 of what was tried on cuda:0 ended in errors, `linear` first: CUDA_ERROR_ILLEGAL"),
+            "{advice:?}"
+        );
+    }
 }
