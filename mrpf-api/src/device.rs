@@ -86,14 +86,14 @@ mod cuda {
 
     pub(super) fn open(number: usize) -> Result<Device> {
         let device = CudaDevice::new_with_stream(number)?;
+        // The bindings of cuBLAS and cuRAND panic when a handle of theirs cannot be taken down, as after a failure of the GPU, and would
+        // hide what failed. The last of this device never goes; the driver takes all down with the program.
+        std::mem::forget(device.clone());
         // SAFETY: all work on tensors goes to the one stream of this device. The engine records graphs on a second stream, which holds
         // nothing but work that is launched on the first one later.
         unsafe { device.disable_event_tracking() };
         keep_freed_memory(&device)?;
         try_compiler(&device)?;
-        // The bindings of cuBLAS and cuRAND panic when a handle of theirs cannot be taken down, as after a failure of the GPU, and would
-        // hide what failed. The last of this device never goes; the driver takes all down with the program.
-        std::mem::forget(device.clone());
         Ok(Device::Cuda(device))
     }
 
