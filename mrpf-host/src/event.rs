@@ -248,6 +248,15 @@ pub enum Event {
         /// What it came to, in a few words.
         summary: Option<String>,
     },
+    /// The device of a stage has failed; the stage goes on in another process, on another device where there is one.
+    JobTriedAgain {
+        /// The stage.
+        stage: String,
+        /// The device.
+        device: String,
+        /// What went wrong.
+        reason: String,
+    },
     /// A stage of a comparison has failed; those that need it are left out.
     JobFailed {
         /// The stage.

@@ -56,10 +56,12 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
     }
     let device = device(&cli.command)
         .map_or(Ok(OpenDevice::default()), |asked| open(opens(&cli.command, asked.device)?, asked.arithmetic()))?;
+    let hint = device.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
     for note in &device.notes {
+        let message = format!("{note}{hint}");
         match events_are_shown(&cli.command) {
-            true => sink.events().send(Event::Warning { about: "device".into(), message: note.clone() }),
-            false => output::print_error(&format!("warning: {note}")),
+            true => sink.events().send(Event::Warning { about: "device".into(), message }),
+            false => output::print_error(&format!("warning: {message}")),
         }
     }
     let interrupt = Interrupt::listen()?;

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# build.sh [FEATURES] - builds mrpf for NVIDIA GPUs on any x86-64 Linux machine, into dist/cuda; run it there by run.sh.
+# build.sh [FEATURES [FOLDER]] - builds mrpf for NVIDIA GPUs on any x86-64 Linux machine, into dist/cuda; run it there by run.sh.
 #
 # FEATURES: cudnn (the default), or cuda for convolutions without cuDNN. Takes about 6 minutes on two cores the first time.
-# The program holds its plugins and Candle in itself: it opens no run-time plugins. For those build without
-# --no-default-features, as the README says.
+# FOLDER: instead of the program in dist/cuda, which holds its plugins and Candle in itself and opens no others, the folder that
+# scripts/dist makes, whose program opens run-time plugins; run it there by FOLDER/bin/run.sh.
 #
 # CUDA_COMPUTE_CAP: 80 runs on every GPU from Ampere on; 90 on H100 and H200 only.
 set -euo pipefail
@@ -33,11 +33,17 @@ case $mode in
   object) : > "$out" ;;
   lib)
     rm -f "$out"
-    { echo '#include <stdlib.h>'; grep -oE 'pub fn [a-z0-9_]+' src/ffi.rs | awk '{print "void " $3 "(void) { abort(); }"}' | sort -u; } > "$out.c"
+    { echo '#include <stdlib.h>'; grep -oE 'pub fn [A-Za-z0-9_]+' src/ffi.rs | awk '{print "void " $3 "(void) { abort(); }"}' | sort -u; } > "$out.c"
     gcc -c -fPIC -w -o "$out.o" "$out.c" && ar rcs "$out" "$out.o" ;;
 esac
 S
 chmod +x "$NVCC"
+if [[ $# -gt 1 ]]; then
+  scripts/dist "$2" --features "$features" --target-dir "$target"
+  cp "$here/run.sh" "$2/bin/"
+  "$here/stubs.sh" "$2/bin/stand-ins"
+  exit
+fi
 # A folder of its own: the kernels are not built anew when the program for the CPU is built in between.
 cargo build --release --locked -p mrpf-host --bin mrpf --no-default-features --features "$features" --target-dir "$target"
 mkdir -p dist/cuda
@@ -50,6 +56,7 @@ print(found[-1])')
 strip -o dist/cuda/on-device-tests "$tests"
 xz -6 --keep --force dist/cuda/on-device-tests
 strip -o dist/cuda/mrpf "$target/release/mrpf"
+"$here/stubs.sh" dist/cuda/stand-ins
 cp "$here/run.sh" "$here/on-device.sh" examples/cifar10-gpu.toml dist/cuda/
 xz -6 --keep --force dist/cuda/mrpf
 ls -l dist/cuda

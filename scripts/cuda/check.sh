@@ -35,7 +35,7 @@ case $mode in
   lib)
     # Launchers that Candle calls by their names; none of them is reached without a GPU.
     rm -f "$out"
-    grep -oE 'pub fn [a-z0-9_]+' src/ffi.rs | awk '{print "void " $3 "(void) {}"}' | sort -u > "$out.c"
+    grep -oE 'pub fn [A-Za-z0-9_]+' src/ffi.rs | awk '{print "void " $3 "(void) {}"}' | sort -u > "$out.c"
     gcc -c -fPIC -w -o "$out.o" "$out.c" && ar rcs "$out" "$out.o"
     ;;
   object) : > "$out" ;;
@@ -69,6 +69,13 @@ case $command in
     echo "== the doctor finds the processor right and the libraries to be stubs"
     "$mrpf" doctor | tee "$told" | tail -n 12
     grep -q ' 0 wrong' "$told" && grep -q 'a folder of stubs' "$told"
+    echo "== where libraries are missing, run.sh says which, and the program computes on the processor"
+    mkdir -p "$target/started"
+    cp "$mrpf" scripts/cuda/run.sh "$target/started/"
+    rm -rf "$target/started/stand-ins"
+    cp -r "$target/stubs" "$target/started/stand-ins"
+    PYTHON=false LD_LIBRARY_PATH='' "$target/started/run.sh" bench --what forward --arch resnet8 --batch 2 --steps 1 --device auto 2>&1 | tee "$told"
+    grep -q 'libcudnn.so.9 => not found' "$told" && grep -q 'device auto: computing on the CPU, because' "$told"
     ;;
   *) echo "check.sh: found \`$command\`, expected check, clippy or try" >&2; exit 2 ;;
 esac

@@ -30,12 +30,23 @@ done
 export LD_LIBRARY_PATH=${folders#:}${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 # Where the driver keeps what it compiles at the first start, about 20 seconds of work.
 export CUDA_CACHE_PATH=${CUDA_CACHE_PATH:-${XDG_CACHE_HOME:-$HOME/.cache}/mrpf-cuda-kernels}
-if missing=$(ldd "$program" | grep 'not found'); then
-  echo "libraries are missing:"
-  echo "$missing"
-  echo "libcuda comes with NVIDIA's driver; the others with the CUDA toolkit and cuDNN, or by"
-  echo "  pip install nvidia-cublas nvidia-curand nvidia-cuda-runtime nvidia-cudnn-cu13"
-  echo "searched: $LD_LIBRARY_PATH"
-  exit 2
-fi >&2
+# Where a library is missing, or lacks a function that this build calls, stand-ins whose every function fails take its place, so that
+# the program starts, says what it cannot use, and computes on the processor.
+stand_ins=$(cd "$(dirname "$0")" && pwd)/stand-ins
+advise() { # what is wrong, lines of it
+  echo "CUDA cannot be used: $1"
+  head -n 12 <<< "$2"
+  echo "libcuda comes with NVIDIA's driver, 580 or newer for CUDA 13; the others with the CUDA toolkit and cuDNN, or by"
+  echo "  pip install nvidia-cublas nvidia-cuda-nvrtc nvidia-curand nvidia-cudnn-cu13"
+  echo "searched: ${LD_LIBRARY_PATH#:}"
+  if [[ ! -d $stand_ins ]]; then exit 2; fi
+} >&2
+if wrong=$(ldd "$program" | grep 'not found' | sort -u); then
+  advise "libraries are missing" "$wrong"
+  LD_LIBRARY_PATH=$LD_LIBRARY_PATH:$stand_ins
+fi
+if wrong=$(ldd -r "$program" 2>&1 | grep -E 'undefined symbol: (cu|nvrtc)'); then
+  advise "libraries are too old for this build" "$wrong"
+  LD_LIBRARY_PATH=$stand_ins:$LD_LIBRARY_PATH
+fi
 exec "$program" "$@"

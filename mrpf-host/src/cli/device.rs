@@ -30,7 +30,8 @@ impl DeviceArgs {
 /// What to examine.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DoctorArgs {
-    /// The device to try beside the processor: cuda, cuda:N, metal, or auto for the first GPU that this build can use.
+    /// The device to try beside the processor: cuda, cuda:N, metal, or auto for the first GPU that this build can use; cuda:all or a list
+    /// as in cuda:0,cuda:1 for several.
     #[arg(long, value_name = "DEVICE", default_value_t = DeviceChoice::Auto)]
     pub device: DeviceChoice,
     /// On CUDA, try products of f32 in TF32.

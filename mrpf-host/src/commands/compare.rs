@@ -77,8 +77,15 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
         0 => Ok(()),
         failed => {
             let message = format!("{failed} of {} stages failed or could not begin", plan.stages.len());
-            Err(Error::new(ErrorKind::Numeric, message)
-                .hint("the report says why; when that is mended, the same command computes what is missing"))
+            Err(match tally.by_device {
+                0 => Error::new(ErrorKind::Numeric, message)
+                    .hint("the report says why; when that is mended, the same command computes what is missing"),
+                by_device => {
+                    Error::new(ErrorKind::Device, format!("{message}, {by_device} because their device failed")).hint(
+                        "the same command computes what is missing, also with another --device; the report says why",
+                    )
+                }
+            })
         }
     }
 }

@@ -7,6 +7,9 @@ use crate::cli::DoctorArgs;
 use crate::device::Arithmetic;
 use crate::doctor::{examine, report_text};
 
+/// How many failures the error names; the report has all.
+const NAMED: usize = 3;
+
 /// Examines, prints, and fails if something that is there does not work.
 pub fn doctor(args: &DoctorArgs, console: &Console<'_>) -> Result<()> {
     let (report, refused) = examine(args.device, Arithmetic { tf32: args.tf32, deterministic: args.deterministic })?;
@@ -21,7 +24,9 @@ pub fn doctor(args: &DoctorArgs, console: &Console<'_>) -> Result<()> {
         (Some(error), _) => Err(error),
         (None, true) => Ok(()),
         (None, false) => {
-            let message = format!("the self-test failed for {}", failed.join(", "));
+            let more = failed.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let message = format!("the self-test failed for {}{more}", failed[..failed.len().min(NAMED)].join(", "));
             Err(Error::new(ErrorKind::Device, message).hint("do not use that device for results"))
         }
     }

@@ -47,6 +47,8 @@ pub enum Ended {
     Stopped,
     /// It failed; what it said.
     Failed(String),
+    /// Its device failed, or could not be opened; what it said. Memory that is full does not count: it is no fault of the device.
+    DeviceFailed(String),
 }
 
 impl Job {
@@ -138,7 +140,12 @@ fn how(status: ExitStatus, said: &str) -> Ended {
                          try --jobs 1, or a limit with --memory"
                     .to_owned(),
             };
-            Ended::Failed(if said.is_empty() { ended } else { said.to_owned() })
+            let said = if said.is_empty() { ended } else { said.to_owned() };
+            let by_device = code == Some(i32::from(crate::failure::exit_code(ErrorKind::Device)));
+            match by_device && !Error::new(ErrorKind::Device, said.as_str()).is_out_of_memory() {
+                true => Ended::DeviceFailed(said),
+                false => Ended::Failed(said),
+            }
         }
     }
 }

@@ -61,6 +61,8 @@ pub struct Tally {
     pub computed: usize,
     /// Failed, or not begun because one before them failed.
     pub failed: usize,
+    /// Those of them that failed by their device, and those that no device was left for.
+    pub by_device: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +89,8 @@ pub struct Schedule<'a> {
     peaks: BTreeMap<String, u64>,
     /// The last outcome that each process told.
     summaries: BTreeMap<usize, String>,
+    /// The stages whose device failed once, with the device.
+    again: BTreeMap<usize, DeviceChoice>,
     /// Where the system tells what a process holds.
     system: Option<System>,
 }
@@ -121,6 +125,7 @@ impl<'a> Schedule<'a> {
             started: 0,
             peaks: BTreeMap::new(),
             summaries: BTreeMap::new(),
+            again: BTreeMap::new(),
             system: System::new().ok(),
         })
     }
@@ -156,15 +161,16 @@ impl<'a> Schedule<'a> {
             self.look_after()?;
         }
         self.tally.failed = self.states.iter().filter(|state| **state != State::Done).count();
+        if self.slots.len() == 0 {
+            self.tally.by_device += (0..self.states.len()).filter(|&at| self.ready(at)).count();
+        }
         Ok(self.tally)
     }
 
     /// The first stage that can begin now.
     fn next(&self) -> Option<usize> {
-        if self.slots.is_full() {
-            return None;
-        }
-        let next = (0..self.states.len()).find(|&at| self.ready(at))?;
+        let begins = |at: &usize| self.ready(*at) && self.slots.offers(self.again.get(at).copied());
+        let next = (0..self.states.len()).find(begins)?;
         let held: u64 =
             self.running.iter().map(|job| job.peak.max(self.expected(job.stage))).fold(0, u64::saturating_add);
         // One process is always let run: a limit that is too small for one cannot be kept anyway.
@@ -194,7 +200,7 @@ impl<'a> Schedule<'a> {
         let together = (1 + beside + self.running.len()).min(self.slots.len()).max(1);
         let threads = (self.limits.cores / together).max(1);
         self.store.prepare(stage)?;
-        let Some(slot) = self.slots.take() else { return Ok(()) };
+        let Some(slot) = self.slots.take(self.again.get(&at).copied()) else { return Ok(()) };
         let means = Means { threads, device: slot.device() };
         self.running.push(Job::start(at, slot, command(stage, means), told.clone())?);
         self.states[at] = State::Running;
@@ -239,13 +245,16 @@ impl<'a> Schedule<'a> {
         let stage = &self.plan.stages[job.stage];
         let peak = self.peaks.entry(kind(stage).to_owned()).or_default();
         *peak = job.peak.max(*peak);
-        self.slots.give_back(&job.slot);
         let ended = match ended {
             Ended::Well if self.store.done(&stage.key)?.is_none() => {
                 Ended::Failed("its process ended without a result".into())
             }
             ended => ended,
         };
+        match &ended {
+            Ended::DeviceFailed(reason) => return self.device_failed(job, reason),
+            _ => self.slots.give_back(&job.slot),
+        }
         match ended {
             Ended::Well => {
                 self.states[job.stage] = State::Done;
@@ -260,8 +269,25 @@ impl<'a> Schedule<'a> {
             }
             // Somebody stopped that process alone; it is begun again when this program is.
             Ended::Stopped => self.fail(job.stage, "stopped on request")?,
-            Ended::Failed(reason) => self.fail(job.stage, &reason)?,
+            Ended::Failed(reason) | Ended::DeviceFailed(reason) => self.fail(job.stage, &reason)?,
         }
+        Ok(())
+    }
+
+    /// The stage is begun once more where it stopped, on another device if there is one that works: a new process opens it anew.
+    fn device_failed(&mut self, job: &Job, reason: &str) -> Result<()> {
+        let device = job.slot.device();
+        if self.slots.give_up(&job.slot) {
+            let message = "failed again and again: nothing more is computed there".to_owned();
+            self.events.send(Event::Warning { about: device.to_string(), message });
+        }
+        if self.again.insert(job.stage, device).is_some() || self.slots.len() == 0 {
+            self.tally.by_device += 1;
+            return self.fail(job.stage, reason);
+        }
+        self.states[job.stage] = State::Waiting;
+        let stage = self.plan.stages[job.stage].name.clone();
+        self.events.send(Event::JobTriedAgain { stage, device: device.to_string(), reason: reason.into() });
         Ok(())
     }
 

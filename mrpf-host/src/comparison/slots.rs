@@ -2,12 +2,17 @@
 
 use crate::device::DeviceChoice;
 
+/// A device that failed as many processes one after the other gets no more.
+const PATIENCE: usize = 3;
+
 /// Devices, each with places for as many processes as may use it at a time.
 #[derive(Debug, Clone)]
 pub struct Slots {
     devices: Vec<DeviceChoice>,
     /// Processes on each device.
     taken: Vec<usize>,
+    /// Processes that each device failed since one ended well there.
+    failures: Vec<usize>,
     /// The most of them.
     each: usize,
 }
@@ -15,32 +20,60 @@ pub struct Slots {
 impl Slots {
     /// Free places: `each` on every device.
     pub fn new(devices: Vec<DeviceChoice>, each: usize) -> Self {
-        Self { taken: vec![0; devices.len()], devices, each }
+        let none = vec![0; devices.len()];
+        Self { taken: none.clone(), failures: none, devices, each }
     }
 
-    /// Places in all.
+    /// Places in all, on devices that work.
     pub fn len(&self) -> usize {
-        self.devices.len() * self.each
-    }
-
-    /// Whether no place is free.
-    pub fn is_full(&self) -> bool {
-        self.taken.iter().all(|&taken| taken >= self.each)
+        self.working().count() * self.each
     }
 
     /// Takes a place on the device with the fewest processes, the first of those; none where all are taken.
-    pub fn take(&mut self) -> Option<Slot> {
-        let free = (0..self.devices.len()).filter(|&at| self.taken[at] < self.each);
-        let at = free.min_by_key(|&at| self.taken[at])?;
+    ///
+    /// A process that failed on the device `avoided` waits for another one, where another one works.
+    pub fn take(&mut self, avoided: Option<DeviceChoice>) -> Option<Slot> {
+        let at = self.free(avoided)?;
         self.taken[at] += 1;
         Some(Slot { at, device: self.devices[at] })
     }
 
-    /// Gives a place back.
+    /// Whether [`take`](Self::take) would find a place.
+    pub fn offers(&self, avoided: Option<DeviceChoice>) -> bool {
+        self.free(avoided).is_some()
+    }
+
+    /// Gives a place back, after a process that did not fail by its device.
     pub fn give_back(&mut self, slot: &Slot) {
+        self.release(slot);
+        if let Some(failures) = self.failures.get_mut(slot.at) {
+            *failures = 0;
+        }
+    }
+
+    /// Gives a place back on a device that failed; whether that device gets no more processes from now on.
+    pub fn give_up(&mut self, slot: &Slot) -> bool {
+        self.release(slot);
+        let Some(failures) = self.failures.get_mut(slot.at) else { return false };
+        *failures += 1;
+        *failures == PATIENCE
+    }
+
+    fn release(&mut self, slot: &Slot) {
         if let Some(taken) = self.taken.get_mut(slot.at) {
             *taken = taken.saturating_sub(1);
         }
+    }
+
+    fn working(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.devices.len()).filter(|&at| self.failures[at] < PATIENCE)
+    }
+
+    fn free(&self, avoided: Option<DeviceChoice>) -> Option<usize> {
+        let others = |at: &usize| Some(self.devices[*at]) != avoided;
+        let avoided_is_last = !self.working().any(|at| others(&at));
+        let may = self.working().filter(|at| avoided_is_last || others(at));
+        may.filter(|&at| self.taken[at] < self.each).min_by_key(|&at| self.taken[at])
     }
 }
 
@@ -77,7 +110,7 @@ mod tests {
                 let on = |device| held.iter().filter(|slot| slot.device() == DeviceChoice::Cuda(device)).count();
                 let fewest = (0..count).map(on).min();
                 if takes {
-                    let taken = slots.take();
+                    let taken = slots.take(None);
                     prop_assert_eq!(taken.is_none(), held.len() == count * each);
                     if let Some(slot) = taken {
                         let before = held.iter().filter(|other| other.device() == slot.device()).count();
@@ -87,12 +120,43 @@ mod tests {
                 } else if !held.is_empty() {
                     slots.give_back(&held.remove(which.index(held.len())));
                 }
-                prop_assert_eq!(slots.is_full(), held.len() == count * each);
+                prop_assert_eq!(slots.offers(None), held.len() < count * each);
                 for device in 0..count {
                     let on = held.iter().filter(|slot| slot.device() == DeviceChoice::Cuda(device)).count();
                     prop_assert!(on <= each);
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_device_that_fails_again_and_again_gets_no_more() {
+        let [good, bad] = [0, 1].map(DeviceChoice::Cuda);
+        let mut slots = Slots::new(vec![good, bad], 1);
+        let kept = slots.take(None).expect("free");
+        for failure in 1..=PATIENCE {
+            assert_eq!(slots.len(), 2);
+            // A process that failed there waits for the other one.
+            assert!(!slots.offers(Some(bad)));
+            let slot = slots.take(None).expect("free");
+            assert_eq!((slot.device(), slots.give_up(&slot)), (bad, failure == PATIENCE));
+        }
+        assert!(!slots.offers(None) && slots.len() == 1);
+        slots.give_back(&kept);
+        // Where no other works, the same is tried again.
+        assert!(slots.offers(Some(bad)) && slots.offers(Some(good)));
+    }
+
+    #[test]
+    fn what_goes_well_makes_up_for_failures() {
+        let mut slots = Slots::new(vec![DeviceChoice::Cuda(0)], 1);
+        for time in 0..4 * PATIENCE {
+            let slot = slots.take(None).expect("free");
+            match time % PATIENCE {
+                0 => slots.give_back(&slot),
+                _ => assert!(!slots.give_up(&slot)),
+            }
+        }
+        assert_eq!(slots.len(), 1);
     }
 }

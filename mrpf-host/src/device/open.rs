@@ -1,7 +1,7 @@
 //! Opens a device and tries it once.
 
 use mrpf_api::candle_core::{DType, Device, Tensor};
-use mrpf_api::device::open_cuda;
+use mrpf_api::device::{cuda_versions, open_cuda};
 use mrpf_api::numeric::{self, ConvGeometry};
 use mrpf_api::{Error, ErrorKind, Result};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +20,13 @@ pub struct OpenDevice {
     pub name: String,
     /// What the user should know of it.
     pub notes: Vec<String>,
+    /// What to do for a device that was left out.
+    pub hint: Option<String>,
 }
 
 impl Default for OpenDevice {
     fn default() -> Self {
-        Self { device: Device::Cpu, name: DeviceChoice::Cpu.to_string(), notes: Vec::new() }
+        Self { device: Device::Cpu, name: DeviceChoice::Cpu.to_string(), notes: Vec::new(), hint: None }
     }
 }
 
@@ -76,13 +78,16 @@ pub fn open(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<OpenDevice> 
 
 /// The first GPU that can be used; else the CPU, with a note that says why.
 fn automatic() -> OpenDevice {
-    let mut reasons = Vec::new();
+    let (mut reasons, mut hint) = (Vec::new(), None);
     for (choice, is_built_in) in
         [(DeviceChoice::Cuda(0), cfg!(feature = "cuda")), (DeviceChoice::Metal, cfg!(feature = "metal"))]
     {
         match is_built_in.then(|| gpu(choice)) {
             Some(Ok(opened)) => return opened,
-            Some(Err(error)) => reasons.push(error.to_string()),
+            Some(Err(error)) => {
+                reasons.push(error.to_string());
+                hint = hint.or_else(|| error.hint_text().map(str::to_owned));
+            }
             None => {}
         }
     }
@@ -90,7 +95,8 @@ fn automatic() -> OpenDevice {
         true => "this build has no other device".to_owned(),
         false => reasons.join("; "),
     };
-    OpenDevice { notes: vec![format!("--device auto: computing on the CPU, because {why}")], ..OpenDevice::default() }
+    let notes = vec![format!("--device auto: computing on the CPU, because {why}")];
+    OpenDevice { notes, hint, ..OpenDevice::default() }
 }
 
 fn gpu(choice: DeviceChoice) -> Result<OpenDevice> {
@@ -107,11 +113,11 @@ fn gpu(choice: DeviceChoice) -> Result<OpenDevice> {
         Ok(device)
     }));
     match tried {
-        Ok(Ok(device)) => Ok(OpenDevice { device, name, notes: Vec::new() }),
-        Ok(Err(error)) => Err(refusal(choice, &Error::to_string(&error))),
+        Ok(Ok(device)) => Ok(OpenDevice { device, name, ..OpenDevice::default() }),
+        Ok(Err(error)) => Err(refusal(choice, &Error::to_string(&error), &cuda_versions())),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            Err(refusal(choice, text.unwrap_or("the bindings panicked")))
+            Err(refusal(choice, text.unwrap_or("the bindings panicked"), &cuda_versions()))
         }
     }
 }

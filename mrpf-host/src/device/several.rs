@@ -75,7 +75,7 @@ fn among(set: GpuSet, there: usize) -> Result<Vec<DeviceChoice>> {
     let mut numbers = set.numbers();
     if let Some(missing) = numbers.iter().find(|number| **number >= there) {
         let message = format!("--device {}: there is no cuda:{missing}", DeviceChoice::Several(set));
-        let hint = format!("the driver shows {there} GPUs, counted from 0; CUDA_VISIBLE_DEVICES may hide some");
+        let hint = format!("GPUs that the driver shows, counted from 0: {there}; CUDA_VISIBLE_DEVICES may hide some");
         return Err(Error::new(ErrorKind::Device, message).hint(hint));
     }
     if numbers.is_empty() {

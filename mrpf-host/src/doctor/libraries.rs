@@ -65,6 +65,9 @@ const TOOLKITS: [&str; 5] = [
     "/opt/cuda/lib64",
 ];
 
+/// Where scripts/cuda/run.sh takes from what is missing, so that the program starts all the same: nothing there counts as found.
+const STAND_INS: &str = "stand-ins";
+
 /// Looks for all of them.
 pub fn find() -> Vec<Library> {
     let listed = |variable: &str| -> Vec<PathBuf> {
@@ -99,6 +102,9 @@ fn find_in(searched: &[PathBuf], others: &[PathBuf]) -> Vec<Library> {
     let mut seen = BTreeSet::new();
     let folders = searched.iter().map(|folder| (folder, true)).chain(others.iter().map(|folder| (folder, false)));
     for (folder, is_searched) in folders {
+        if folder.ends_with(STAND_INS) {
+            continue;
+        }
         // /lib is often a link to /usr/lib.
         let Ok(real) = folder.canonicalize() else { continue };
         if !seen.insert(real) {
@@ -126,16 +132,21 @@ mod tests {
     #[test]
     fn libraries_are_told_with_where_they_lie() -> std::io::Result<()> {
         let folder = tempfile::tempdir()?;
-        let [near, stubs, far] = ["near", "stubs", "far"].map(|name| folder.path().join(name));
-        for folder in [&near, &stubs, &far] {
+        let [near, stubs, far, stand_ins] = ["near", "stubs", "far", "stand-ins"].map(|name| folder.path().join(name));
+        for folder in [&near, &stubs, &far, &stand_ins] {
             std::fs::create_dir(folder)?;
         }
-        for file in [near.join("libcudart.so.13"), stubs.join("libcuda.so.1"), far.join("libcudnn.so.9")] {
+        for file in [
+            near.join("libcudart.so.13"),
+            stubs.join("libcuda.so.1"),
+            far.join("libcudnn.so.9"),
+            stand_ins.join("libnvrtc.so.13"),
+        ] {
             std::fs::write(file, "")?;
         }
         std::fs::write(near.join("libcudnn_graph.so.9"), "")?;
         let missing = folder.path().join("missing");
-        let found = find_in(&[near.clone(), stubs, missing], &[far, near]);
+        let found = find_in(&[near.clone(), stubs, missing, stand_ins], &[far, near]);
         let of = |name: &str| found.iter().find(|library| library.name == name).cloned();
         let places = |name: &str| of(name).map_or(0, |library| library.found.len());
         assert_eq!(["libcudart", "libcuda", "libcudnn", "libnvrtc"].map(places), [1, 1, 1, 0]);

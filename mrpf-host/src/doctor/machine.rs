@@ -1,5 +1,6 @@
 //! What the program is built from, and what the machine is.
 
+use mrpf_api::device::{CudaGpu, CudaVersions, cuda_gpus, cuda_versions};
 use serde::Serialize;
 use std::process::{Command, Stdio};
 use sysinfo::System;
@@ -86,6 +87,32 @@ fn instructions() -> Vec<String> {
     if cfg!(target_arch = "aarch64") { vec!["neon".into()] } else { Vec::new() }
 }
 
+/// Versions of CUDA that meet in this program; none of those that are not built in or do not tell.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Versions {
+    /// The newest CUDA that the driver serves, such as `13.0`.
+    pub driver: Option<String>,
+    /// The CUDA that this build is for.
+    pub build: Option<String>,
+    /// The CUDA of libnvrtc, which compiles kernels.
+    pub compiler: Option<String>,
+    /// cuDNN, such as `9.19.0`.
+    pub cudnn: Option<String>,
+    /// The CUDA that cuDNN is for.
+    pub cudnn_for: Option<String>,
+}
+
+impl Versions {
+    /// Of this program and what it was started with.
+    pub fn here() -> Self {
+        let CudaVersions { driver, build, compiler, cudnn, cudnn_for } = cuda_versions();
+        let [driver, build, compiler, cudnn_for] = [driver, build, compiler, cudnn_for]
+            .map(|version| version.map(|[major, minor]| format!("{major}.{minor}")));
+        let cudnn = cudnn.map(|[major, minor, patch]| format!("{major}.{minor}.{patch}"));
+        Self { driver, build, compiler, cudnn, cudnn_for }
+    }
+}
+
 /// An NVIDIA GPU, as its driver tells.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Gpu {
@@ -95,16 +122,47 @@ pub struct Gpu {
     pub name: String,
     /// Its generation, such as `9.0`.
     pub compute_capability: String,
-    /// Version of the driver.
-    pub driver: String,
-    /// Its memory with unit, and how much of it is free.
+    /// Version of the driver; `nvidia-smi` knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// Its memory with unit.
     pub memory: String,
-    /// See `memory`.
-    pub memory_free: String,
+    /// How much of it is free; `nvidia-smi` knows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_free: Option<String>,
 }
 
-/// Asks the driver's own program, where there is one: it needs no CUDA in this build.
+/// The GPUs by the numbers that `--device` takes.
+///
+/// The driver's own program is asked, where there is one: it needs no CUDA in this build and knows more. Where the driver shows programs
+/// other GPUs, or in another order, because CUDA_VISIBLE_DEVICES says so or a container was not given all, what it shows counts.
 pub fn gpus() -> Vec<Gpu> {
+    // A driver that does not answer is told of where the device is opened.
+    agreed(by_program(), cuda_gpus().unwrap_or_default())
+}
+
+fn agreed(by_program: Vec<Gpu>, shown: Vec<CudaGpu>) -> Vec<Gpu> {
+    let same = |(told, shown): (&Gpu, &CudaGpu)| told.name == shown.name;
+    let is_same = by_program.len() == shown.len() && by_program.iter().zip(&shown).all(same);
+    if is_same || shown.is_empty() {
+        return by_program;
+    }
+    let driver = by_program.first().and_then(|gpu| gpu.driver.clone());
+    let gpu = |(number, gpu): (usize, CudaGpu)| {
+        let [major, minor] = gpu.compute_capability;
+        Gpu {
+            number: number.to_string(),
+            name: gpu.name,
+            compute_capability: format!("{major}.{minor}"),
+            driver: driver.clone(),
+            memory: format!("{} MiB", gpu.memory >> 20),
+            memory_free: None,
+        }
+    };
+    shown.into_iter().enumerate().map(gpu).collect()
+}
+
+fn by_program() -> Vec<Gpu> {
     let asked = Command::new("nvidia-smi")
         .arg("--query-gpu=index,name,compute_cap,driver_version,memory.total,memory.free")
         .arg("--format=csv,noheader")
@@ -123,8 +181,8 @@ fn read(text: &str) -> Vec<Gpu> {
         let fields: Vec<&str> = line.split(',').map(str::trim).collect();
         let [number, name, compute_capability, driver, memory, memory_free] = fields.try_into().ok()?;
         let [number, name, compute_capability] = [number, name, compute_capability].map(str::to_owned);
-        let [driver, memory, memory_free] = [driver, memory, memory_free].map(str::to_owned);
-        Some(Gpu { number, name, compute_capability, driver, memory, memory_free })
+        let [driver, memory_free] = [driver, memory_free].map(|text| Some(text.to_owned()));
+        Some(Gpu { number, name, compute_capability, driver, memory: memory.to_owned(), memory_free })
     };
     text.lines().filter_map(gpu).collect()
 }
@@ -138,8 +196,21 @@ mod tests {
         let text = "0, NVIDIA H100 80GB HBM3, 9.0, 580.95.05, 81559 MiB, 81004 MiB\nNo devices were found\n";
         let gpus = read(text);
         assert_eq!(gpus.len(), 1);
-        assert_eq!((gpus[0].name.as_str(), gpus[0].driver.as_str()), ("NVIDIA H100 80GB HBM3", "580.95.05"));
+        assert_eq!((gpus[0].name.as_str(), gpus[0].driver.as_deref()), ("NVIDIA H100 80GB HBM3", Some("580.95.05")));
         assert!(read("").is_empty());
+    }
+
+    #[test]
+    fn numbers_are_those_that_the_driver_shows() {
+        let told = read("0, Small, 8.9, 580.1, 100 MiB, 90 MiB\n1, Large, 9.0, 580.1, 200 MiB, 190 MiB\n");
+        let shown = |name: &str| CudaGpu { name: name.into(), compute_capability: [9, 0], memory: 200 << 20 };
+        let [small, large] = ["Small", "Large"].map(shown);
+        assert_eq!(agreed(told.clone(), vec![small.clone(), large.clone()]), told);
+        assert_eq!(agreed(told.clone(), Vec::new()), told);
+        let turned = agreed(told, vec![large.clone(), small]);
+        assert_eq!((turned[0].number.as_str(), turned[0].name.as_str(), turned.len()), ("0", "Large", 2));
+        assert_eq!((turned[0].driver.as_deref(), turned[0].memory_free.as_deref()), (Some("580.1"), None));
+        assert_eq!(agreed(Vec::new(), vec![large])[0].memory, "200 MiB");
     }
 
     #[test]

@@ -31,14 +31,27 @@ fn write(report: &Report, text: &mut String) -> std::fmt::Result {
     writeln!(text, "  instructions: {}", words(&processor.instructions))?;
     writeln!(text, "\nNVIDIA GPUs")?;
     if report.gpus.is_empty() {
-        writeln!(text, "  none that `nvidia-smi` tells of")?;
+        writeln!(text, "  none that the driver tells of")?;
     }
     for gpu in &report.gpus {
-        writeln!(
-            text,
-            "  cuda:{}  {}, compute capability {}, driver {}, {} of memory, {} free",
-            gpu.number, gpu.name, gpu.compute_capability, gpu.driver, gpu.memory, gpu.memory_free
-        )?;
+        write!(text, "  cuda:{}  {}, compute capability {}", gpu.number, gpu.name, gpu.compute_capability)?;
+        gpu.driver.iter().try_for_each(|driver| write!(text, ", driver {driver}"))?;
+        write!(text, ", {} of memory", gpu.memory)?;
+        gpu.memory_free.iter().try_for_each(|free| write!(text, ", {free} free"))?;
+        writeln!(text)?;
+    }
+    let versions = &report.versions;
+    let parts = [
+        ("the driver serves CUDA", &versions.driver),
+        ("this build is for CUDA", &versions.build),
+        ("libnvrtc is of CUDA", &versions.compiler),
+        ("cuDNN is", &versions.cudnn),
+        ("cuDNN is for CUDA", &versions.cudnn_for),
+    ];
+    let parts = parts.iter().filter_map(|(what, version)| Some(format!("{what} {}", version.as_ref()?)));
+    let parts: Vec<String> = parts.collect();
+    if !parts.is_empty() {
+        writeln!(text, "  {}", parts.join(", "))?;
     }
     if report.libraries.iter().any(|library| !library.found.is_empty()) {
         writeln!(text, "\nLibraries of CUDA")?;

@@ -42,6 +42,9 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             format!("[{number:>width$}/{of}] {stage}{summary}  ({})", duration(*seconds))
         }
         Event::ComparisonForecast { forecast } => forecast.to_string(),
+        Event::JobTriedAgain { stage, device, reason } => {
+            format!("{device} failed and {stage} is tried again: {reason}")
+        }
         Event::JobFailed { stage, reason } => format!("failed: {stage}: {reason}"),
         Event::ComparisonFinished { seconds, computed, reused, failed, table, directory } => {
             let failed = if *failed > 0 { format!(", {failed} failed or left out") } else { String::new() };

@@ -218,8 +218,13 @@ impl<'a> Session<'a> {
         if error.kind() != ErrorKind::Device || error.is_out_of_memory() {
             return error;
         }
-        let way = self.goes_on.clone().unwrap_or("this command has no --resume and begins anew".into());
-        let hint = error.hint_text().map_or(way.clone(), |hint| format!("{hint}; {way}"));
+        let hint = match (&self.goes_on, error.hint_text()) {
+            (Some(way), Some(hint)) => format!("{hint}; {way}"),
+            (Some(way), None) => way.clone(),
+            (None, _) => {
+                "the GPU, or its driver, has failed; this command has no --resume and begins anew, on any device".into()
+            }
+        };
         error.hint(hint)
     }
 

@@ -2,10 +2,11 @@
 
 use mrpf_api::{Error, ErrorKind, Result};
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::locate::Sdk;
+use super::native::stand_ins;
 use mrpf_api::export::LIBRARY_ID_VARIABLE;
 
 /// Variables by which a user's or an outer cargo's settings would change what is built, or where.
@@ -24,11 +25,14 @@ const UNSET: &[&str] = &[
 /// `cargo SUBCOMMAND` in `dir`, set up so that `mrpf_api` is the shared library.
 ///
 /// # Errors
-/// [`ErrorKind::Plugin`] if the compiler that made this program is not installed.
+/// [`ErrorKind::Plugin`] if the compiler that made this program is not installed; [`ErrorKind::Io`] if the crate's target folder cannot
+/// be written.
 pub(super) fn cargo(sdk: &Sdk, dir: &Path, subcommand: &str) -> Result<Command> {
     let mut command = tool("cargo", dir, toolchain(sdk, dir)?.as_deref());
     command.arg(subcommand);
-    command.env("CARGO_ENCODED_RUSTFLAGS", flags(sdk)).env(LIBRARY_ID_VARIABLE, &sdk.library.build.library);
+    command
+        .env("CARGO_ENCODED_RUSTFLAGS", flags(sdk, stand_ins(&target(dir))?))
+        .env(LIBRARY_ID_VARIABLE, &sdk.library.build.library);
     let path = if cfg!(target_os = "macos") { "DYLD_FALLBACK_LIBRARY_PATH" } else { "LD_LIBRARY_PATH" };
     // The crate's tests are programs of their own and find the shared library by this.
     let before = std::env::var_os(path).unwrap_or_default();
@@ -43,22 +47,29 @@ pub(super) fn cargo(sdk: &Sdk, dir: &Path, subcommand: &str) -> Result<Command> 
 ///
 /// A named target keeps the flags away from build scripts and procedural macros.
 pub(super) fn compiling<'a>(command: &'a mut Command, sdk: &Sdk, dir: &Path) -> &'a mut Command {
-    command
-        .args(["--release", "--lib", "--target", &sdk.library.build.target])
-        .arg("--target-dir")
-        .arg(dir.join("target"))
+    command.args(["--release", "--lib", "--target", &sdk.library.build.target]).arg("--target-dir").arg(target(dir))
 }
 
-/// `--extern mrpf_api=<library> -L dependency=<metadata>`, then the user's own flags, separated as cargo wants it.
-fn flags(sdk: &Sdk) -> OsString {
+/// The crate's own target folder.
+fn target(dir: &Path) -> PathBuf {
+    dir.join("target")
+}
+
+/// `--extern mrpf_api=<library> -L dependency=<metadata> -L native=<natives>`, then the user's own flags, separated as cargo wants it.
+fn flags(sdk: &Sdk, natives: Option<PathBuf>) -> OsString {
     let mut external = OsString::from("mrpf_api=");
     external.push(&sdk.library.path);
     let mut dependencies = OsString::from("dependency=");
     dependencies.push(&sdk.metadata);
+    let natives = natives.into_iter().flat_map(|folder| {
+        let mut native = OsString::from("native=");
+        native.push(folder);
+        ["-L".into(), native]
+    });
     let users = std::env::var("RUSTFLAGS").unwrap_or_default();
     let users = users.split_whitespace().map(OsString::from);
     let all: Vec<OsString> =
-        ["--extern".into(), external, "-L".into(), dependencies].into_iter().chain(users).collect();
+        ["--extern".into(), external, "-L".into(), dependencies].into_iter().chain(natives).chain(users).collect();
     all.join(std::ffi::OsStr::new("\x1f"))
 }
 

@@ -5,6 +5,7 @@
 
 mod cargo;
 mod locate;
+mod native;
 mod plugin_crate;
 mod template;
 

@@ -74,13 +74,13 @@ fn each_stage_runs_after_what_it_needs_and_only_once() -> Outcome {
         shell([needs, vec![well(&store.stage(&stage.key))]].concat().join(" && "))
     };
     let tally = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&command)?;
-    assert_eq!(tally, Tally { reused: 0, computed: 4, failed: 0 });
+    assert_eq!(tally, Tally { reused: 0, computed: 4, failed: 0, by_device: 0 });
     assert_eq!(kept.finished().len(), 4);
     let given = threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
     assert_eq!(given[0], ("train-1".into(), 4), "alone, it has every core");
     assert_eq!(given[1], ("measure-1".into(), 2));
     let again = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&command)?;
-    assert_eq!(again, Tally { reused: 4, computed: 0, failed: 0 });
+    assert_eq!(again, Tally { reused: 4, computed: 0, failed: 0, by_device: 0 });
     Ok(())
 }
 
@@ -93,12 +93,12 @@ fn one_that_fails_stops_only_those_that_need_it() -> Outcome {
         _ => shell(well(&store.stage(&stage.key))),
     };
     let tally = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&failing)?;
-    assert_eq!(tally, Tally { reused: 0, computed: 2, failed: 2 });
+    assert_eq!(tally, Tally { reused: 0, computed: 2, failed: 2, by_device: 0 });
     assert_eq!(store.failure("measure-2")?.map(|failed| failed.reason), Some("no gradient".into()));
     // When it is mended, only what is missing is computed.
     let mended = |stage: &Stage, _: Means| shell(well(&store.stage(&stage.key)));
     let tally = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&mended)?;
-    assert_eq!(tally, Tally { reused: 2, computed: 2, failed: 0 });
+    assert_eq!(tally, Tally { reused: 2, computed: 2, failed: 0, by_device: 0 });
     assert_eq!(store.failure("measure-2")?, None);
     Ok(())
 }
@@ -176,7 +176,7 @@ fn devices_share_the_stages_with_one_process_on_each_at_a_time() -> Outcome {
         ))
     };
     let tally = Schedule::new(&plan, &store, limits, &kept, &Unwatched)?.run(&command)?;
-    assert_eq!(tally, Tally { reused: 0, computed: 7, failed: 2 });
+    assert_eq!(tally, Tally { reused: 0, computed: 7, failed: 2, by_device: 0 });
     for failed in ["measure-1", "measure-4"] {
         let reason = store.failure(failed)?.map(|failure| failure.reason).unwrap_or_default();
         assert!(reason.starts_with("its process ended with code 1"), "{reason}");
@@ -188,5 +188,63 @@ fn devices_share_the_stages_with_one_process_on_each_at_a_time() -> Outcome {
     for device in ["cuda:0", "cuda:3"] {
         assert!(devices.iter().filter(|on| *on == device).count() >= 2, "{devices:?}");
     }
+    Ok(())
+}
+
+/// What a process does whose device fails.
+fn lost() -> String {
+    "echo 'error: CUDA_ERROR_ILLEGAL_ADDRESS' >&2; exit 7".into()
+}
+
+#[test]
+fn a_device_that_is_lost_takes_no_stage_with_it() -> Outcome {
+    let (folder, plan, kept) = (tempfile::tempdir()?, wide_plan(), Kept::default());
+    let store = Store::open(folder.path())?;
+    let [good, bad] = [0, 1].map(DeviceChoice::Cuda);
+    let limits = Limits { devices: vec![good, bad], jobs: 1, ..limits() };
+    let command = |stage: &Stage, means: Means| match means.device == bad {
+        true => shell(lost()),
+        // As long as that the other device is asked for more meanwhile.
+        false => shell(format!("sleep 0.1; {}", well(&store.stage(&stage.key)))),
+    };
+    let tally = Schedule::new(&plan, &store, limits, &kept, &Unwatched)?.run(&command)?;
+    assert_eq!(tally, Tally { reused: 0, computed: 9, failed: 0, by_device: 0 });
+    let again = kept.names(|event| match event {
+        Event::JobTriedAgain { device, .. } => Some(device),
+        _ => None,
+    });
+    assert_eq!(again, ["cuda:1"; 3], "it gets no more after that");
+    Ok(())
+}
+
+#[test]
+fn where_every_device_is_lost_what_is_left_waits_for_another_day() -> Outcome {
+    let (folder, plan) = (tempfile::tempdir()?, wide_plan());
+    let store = Store::open(folder.path())?;
+    let limits = || Limits { devices: vec![DeviceChoice::Cuda(0)], jobs: 1, ..limits() };
+    let begun = AtomicUsize::new(0);
+    let command = |stage: &Stage, _: Means| {
+        let works = begun.fetch_add(1, Ordering::SeqCst) < 2;
+        shell(if works { well(&store.stage(&stage.key)) } else { lost() })
+    };
+    let tally = Schedule::new(&plan, &store, limits(), &Kept::default(), &Unwatched)?.run(&command)?;
+    assert_eq!(tally, Tally { reused: 0, computed: 2, failed: 7, by_device: 7 });
+    assert_eq!(begun.load(Ordering::SeqCst), 5, "three failures, of two stages");
+    let mended = |stage: &Stage, _: Means| shell(well(&store.stage(&stage.key)));
+    let tally = Schedule::new(&plan, &store, limits(), &Kept::default(), &Unwatched)?.run(&mended)?;
+    assert_eq!(tally, Tally { reused: 2, computed: 7, failed: 0, by_device: 0 });
+    Ok(())
+}
+
+#[test]
+fn memory_that_is_full_is_no_fault_of_the_device() -> Outcome {
+    let (folder, plan, kept) = (tempfile::tempdir()?, plan(), Kept::default());
+    let store = Store::open(folder.path())?;
+    let command = |stage: &Stage, _: Means| match stage.key.as_str() {
+        "measure-1" => shell("echo 'error: CUDA_ERROR_OUT_OF_MEMORY' >&2; exit 7".into()),
+        _ => shell(well(&store.stage(&stage.key))),
+    };
+    let tally = Schedule::new(&plan, &store, limits(), &kept, &Unwatched)?.run(&command)?;
+    assert_eq!(tally, Tally { reused: 0, computed: 3, failed: 1, by_device: 0 });
     Ok(())
 }

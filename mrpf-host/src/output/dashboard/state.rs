@@ -99,6 +99,10 @@ impl State {
                 let (sum, count) = self.took.entry(kind(stage).to_owned()).or_default();
                 (*sum, *count) = (*sum + seconds, *count + 1);
             }
+            Event::JobTriedAgain { stage, .. } => {
+                self.running.retain(|running| running.stage != *stage);
+                self.next.insert(0, stage.clone());
+            }
             Event::JobFailed { stage, .. } => {
                 self.end(stage);
                 self.failed += 1;
