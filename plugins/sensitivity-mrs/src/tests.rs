@@ -1,9 +1,8 @@
 use mrpf_api::prelude::*;
 use mrpf_api::registry::make;
 use mrpf_api::serde_json::{Value, json};
-use std::sync::Mutex;
 
-use mrpf_test_support::{Fixture, resnet8, small_data};
+use mrpf_test_support::{Fixture, Warnings, resnet8, small_data};
 
 use super::*;
 
@@ -53,22 +52,6 @@ fn every_mode_agrees_with_its_reference_for_every_module() -> Result<()> {
     Ok(())
 }
 
-/// Keeps what it is warned of.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Watcher for Warnings {
-    fn progress(&self, _: &str, _: usize, _: usize) {}
-
-    fn warn(&self, message: &str) {
-        self.0.lock().expect("no panic").push(message.into());
-    }
-
-    fn interrupted(&self) -> bool {
-        false
-    }
-}
-
 #[test]
 fn where_a_gpu_has_room_for_few_images_every_mode_gives_the_same_and_says_so_once() -> Result<()> {
     let images = Fixture::load("mrs")?.batch()?.len();
@@ -87,7 +70,7 @@ fn where_a_gpu_has_room_for_few_images_every_mode_gives_the_same_and_says_so_onc
                 for (found, expected) in found.iter().zip(&expected) {
                     assert!((found - expected).abs() < 1e-9, "{mode:?}, {room}: {found}, expected {expected}");
                 }
-                let warnings = warnings.0.into_inner().expect("no panic");
+                let warnings = warnings.told();
                 let said = |most| match most {
                     1 => "the GPU's memory is full: from now on images go through one by one".into(),
                     most => format!("the GPU's memory is full: from now on images go through at most {most} at a time"),

@@ -175,9 +175,11 @@ pub fn assert_family(what: &str, found: &Weights, expected: &Weights, tolerance:
 
 mod small_data;
 mod two_steps;
+mod warnings;
 
 pub use small_data::small_data;
 pub use two_steps::{TwoSteps, step};
+pub use warnings::Warnings;
 
 #[cfg(test)]
 mod tests;

@@ -76,19 +76,10 @@ impl LayerNormStep {
         }
         let rows = Rows::of(values.batch, self.sizes);
         let partial = values.floats(queue, rows.partial())?;
-        queue.launch(
+        rows.sum(
+            queue,
             "layer_norm_sums",
-            rows.grid(),
-            &[
-                Address(values.address(self.input)),
-                Address(gradient),
-                Address(values.kept(self.at)),
-                Address(partial.address()),
-                Long(rows.rows as i64),
-                Int(rows.of_block as i32),
-                Int(rows.width as i32),
-                Int(rows.groups as i32),
-            ],
+            &[values.address(self.input), gradient, values.kept(self.at), partial.address()],
         )?;
         let unread = values.floats(queue, rows.groups * EIGHT)?;
         let place = |wanted: u64| Address(if wanted == 0 { unread.address() } else { wanted });

@@ -1,6 +1,6 @@
 //! How sums over rows are divided among the blocks of a kernel.
 
-use super::gpu::Argument::{Address, Int, Long};
+use super::gpu::Argument::{self, Address, Int, Long};
 use super::gpu::{EIGHT, Grid};
 use super::pass::groups;
 use super::queue::Queue;
@@ -40,20 +40,11 @@ impl Rows {
         self.blocks * 2 * self.groups * EIGHT
     }
 
-    pub fn gradient_sums(&self, queue: &Queue<'_>, [x, gradient, mean, partial]: [u64; 4]) -> Result<()> {
-        queue.launch(
-            "gradient_sums",
-            self.grid(),
-            &[
-                Address(x),
-                Address(gradient),
-                Address(mean),
-                Address(partial),
-                Long(self.rows as i64),
-                Int(self.of_block as i32),
-                Int(self.width as i32),
-                Int(self.groups as i32),
-            ],
-        )
+    /// Starts a kernel that sums over rows: `places` as its signature begins, the blocks' sums last.
+    pub fn sum(&self, queue: &Queue<'_>, kernel: &str, places: &[u64]) -> Result<()> {
+        let mut arguments: Vec<Argument> = places.iter().copied().map(Address).collect();
+        arguments.push(Long(self.rows as i64));
+        arguments.extend([self.of_block, self.width, self.groups].map(|size| Int(size as i32)));
+        queue.launch(kernel, self.grid(), &arguments)
     }
 }

@@ -8,7 +8,7 @@ use mrpf_api::network::{Classifier, FrozenNetwork, InputGradient, LossOnLogits};
 use mrpf_api::numeric::loss;
 use mrpf_api::random::Streams;
 use mrpf_api::{Error, Result};
-use mrpf_test_support::{resnet8, small_data};
+use mrpf_test_support::{Warnings, resnet8, small_data};
 use std::cell::Cell;
 use std::sync::Mutex;
 
@@ -55,22 +55,6 @@ impl Classifier for Cramped {
     fn release_memory(&self) -> Result<()> {
         self.released.set(self.released.get() + 1);
         Ok(())
-    }
-}
-
-/// Keeps what it is warned of.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Watcher for Warnings {
-    fn progress(&self, _: &str, _: usize, _: usize) {}
-
-    fn warn(&self, message: &str) {
-        self.0.lock().expect("no panic").push(message.into());
-    }
-
-    fn interrupted(&self) -> bool {
-        false
     }
 }
 
@@ -130,7 +114,7 @@ fn where_there_is_room_for_few_images_every_image_fares_as_with_all_and_this_is_
     {
         let (trial, warnings) = (Trial::new(room)?, Warnings::default());
         assert_eq!(trial.run(&warnings, &mut Journal::default())?, whole, "{room:?}");
-        let warnings = warnings.0.into_inner().expect("no panic");
+        let warnings = warnings.told();
         assert_eq!(warnings.len(), told.len(), "{warnings:?}");
         for (warning, told) in warnings.iter().zip(told) {
             assert!(

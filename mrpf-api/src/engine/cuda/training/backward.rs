@@ -133,7 +133,7 @@ impl TrainingPass {
         }
         let rows = Rows::of(self.values.batch, sizes);
         let partial = self.values.floats(queue, rows.partial())?;
-        rows.gradient_sums(queue, [gradient, gradient, 0, partial.address()])?;
+        rows.sum(queue, "gradient_sums", &[gradient, gradient, 0, partial.address()])?;
         queue.launch(
             "by_bias",
             Grid::of(sizes.channels),
@@ -162,7 +162,7 @@ impl TrainingPass {
         let rows = Rows::of(self.values.batch, sizes);
         let channels = rows.groups * EIGHT;
         let partial = self.values.floats(queue, rows.partial())?;
-        rows.gradient_sums(queue, [x, gradient, mean.address(), partial.address()])?;
+        rows.sum(queue, "gradient_sums", &[x, gradient, mean.address(), partial.address()])?;
         let floats = || self.values.floats(queue, channels);
         let [a, b, c] = [floats()?, floats()?, floats()?];
         // Where a gradient is not wanted it is written all the same, to a place that nobody reads.

@@ -187,18 +187,7 @@ impl TrainingPass {
                     let x = self.values.address(step.input);
                     let rows = Rows::of(self.values.batch, to);
                     let partial = self.values.floats(queue, rows.partial())?;
-                    queue.launch(
-                        "moments",
-                        rows.grid(),
-                        &[
-                            Address(x),
-                            Address(partial.address()),
-                            Long(rows.rows as i64),
-                            Int(rows.of_block as i32),
-                            Int(rows.width as i32),
-                            Int(rows.groups as i32),
-                        ],
-                    )?;
+                    rows.sum(queue, "moments", &[x, partial.address()])?;
                     queue.launch(
                         "moments_finish",
                         Grid::of(rows.groups * EIGHT),
