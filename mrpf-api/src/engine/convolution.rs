@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use super::depthwise::Depthwise;
 use super::direct::Direct;
 use super::finish::Finish;
 use super::memory::Memory;
-use super::plan::Sizes;
+use super::plan::{Plan, Sizes, StepKind};
 use super::winograd::Winograd;
-use crate::network::{Conv2d, Linear};
+use crate::network::{Conv2d, LayerKind, Linear};
 use crate::numeric::ConvGeometry;
 
-/// What a convolution of one group maps to what; a linear layer is one of a single pixel.
+/// What a convolution maps to what: of one group, or with a filter for each channel. A linear layer is one of single pixels.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Shape {
     pub inputs: usize,
@@ -22,7 +23,7 @@ pub(super) struct Shape {
 }
 
 impl Shape {
-    pub fn of_conv(conv: &Conv2d, from: Sizes, to: Sizes) -> Self {
+    fn of_conv(conv: &Conv2d, from: Sizes, to: Sizes) -> Self {
         Self {
             inputs: conv.in_channels,
             outputs: conv.out_channels,
@@ -32,15 +33,35 @@ impl Shape {
         }
     }
 
-    pub fn of_linear(linear: &Linear) -> Self {
-        let (inputs, outputs) = (linear.in_features, linear.out_features);
-        Self { inputs, outputs, geometry: ConvGeometry::square(1), size: [1; 2], out_size: [1; 2] }
+    /// A linear layer on every place.
+    pub fn of_linear(linear: &Linear, places: Sizes) -> Self {
+        let (inputs, outputs, size) = (linear.in_features, linear.out_features, [places.height, places.width]);
+        Self { inputs, outputs, geometry: ConvGeometry::square(1), size, out_size: size }
+    }
+
+    /// Of a step that is a convolution or linear layer, with whether it has a bias.
+    pub fn of_step(plan: &Plan, at: usize, kind: &LayerKind) -> Option<(Self, bool)> {
+        let (from, to) = (plan.sizes[plan.steps[at].input], plan.sizes[at + 1]);
+        match (&plan.steps[at].kind, kind) {
+            (StepKind::Convolution | StepKind::Depthwise, LayerKind::Conv2d(conv)) => {
+                Some((Self::of_conv(conv, from, to), conv.bias))
+            }
+            (StepKind::Convolution | StepKind::Linear, LayerKind::Linear(linear)) => {
+                Some((Self::of_linear(linear, to), linear.bias))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether each filter reads one channel.
+    pub fn is_depthwise(&self) -> bool {
+        self.geometry.groups > 1
     }
 
     /// Whether Winograd's filtering knows the geometry.
     pub fn fits_winograd(&self) -> bool {
         let ConvGeometry { kernel, stride, padding, .. } = self.geometry;
-        kernel == [3; 2] && stride == [1; 2] && padding[0] <= 2 && padding[1] <= 2
+        !self.is_depthwise() && kernel == [3; 2] && stride == [1; 2] && padding[0] <= 2 && padding[1] <= 2
     }
 }
 
@@ -56,6 +77,7 @@ pub(super) struct Convolution {
 enum Kernel {
     Winograd(Winograd),
     Direct(Direct),
+    Depthwise(Depthwise),
 }
 
 /// The nine weights from an input to an output.
@@ -66,7 +88,7 @@ fn nine(weight: &[f32], shape: &Shape, output: usize, input: usize) -> [f32; 9] 
 }
 
 impl Convolution {
-    /// From input to output, with a weight `[out, in, kernel height, kernel width]`.
+    /// From input to output, with a weight `[out, in / groups, kernel height, kernel width]`.
     pub fn forward(memory: &Arc<Memory>, shape: &Shape, weight: &[f32]) -> Self {
         let channels = [shape.inputs, shape.outputs];
         let kernel = match shape.fits_winograd() && Winograd::pays(shape.inputs, shape.outputs, shape.out_size) {
@@ -74,6 +96,7 @@ impl Convolution {
                 let filter = |output, input| nine(weight, shape, output, input);
                 Kernel::Winograd(Winograd::new(memory, channels, shape.geometry.padding, filter))
             }
+            false if shape.is_depthwise() => Kernel::Depthwise(Depthwise::forward(shape, weight)),
             false => Kernel::Direct(Direct::forward(memory, channels, shape.geometry, weight)),
         };
         Self { kernel, size: shape.size, out_size: shape.out_size }
@@ -92,6 +115,7 @@ impl Convolution {
                 let padding = shape.geometry.padding.map(|padding| 2 - padding);
                 Kernel::Winograd(Winograd::new(memory, [shape.outputs, shape.inputs], padding, turned))
             }
+            false if shape.is_depthwise() => Kernel::Depthwise(Depthwise::backward(shape, weight)),
             false => Kernel::Direct(Direct::backward(memory, [shape.inputs, shape.outputs], shape.geometry, weight)),
         };
         Self { kernel, size: shape.out_size, out_size: shape.size }
@@ -102,6 +126,7 @@ impl Convolution {
         match &self.kernel {
             Kernel::Winograd(kernel) => kernel.bytes(),
             Kernel::Direct(kernel) => kernel.bytes(),
+            Kernel::Depthwise(kernel) => kernel.bytes(),
         }
     }
 
@@ -110,6 +135,7 @@ impl Convolution {
         match &self.kernel {
             Kernel::Winograd(kernel) => kernel.run(x, self.size, out, finish),
             Kernel::Direct(kernel) => kernel.run(x, self.size, out, self.out_size, finish),
+            Kernel::Depthwise(kernel) => kernel.run(x, self.size, out, finish),
         }
     }
 }

@@ -66,20 +66,36 @@ fn turn(from: &[f32], [rows, columns]: [usize; 2], out: &mut [f32]) {
 
 /// `x * factor + offset` of each channel, finished.
 pub(super) fn affine(x: &[f32], factor: &[f32], offset: Option<&[f32]>, out: &mut [f32], finish: Finish<'_>) {
-    in_pieces(x, Some(Scale { factor, offset }), factor.len(), out, finish);
+    let all = Part { of: factor.len(), first: 0, width: factor.len() };
+    in_pieces(x, Some(Scale { factor, offset }), all, out, finish);
 }
 
 /// Copies `x` and finishes it.
 pub(super) fn pass(x: &[f32], channels: usize, out: &mut [f32], finish: Finish<'_>) {
-    in_pieces(x, None, channels, out, finish);
+    in_pieces(x, None, Part { of: channels, first: 0, width: channels }, out, finish);
 }
 
-fn in_pieces(x: &[f32], scale: Option<Scale<'_>>, channels: usize, out: &mut [f32], finish: Finish<'_>) {
+/// Some of the channels of a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    /// All channels.
+    pub of: usize,
+    pub first: usize,
+    pub width: usize,
+}
+
+/// Copies a part of the channels of `x` and finishes it.
+pub(super) fn part(x: &[f32], part: Part, out: &mut [f32], finish: Finish<'_>) {
+    in_pieces(x, None, part, out, finish);
+}
+
+fn in_pieces(x: &[f32], scale: Option<Scale<'_>>, part: Part, out: &mut [f32], finish: Finish<'_>) {
+    let channels = part.width;
     let pixels = PIECE.div_ceil(channels);
     let starts: Vec<usize> = (0..out.len() / channels).step_by(pixels).collect();
     let pieces = finish.pieces(out, channels, &starts);
-    let jobs = pieces.into_par_iter().zip(x.par_chunks(pixels * channels));
-    jobs.for_each(|(piece, x)| Arch::new().dispatch(Elementwise { x, channels, scale, piece }));
+    let jobs = pieces.into_par_iter().zip(x.par_chunks(pixels * part.of));
+    jobs.for_each(|(piece, x)| Arch::new().dispatch(Elementwise { x, part, scale, piece }));
 }
 
 #[derive(Clone, Copy)]
@@ -90,7 +106,7 @@ struct Scale<'a> {
 
 struct Elementwise<'a> {
     x: &'a [f32],
-    channels: usize,
+    part: Part,
     scale: Option<Scale<'a>>,
     piece: Piece<'a>,
 }
@@ -100,10 +116,11 @@ impl WithSimd for Elementwise<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        for pixel in 0..self.x.len() / self.channels {
-            for first in (0..self.channels).step_by(S::F32_LANES) {
-                let lanes = S::F32_LANES.min(self.channels - first);
-                let mut x = load(simd, &self.x[pixel * self.channels + first..], lanes);
+        let Part { of, first: part, width } = self.part;
+        for pixel in 0..self.x.len() / of {
+            for first in (0..width).step_by(S::F32_LANES) {
+                let lanes = S::F32_LANES.min(width - first);
+                let mut x = load(simd, &self.x[pixel * of + part + first..], lanes);
                 if let Some(Scale { factor, offset }) = self.scale {
                     let factor = load(simd, &factor[first..], lanes);
                     x = match offset {

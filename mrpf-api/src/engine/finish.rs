@@ -10,10 +10,12 @@ const ACCUMULATE: u8 = 2;
 const OTHER: u8 = 4;
 const PASS: u8 = 8;
 const RELU: u8 = 16;
+const CEILING: u8 = 32;
 
 /// The kinds that occur often.
 pub(super) const NOTHING: u8 = 0;
 pub(super) const BIAS_RELU: u8 = BIAS + RELU;
+pub(super) const BIAS_RELU6: u8 = BIAS + RELU + CEILING;
 pub(super) const BIAS_OTHER_RELU: u8 = BIAS + OTHER + RELU;
 pub(super) const PASSED: u8 = PASS;
 pub(super) const ACCUMULATE_PASSED: u8 = ACCUMULATE + PASS;
@@ -33,6 +35,8 @@ pub(super) struct Finish<'a> {
     pub passed: Option<&'a [u8]>,
     /// ReLU; takes a bit for each value that passed. See [`mask_bytes`]; cleared before.
     pub relu: Option<&'a mut [u8]>,
+    /// The largest value that the ReLU lets through; gradients pass only below it.
+    pub ceiling: Option<f32>,
 }
 
 /// A run of pixels of the output with everything that belongs to it.
@@ -47,13 +51,14 @@ pub(super) struct Piece<'a> {
     other: Option<&'a [f32]>,
     passed: Option<&'a [u8]>,
     relu: Option<&'a mut [u8]>,
+    ceiling: Option<f32>,
 }
 
 impl<'a> Finish<'a> {
     /// Cuts the output `[pixel, channel]` where each piece begins.
     pub fn pieces(self, mut out: &'a mut [f32], channels: usize, starts: &[usize]) -> Vec<Piece<'a>> {
         let pixels = out.len() / channels;
-        let Self { bias, accumulate, mut other, mut passed, mut relu } = self;
+        let Self { bias, accumulate, mut other, mut passed, mut relu, ceiling } = self;
         let ends = starts.iter().skip(1).copied().chain([pixels]);
         let mut pieces = Vec::with_capacity(starts.len());
         for (start, end) in starts.iter().zip(ends) {
@@ -68,6 +73,7 @@ impl<'a> Finish<'a> {
                 other: None,
                 passed: None,
                 relu: None,
+                ceiling,
             };
             if let Some(all) = other {
                 let (here, rest) = all.split_at((end - start) * channels);
@@ -95,6 +101,7 @@ impl Piece<'_> {
             + u8::from(self.other.is_some()) * OTHER
             + u8::from(self.passed.is_some()) * PASS
             + u8::from(self.relu.is_some()) * RELU
+            + u8::from(self.ceiling.is_some()) * CEILING
     }
 
     /// The biases of `lanes` channels from `first` on, for [`Piece::put`]; zeros where there are none.
@@ -147,7 +154,10 @@ impl Piece<'_> {
             value = vector::pass(simd, value, bits);
         }
         if let (true, Some(relu)) = (may(RELU), &mut self.relu) {
-            let (passed, bits) = vector::relu(simd, value);
+            let (passed, bits) = match self.ceiling {
+                Some(ceiling) if may(CEILING) => vector::relu_below(simd, value, ceiling),
+                _ => vector::relu(simd, value),
+            };
             write_bits(&mut relu[pixel * self.mask_bytes..], first, lanes, bits);
             value = passed;
         }

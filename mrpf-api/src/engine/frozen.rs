@@ -6,14 +6,13 @@ use super::convolution::{Convolution, Shape};
 use super::elementwise;
 use super::finish::Finish;
 use super::memory::{Buffer, Memory};
-use super::pass::{Gradients, Held, StepTrace, Values};
+use super::pass::{Gradients, Held, Kept, StepTrace, Values};
+use super::plain;
 use super::plan::{IMAGES, Plan, Step, StepKind};
-use super::pool;
 use super::stages::{Stage, stages};
-use super::vector::mask_bytes;
 use crate::Result;
 use crate::network::{Declaration, LayerKind, Weights};
-use crate::numeric::kernel::read;
+use crate::numeric::kernel::{LayerNormRows, read};
 
 /// A plan with the weights of one moment.
 #[derive(Debug)]
@@ -37,6 +36,11 @@ enum StepWeights {
     Affine {
         factor: Vec<f32>,
         offset: Vec<f32>,
+    },
+    LayerNorm {
+        rows: LayerNormRows<f32>,
+        scale: Vec<f32>,
+        shift: Vec<f32>,
     },
 }
 
@@ -62,11 +66,7 @@ impl FrozenEngine {
             let named = |from: &Weights, role: &str| -> Result<Vec<f32>> {
                 Ok(from[&format!("{}.{role}", layer.name)].flatten_all()?.to_vec1()?)
             };
-            let (shape, has_bias) = match &layer.kind {
-                LayerKind::Conv2d(conv) => {
-                    (Shape::of_conv(conv, plan.sizes[step.input], plan.sizes[at + 1]), conv.bias)
-                }
-                LayerKind::Linear(linear) => (Shape::of_linear(linear), linear.bias),
+            match &layer.kind {
                 LayerKind::BatchNorm(norm) => {
                     let [scale, shift] = [named(weights, "weight")?, named(weights, "bias")?];
                     let [mean, variance] = [named(statistics, "running_mean")?, named(statistics, "running_var")?];
@@ -75,8 +75,14 @@ impl FrozenEngine {
                     let factor = (0..norm.channels).map(|at| slope(at) as f32).collect();
                     return Ok(StepWeights::Affine { factor, offset: (0..norm.channels).map(offset).collect() });
                 }
-                _ => return Ok(StepWeights::None),
-            };
+                LayerKind::LayerNorm(norm) => {
+                    let rows = LayerNormRows::new(norm.channels, norm.epsilon);
+                    let [scale, shift] = [named(weights, "weight")?, named(weights, "bias")?];
+                    return Ok(StepWeights::LayerNorm { rows, scale, shift });
+                }
+                _ => {}
+            }
+            let Some((shape, has_bias)) = Shape::of_step(&plan, at, &layer.kind) else { return Ok(StepWeights::None) };
             let both = |weight: &[f32]| {
                 let [forward, backward] = [Convolution::forward, Convolution::backward];
                 Ok([forward(&memory, &shape, weight), backward(&memory, &shape, weight)].map(Box::new))
@@ -166,11 +172,12 @@ impl FrozenEngine {
                 continue;
             }
             let mut out = self.memory.take(batch * self.plan.sizes[at + 1].len());
-            let (x, other) = (values.read(step.input), step.other.map(|other| values.read(other)));
+            let operands: Vec<&[f32]> = step.operands().map(|value| values.read(value)).collect();
+            let other = step.other.map(|other| values.read(other));
             let moved = moved.filter(|(moved, _)| *moved == at).map(|(_, convolution)| convolution);
-            traces.push(self.forward_step(at, batch, [Some(x), other], &mut out, moved));
+            traces.push(self.forward_step(at, batch, &operands, other, &mut out, moved));
             values.hold(at + 1, Held::Buffer(out));
-            for value in [Some(step.input), step.other].into_iter().flatten() {
+            for value in step.reads() {
                 if self.plan.last_reader(value) == at {
                     values.drop(value);
                 }
@@ -183,32 +190,29 @@ impl FrozenEngine {
         &self,
         at: usize,
         batch: usize,
-        [x, other]: [Option<&[f32]>; 2],
+        operands: &[&[f32]],
+        other: Option<&[f32]>,
         out: &mut [f32],
         moved: Option<&Convolution>,
     ) -> StepTrace {
-        let (step, x) = (&self.plan.steps[at], x.unwrap_or_default());
-        let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
-        let mut trace = StepTrace::default();
-        if step.has_relu() {
-            trace.relu = vec![0; batch * to.pixels() * mask_bytes(to.channels)];
-        }
-        let finish = Finish { other, relu: step.has_relu().then_some(&mut trace.relu[..]), ..Finish::default() };
-        match (&step.kind, &self.weights[at]) {
-            (_, StepWeights::Layer { forward, bias, .. }) => {
+        let (step, x) = (&self.plan.steps[at], operands[0]);
+        let mut trace = StepTrace::new(step, self.plan.sizes[at + 1], batch);
+        let finish = trace.finish(step, other);
+        trace.kept = match &self.weights[at] {
+            StepWeights::Layer { forward, bias, .. } => {
                 moved.unwrap_or(forward).run(x, out, Finish { bias: bias.as_deref(), ..finish });
+                Kept::Nothing
             }
-            (_, StepWeights::Affine { factor, offset }) | (StepKind::Affine { factor, offset }, _) => {
+            StepWeights::Affine { factor, offset } => {
                 elementwise::affine(x, factor, Some(offset), out, finish);
+                Kept::Nothing
             }
-            (StepKind::Arrange { factor, offset }, _) => elementwise::arrange(x, from, factor, offset, out),
-            (StepKind::MaxPool(geometry), _) => {
-                trace.winners = vec![0; out.len()];
-                pool::max(x, geometry, from, to, out, &mut trace.winners);
+            StepWeights::LayerNorm { rows, scale, shift } => {
+                rows.forward(x, scale, shift, out);
+                Kept::Numbers(vec![self.memory.copy(x)])
             }
-            (StepKind::GlobalAvgPool, _) => pool::global_mean(x, from, out),
-            _ => elementwise::pass(x, to.channels, out, finish),
-        }
+            StepWeights::None => plain::forward(&self.plan, &self.memory, at, operands, out, finish),
+        };
         trace
     }
 
@@ -227,26 +231,24 @@ impl FrozenEngine {
 
     /// Takes the gradient from a step's value to those that it reads, as far as they are needed.
     pub(super) fn backward_step(&self, at: usize, batch: usize, gradients: &mut Gradients<'_>, by_images: &mut [f32]) {
-        let step = &self.plan.steps[at];
-        let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
         let gradient = gradients.of_step(at);
-        match (&step.kind, &self.weights[at]) {
+        let traces = gradients.traces;
+        match (&self.plan.steps[at].kind, &self.weights[at]) {
             (StepKind::Arrange { factor, .. }, _) => {
-                elementwise::arrange_gradient(&gradient, from, factor, by_images);
+                elementwise::arrange_gradient(&gradient, self.plan.sizes[IMAGES], factor, by_images);
             }
             (_, StepWeights::Layer { backward, .. }) => {
                 gradients.add(at, batch, |by_x, finish| backward.run(&gradient, by_x, finish));
             }
-            (_, StepWeights::Affine { factor, .. }) | (StepKind::Affine { factor, .. }, _) => {
+            (_, StepWeights::Affine { factor, .. }) => {
                 gradients.add(at, batch, |by_x, finish| elementwise::affine(&gradient, factor, None, by_x, finish));
             }
-            (StepKind::MaxPool(geometry), _) => gradients.add_plainly(at, batch, |by_x| {
-                pool::max_gradient(&gradient, geometry, from, to, &gradients.traces[at].winners, by_x);
+            (_, StepWeights::LayerNorm { rows, scale, .. }) => gradients.add_made(at, 0, batch, |by_x| {
+                if let Kept::Numbers(x) = &traces[at].kept {
+                    rows.by_input(&x[0], scale, &gradient, by_x);
+                }
             }),
-            (StepKind::GlobalAvgPool, _) => {
-                gradients.add_plainly(at, batch, |by_x| pool::global_mean_gradient(&gradient, from, by_x));
-            }
-            _ => gradients.add(at, batch, |by_x, finish| elementwise::pass(&gradient, to.channels, by_x, finish)),
+            (_, StepWeights::None) => plain::backward(&self.plan, at, batch, &gradient, gradients),
         }
         gradients.pass_on(at, gradient);
     }

@@ -38,6 +38,13 @@ impl Memory {
         };
         Buffer { values, length, memory: self.clone() }
     }
+
+    /// A buffer with the same numbers.
+    pub(super) fn copy(self: &Arc<Self>, numbers: &[f32]) -> Buffer {
+        let mut copy = self.take(numbers.len());
+        copy.copy_from_slice(numbers);
+        copy
+    }
 }
 
 impl Drop for Buffer {

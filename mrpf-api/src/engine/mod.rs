@@ -9,9 +9,11 @@
 //!
 //! How work is divided hangs on sizes alone, so the results are the same bits at any number of threads.
 
+mod concat;
 mod convolution;
 #[cfg(feature = "cudnn")]
 pub(crate) mod cuda;
+mod depthwise;
 mod direct;
 mod elementwise;
 mod finish;
@@ -19,9 +21,12 @@ mod frozen;
 mod memory;
 mod operation;
 mod pass;
+mod places;
+mod plain;
 mod plan;
 mod pool;
 mod product;
+mod smooth;
 mod stages;
 mod suffix;
 mod tiles;

@@ -10,10 +10,10 @@ use super::convolution::{Convolution, Shape};
 use super::frozen::{FrozenEngine, Trace};
 use super::memory::Buffer;
 use super::pass::{Gradients, Held, StepTrace, Values};
-use super::plan::{IMAGES, StepKind, Value};
+use super::plan::{IMAGES, Step, Value};
 use super::stages::Stage;
 use super::weight_gradient::weight_gradient;
-use crate::network::{Declaration, LayerKind};
+use crate::network::Declaration;
 
 /// A layer that moves, on given images.
 #[derive(Debug)]
@@ -66,22 +66,16 @@ impl SuffixEngine {
         budget: usize,
     ) -> Option<Self> {
         let plan = engine.plan.clone();
-        let has_weight = |kind: &StepKind| matches!(kind, StepKind::Convolution | StepKind::Linear);
-        let is_it = |name: &str, kind: &StepKind| name == layer && has_weight(kind);
-        let step = plan.steps.iter().position(|step| is_it(&declaration.layers[step.layer].name, &step.kind))?;
-        let shape = match &declaration.layers[plan.steps[step].layer].kind {
-            LayerKind::Conv2d(conv) => Shape::of_conv(conv, plan.sizes[plan.steps[step].input], plan.sizes[step + 1]),
-            LayerKind::Linear(linear) => Shape::of_linear(linear),
-            _ => return None,
-        };
+        let is_it = |name: &str, step: &Step| name == layer && step.has_weights();
+        let step = plan.steps.iter().position(|step| is_it(&declaration.layers[step.layer].name, step))?;
+        let (shape, _) = Shape::of_step(&plan, step, &declaration.layers[plan.steps[step].layer].kind)?;
         let stage = engine.stages.iter().position(|stage| stage.steps().contains(&step))?;
         let mut depends = vec![false; plan.sizes.len()];
         let mut border = Vec::new();
         for (at, one) in plan.steps.iter().enumerate() {
-            let reads: Vec<Value> = [Some(one.input), one.other].into_iter().flatten().collect();
-            depends[at + 1] = at == step || reads.iter().any(|value| depends[*value]);
+            depends[at + 1] = at == step || one.reads().any(|value| depends[value]);
             if depends[at + 1] {
-                border.extend(reads.into_iter().filter(|value| !depends[*value]));
+                border.extend(one.reads().filter(|value| !depends[*value]));
             }
         }
         border.sort_unstable();

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 
 use crate::Result;
 use crate::data::ImageShape;
-use crate::network::{Builder, Classifier, Declaration, FrozenNetwork, Network};
+use crate::network::{
+    Attention, AttentionUnit, Builder, Classifier, Declaration, FrozenNetwork, LayerKind, Linear, Network,
+};
 use crate::numeric::{ConvGeometry, PoolGeometry, loss};
 use crate::random::Streams;
 
@@ -43,9 +45,13 @@ pub(super) fn network(declaration: Declaration, seed: u64) -> Result<Network> {
 }
 
 pub(super) fn images(network: &Network, batch: usize) -> Result<Tensor> {
+    images_of(network, batch, 9)
+}
+
+pub(super) fn images_of(network: &Network, batch: usize, seed: u64) -> Result<Tensor> {
     let [channels, height, width] = network.declaration().input.dims();
     let shape = [batch, channels, height, width];
-    Streams::new(9).stream().uniform(&shape, 0.0, 1.0, DType::F32, &Device::Cpu)
+    Streams::new(seed).stream().uniform(&shape, 0.0, 1.0, DType::F32, &Device::Cpu)
 }
 
 /// Largest absolute value.
@@ -74,6 +80,31 @@ pub(super) fn short_declaration(input: ImageShape, widths: [usize; 3], stride: u
     let short = net.current();
     net.from(&inner).add("join", &short).max_pool("pool", PoolGeometry::square(2));
     net.global_avg_pool("mean").linear("hidden", 7).relu("hidden.relu").linear("out", 5).finish()
+}
+
+/// What mobile, densely connected and patch-wise networks are made of besides, in the given sizes.
+pub(super) fn further_declaration(input: ImageShape, [narrow, wide]: [usize; 2], stride: usize) -> Result<Declaration> {
+    let mut net = Builder::new("test", input, 5);
+    net.normalize("normalize", &vec![0.4; input.channels], &vec![0.3; input.channels]);
+    net.conv("stem", narrow, ConvGeometry::same3(), false).batch_norm("stem.bn").relu6("stem.relu");
+    net.conv("a", narrow, ConvGeometry::square(5).padding(2).groups(narrow), false).batch_norm("a.bn").relu6("a.relu");
+    net.conv("b", narrow, ConvGeometry::square(1), true).add("sum", "stem.relu");
+    // A value that two join, one of them twice, and whose ReLU is undone by the last of them.
+    net.concat("join", &["a.relu", "stem.relu", "a.relu"]).batch_norm("join.bn").relu("join.relu");
+    net.conv("c", 4 * narrow, ConvGeometry::same3().stride(stride).groups(4 * narrow), true).relu6("c.relu");
+    net.avg_pool("pool", PoolGeometry::square(2));
+    let channels = 4 * narrow + 3;
+    net.layer("short", LayerKind::PadShortcut { stride: 2, channels }, &["pool"]).resize("resize", [4, 6]);
+    net.conv("in", 3 * wide, ConvGeometry::square(1), false).silu("in.silu").unfold("unfold", 2).layer_norm("norm");
+    // Without a bias: that of the keys has no gradient but rounding.
+    let projection = LayerKind::Linear(Linear { in_features: 3 * wide, out_features: 3 * wide, bias: false });
+    for name in ["query", "key", "value"] {
+        net.layer(name, projection.clone(), &["norm"]);
+    }
+    let attention = LayerKind::Attention(Attention::new(3 * wide, 3, AttentionUnit::Width));
+    net.layer("attention", attention, &["query", "key", "value"]).linear("project", 3 * wide).add("more", "unfold");
+    net.linear("broad", 7).layer("gelu", LayerKind::Gelu, &["broad"]).linear("slim", 3 * wide).add("most", "more");
+    net.fold("fold", 2, [4, 6]).flatten("flat").linear("hidden", 9).relu6("hidden.relu").linear("out", 5).finish()
 }
 
 pub(super) fn labels(batch: usize) -> Result<Tensor> {
@@ -119,6 +150,17 @@ proptest! {
     ) {
         let input = ImageShape { channels, height, width };
         agrees(declaration(input, widths, stride)?, batch)?;
+    }
+
+    #[test]
+    fn so_are_those_of_further_kinds_of_layers(
+        channels in 1..4usize,
+        [height, width] in [8..19usize, 8..19usize],
+        widths in [2..23usize, 1..7usize],
+        stride in 1..3usize,
+        batch in 1..10usize,
+    ) {
+        agrees(further_declaration(ImageShape { channels, height, width }, widths, stride)?, batch)?;
     }
 }
 
@@ -190,7 +232,7 @@ fn what_is_not_a_number_stays_so() -> Result<()> {
 #[test]
 fn layers_that_are_not_known_leave_the_work_to_the_operations() -> Result<()> {
     let mut net = Builder::new("test", ImageShape { channels: 2, height: 8, width: 8 }, 5);
-    net.conv("a", 4, ConvGeometry::same3(), false).conv("b", 4, ConvGeometry::same3().groups(4), false);
+    net.conv("a", 4, ConvGeometry::same3(), false).conv("b", 4, ConvGeometry::same3().groups(2), false);
     net.global_avg_pool("pool").linear("out", 5);
     let network = network(net.finish()?, 1)?;
     let frozen = network.freeze()?;
@@ -201,7 +243,16 @@ fn layers_that_are_not_known_leave_the_work_to_the_operations() -> Result<()> {
 
 #[test]
 fn a_suffix_is_the_network_as_a_function_of_one_weight() -> Result<()> {
-    let network = network(declaration(ImageShape { channels: 3, height: 12, width: 12 }, [16, 24, 20], 2)?, 2)?;
+    suffixes_agree(declaration(ImageShape { channels: 3, height: 12, width: 12 }, [16, 24, 20], 2)?)
+}
+
+#[test]
+fn so_it_is_with_further_kinds_of_layers() -> Result<()> {
+    suffixes_agree(further_declaration(ImageShape { channels: 3, height: 12, width: 12 }, [9, 4], 2)?)
+}
+
+fn suffixes_agree(declaration: Declaration) -> Result<()> {
+    let network = network(declaration, 2)?;
     let images = images(&network, 12)?;
     let exact = network.to_dtype(DType::F64)?;
     let (frozen, rows) = (network.freeze()?, [7, 2, 9, 0, 11]);

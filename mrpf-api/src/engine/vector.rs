@@ -52,6 +52,15 @@ pub(super) fn relu<S: Simd>(simd: S, x: S::f32s) -> (S::f32s, u16) {
     (simd.select_f32s(stopped, zero, x), !bits(simd, stopped))
 }
 
+/// `min(max(x, 0), ceiling)` and a bit for each number that is between the two; what is not a number passes.
+#[inline(always)]
+pub(super) fn relu_below<S: Simd>(simd: S, x: S::f32s, ceiling: f32) -> (S::f32s, u16) {
+    let ceiling = simd.splat_f32s(ceiling);
+    let (value, passed) = relu(simd, x);
+    let cut = simd.less_than_or_equal_f32s(ceiling, value);
+    (simd.select_f32s(cut, ceiling, value), passed & !bits(simd, cut))
+}
+
 /// The numbers whose bit is set, zeros for the others.
 #[inline(always)]
 pub(super) fn pass<S: Simd>(simd: S, x: S::f32s, bits: u16) -> S::f32s {

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use std::sync::Arc;
 
 use super::convolution::Shape;
+use super::depthwise;
 use super::memory::Memory;
 use super::product::{PANEL, PanelRow};
 use super::tiles::{Block, Grid, plane, tile_row, transform_gradient_tiles, transform_tiles};
@@ -19,9 +20,12 @@ const TILES: usize = 128;
 /// Pixels of a block whose windows are gathered, at least.
 const PIXELS: usize = 240;
 
-/// Gradient `[out, in, kernel height, kernel width]` from `x` `[batch, height, width, in]` and the output's gradient
+/// Gradient `[out, in / groups, kernel height, kernel width]` from `x` `[batch, height, width, in]` and the output's gradient
 /// `[batch, height', width', out]`.
 pub(super) fn weight_gradient(memory: &Arc<Memory>, shape: &Shape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    if shape.is_depthwise() {
+        return depthwise::weight_gradient(shape, x, gradient);
+    }
     let few = shape.inputs.min(shape.outputs) < 8;
     match !few && shape.fits_winograd() && Winograd::pays(shape.inputs, shape.outputs, shape.out_size) {
         true => by_tiles(memory, shape, x, gradient),

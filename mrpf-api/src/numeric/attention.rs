@@ -34,9 +34,8 @@ pub fn attention([queries, keys, values]: [&Tensor; 3], heads: usize, scale: f64
     if !is_native(queries) {
         return composed([queries, keys, values], heads, scale);
     }
-    let widths = [query_channels / heads, value_channels / heads];
     for_dtype!(queries, T => {
-        let operation = Attention::<T> { tokens, heads, widths, scale, element: PhantomData };
+        let operation = AttentionRows::<T>::new(tokens, heads, [query_channels, value_channels], scale);
         Ok(queries.contiguous()?.apply_op3(&keys.contiguous()?, &values.contiguous()?, operation)?)
     })
 }
@@ -55,7 +54,8 @@ fn composed([queries, keys, values]: [&Tensor; 3], heads: usize, scale: f64) -> 
     Ok(out.reshape((batch, sequences, tokens, ()))?)
 }
 
-struct Attention<T> {
+/// The operation on sequences of rows `[token, channel]` that lie one after the other.
+pub(crate) struct AttentionRows<T> {
     tokens: usize,
     heads: usize,
     /// Channels of a head in queries and keys, and in values.
@@ -72,7 +72,40 @@ struct Sequence<'a, T> {
     values: &'a [T],
 }
 
-impl<T: Float> Attention<T> {
+impl<T: Float> AttentionRows<T> {
+    /// `channels` are those of queries and keys, and of values.
+    pub fn new(tokens: usize, heads: usize, channels: [usize; 2], scale: f64) -> Self {
+        Self { tokens, heads, widths: channels.map(|channels| channels / heads), scale, element: PhantomData }
+    }
+
+    /// The output for queries, keys and values.
+    pub fn forward(&self, operands: [&[T]; 3], out: &mut [T]) {
+        let sequences = out.par_chunks_mut(self.tokens * self.value_channels()).enumerate();
+        sequences.for_each(|(at, out)| self.sequence_forward(self.sequence(operands, at), out));
+    }
+
+    /// Gradients by queries, keys and values; empty where `is_wanted` says so.
+    pub fn backward(&self, operands: [&[T]; 3], gradient: &[T], is_wanted: [bool; 3]) -> [Vec<T>; 3] {
+        let room = |which: usize| match is_wanted[which] {
+            true => vec![T::zero(); operands[which].len()],
+            false => Vec::new(),
+        };
+        let mut found = [room(0), room(1), room(2)];
+        let length = self.tokens * self.value_channels();
+        // Of a gradient that is not wanted there is nothing to be cut into parts.
+        let mut parts: Vec<[Option<&mut [T]>; 3]> = (0..gradient.len() / length).map(|_| [None, None, None]).collect();
+        let channels = [self.query_channels(), self.query_channels(), self.value_channels()];
+        for ((which, all), channels) in found.iter_mut().enumerate().zip(channels) {
+            let chunks = all.chunks_exact_mut(self.tokens * channels);
+            parts.iter_mut().zip(chunks).for_each(|(parts, chunk)| parts[which] = Some(chunk));
+        }
+        let jobs = parts.into_par_iter().zip(gradient.par_chunks(length)).enumerate();
+        jobs.for_each(|(at, (parts, gradient))| {
+            self.sequence_backward(self.sequence(operands, at), gradient, parts);
+        });
+        found
+    }
+
     fn query_channels(&self) -> usize {
         self.heads * self.widths[0]
     }
@@ -109,7 +142,7 @@ impl<T: Float> Attention<T> {
         }
     }
 
-    fn forward(&self, of: Sequence<'_, T>, out: &mut [T]) {
+    fn sequence_forward(&self, of: Sequence<'_, T>, out: &mut [T]) {
         let (tokens, [_, width]) = (self.tokens, self.widths);
         T::with_scratch(tokens * tokens + tokens * width, |scratch| {
             let (shares, part) = scratch.split_at_mut(tokens * tokens);
@@ -123,7 +156,12 @@ impl<T: Float> Attention<T> {
     }
 
     /// Gradients by queries, keys and values of one sequence, as far as there is room for them.
-    fn backward(&self, of: Sequence<'_, T>, gradient: &[T], [by_queries, by_keys, by_values]: [Option<&mut [T]>; 3]) {
+    fn sequence_backward(
+        &self,
+        of: Sequence<'_, T>,
+        gradient: &[T],
+        [by_queries, by_keys, by_values]: [Option<&mut [T]>; 3],
+    ) {
         let (tokens, [query_width, value_width]) = (self.tokens, self.widths);
         let (mut by_queries, mut by_keys, mut by_values) = (by_queries, by_keys, by_values);
         let (square, scale) = (tokens * tokens, T::from_f64(self.scale));
@@ -172,7 +210,7 @@ impl<T: Float> Attention<T> {
     }
 }
 
-impl<T: Float> CustomOp3 for Attention<T> {
+impl<T: Float> CustomOp3 for AttentionRows<T> {
     fn name(&self) -> &'static str {
         "attention"
     }
@@ -192,8 +230,7 @@ impl<T: Float> CustomOp3 for Attention<T> {
             values::<T>(values_storage, values_layout)?,
         ];
         let mut out = vec![T::zero(); all[2].len()];
-        let sequences = out.par_chunks_mut(self.tokens * self.value_channels()).enumerate();
-        sequences.for_each(|(at, out)| self.forward(self.sequence(all, at), out));
+        self.forward(all, &mut out);
         Ok((T::to_cpu_storage_owned(out), values_layout.shape().clone()))
     }
 
@@ -205,33 +242,11 @@ impl<T: Float> CustomOp3 for Attention<T> {
         _out: &Tensor,
         gradient: &Tensor,
     ) -> candle_core::Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let arguments = [queries, keys, values];
-        let channels = [self.query_channels(), self.query_channels(), self.value_channels()];
-        let room = |which: usize| match arguments[which].track_op() {
-            true => vec![T::zero(); arguments[which].elem_count()],
-            false => Vec::new(),
-        };
-        let mut found = [room(0), room(1), room(2)];
-        let sequences = gradient.elem_count() / self.tokens / self.value_channels();
-        read::<T, _>(queries, |queries| {
+        let is_wanted = [queries, keys, values].map(|argument| argument.track_op());
+        let found = read::<T, _>(queries, |queries| {
             read::<T, _>(keys, |keys| {
                 read::<T, _>(values, |values| {
-                    read::<T, _>(gradient, |gradient| {
-                        let length = self.tokens * self.value_channels();
-                        // Of a gradient that is not wanted there is nothing to be cut into parts.
-                        let mut parts: Vec<[Option<&mut [T]>; 3]> =
-                            (0..sequences).map(|_| [None, None, None]).collect();
-                        for (which, all) in found.iter_mut().enumerate() {
-                            let chunks = all.chunks_exact_mut(self.tokens * channels[which]);
-                            parts.iter_mut().zip(chunks).for_each(|(parts, chunk)| parts[which] = Some(chunk));
-                        }
-                        parts.into_par_iter().zip(gradient.par_chunks(length)).enumerate().for_each(
-                            |(at, (parts, gradient))| {
-                                self.backward(self.sequence([queries, keys, values], at), gradient, parts);
-                            },
-                        );
-                        Ok(())
-                    })
+                    read::<T, _>(gradient, |gradient| Ok(self.backward([queries, keys, values], gradient, is_wanted)))
                 })
             })
         })?;

@@ -27,18 +27,42 @@ pub fn layer_norm(x: &Tensor, scale: &Tensor, shift: &Tensor, epsilon: f64) -> R
         return Ok(normal.broadcast_mul(scale)?.broadcast_add(shift)?);
     }
     for_dtype!(x, T => {
-        let operation = LayerNorm::<T> { channels, epsilon, element: PhantomData };
+        let operation = LayerNormRows::<T>::new(channels, epsilon);
         Ok(x.contiguous()?.apply_op3(&scale.contiguous()?, &shift.contiguous()?, operation)?)
     })
 }
 
-struct LayerNorm<T> {
+/// The operation on rows of `[channel]` that lie one after the other.
+#[derive(Debug)]
+pub(crate) struct LayerNormRows<T> {
     channels: usize,
     epsilon: f64,
     element: PhantomData<T>,
 }
 
-impl<T: Float> LayerNorm<T> {
+impl<T: Float> LayerNormRows<T> {
+    pub fn new(channels: usize, epsilon: f64) -> Self {
+        Self { channels, epsilon, element: PhantomData }
+    }
+
+    /// Normalises every row of `x`.
+    pub fn forward(&self, x: &[T], scale: &[T], shift: &[T], out: &mut [T]) {
+        let rows = out.par_chunks_mut(self.channels).zip(x.par_chunks(self.channels));
+        rows.with_min_len(self.rows_together()).for_each(|(out, x)| {
+            let (mean, factor) = self.moments(x);
+            for at in 0..self.channels {
+                out[at] = (x[at] - mean) * factor * scale[at] + shift[at];
+            }
+        });
+    }
+
+    /// Writes the gradient by `x`.
+    pub fn by_input(&self, x: &[T], scale: &[T], gradient: &[T], by_x: &mut [T]) {
+        let rows = by_x.par_chunks_mut(self.channels).zip(x.par_chunks(self.channels));
+        let rows = rows.zip(gradient.par_chunks(self.channels)).with_min_len(self.rows_together());
+        rows.for_each(|((by_x, x), gradient)| self.by_row(x, scale, gradient, by_x));
+    }
+
     /// Rows to a task: a whole number of rows of about [`PIECE`] values.
     fn rows_together(&self) -> usize {
         PIECE.div_ceil(self.channels)
@@ -64,7 +88,7 @@ impl<T: Float> LayerNorm<T> {
     }
 
     /// Sums over all rows of the gradient times the normalised values, and of the gradient.
-    fn by_scale_and_shift(&self, x: &[T], gradient: &[T]) -> [Vec<T>; 2] {
+    pub fn by_scale_and_shift(&self, x: &[T], gradient: &[T]) -> [Vec<T>; 2] {
         let length = self.rows_together() * self.channels;
         let of_piece = |(x, gradient): (&[T], &[T])| {
             let mut sums = [vec![T::zero(); self.channels], vec![T::zero(); self.channels]];
@@ -87,7 +111,7 @@ impl<T: Float> LayerNorm<T> {
     }
 }
 
-impl<T: Float> CustomOp3 for LayerNorm<T> {
+impl<T: Float> CustomOp3 for LayerNormRows<T> {
     fn name(&self) -> &'static str {
         "layer normalisation"
     }
@@ -104,13 +128,7 @@ impl<T: Float> CustomOp3 for LayerNorm<T> {
         let x = values::<T>(x, x_layout)?;
         let (scale, shift) = (values::<T>(scale, scale_layout)?, values::<T>(shift, shift_layout)?);
         let mut out = vec![T::zero(); x.len()];
-        let rows = out.par_chunks_mut(self.channels).zip(x.par_chunks(self.channels));
-        rows.with_min_len(self.rows_together()).for_each(|(out, x)| {
-            let (mean, factor) = self.moments(x);
-            for at in 0..self.channels {
-                out[at] = (x[at] - mean) * factor * scale[at] + shift[at];
-            }
-        });
+        self.forward(x, scale, shift, &mut out);
         Ok((T::to_cpu_storage_owned(out), x_layout.shape().clone()))
     }
 
@@ -127,9 +145,7 @@ impl<T: Float> CustomOp3 for LayerNorm<T> {
                 let by_x = x.track_op().then(|| {
                     read::<T, _>(scale, |scale| {
                         let mut by_x = vec![T::zero(); values.len()];
-                        let rows = by_x.par_chunks_mut(self.channels).zip(values.par_chunks(self.channels));
-                        let rows = rows.zip(gradient.par_chunks(self.channels)).with_min_len(self.rows_together());
-                        rows.for_each(|((by_x, x), gradient)| self.by_row(x, scale, gradient, by_x));
+                        self.by_input(values, scale, gradient, &mut by_x);
                         Ok(by_x)
                     })
                 });

@@ -34,6 +34,7 @@ mod tests;
 
 /// What the attack engine shares with the operations here.
 pub(crate) mod kernel {
+    pub(crate) use super::attention::AttentionRows;
     #[cfg(test)]
     pub(crate) use super::composition::by_composition;
     #[cfg(feature = "cudnn")]
@@ -42,6 +43,7 @@ pub(crate) mod kernel {
     pub(crate) use super::conv::tests::count_weight_gradient;
     pub(crate) use super::float::{Float, is_native};
     pub(crate) use super::gemm::{Matrix, Onto, product};
+    pub(crate) use super::layer_norm::LayerNormRows;
     pub(crate) use super::resize::interpolation;
 
     /// Runs `work` on the numbers of an f32 tensor on the CPU, in row-major order.

@@ -178,7 +178,7 @@ impl Values {
             return if is_done { Ok(()) } else { self.finish(queue, plan, at, [y, 0, 0, y]) };
         }
         let other = step.other.map_or(0, |other| self.address(other));
-        queue.convolve(&sizes, places, Ending { bias, other, relu: step.has_relu() })?;
+        queue.convolve(&sizes, places, Ending { bias, other, relu: step.activation == Activation::Relu })?;
         match step.activation {
             Activation::None | Activation::Relu => Ok(()),
             Activation::Relu6 => self.activate(queue, plan, at, y),

@@ -74,10 +74,9 @@ impl Constants {
                 let channels = groups(to) * EIGHT;
                 Self::Affine { factor: padded(gpu, factor, channels)?, offset: padded(gpu, offset, channels)? }
             }
-            StepKind::Places(map) => Self::Places(Box::new([
-                DeviceMap::new(gpu, map)?,
-                DeviceMap::new(gpu, &map.transposed(from.pixels()))?,
-            ])),
+            StepKind::Places { there, back } => {
+                Self::Places(Box::new([DeviceMap::new(gpu, map)?, DeviceMap::new(gpu, back)?]))
+            }
             _ => Self::None,
         })
     }
@@ -146,7 +145,7 @@ impl Values {
                 Grid::of(count),
                 &[Address(x), Address(y), Int(from.pixels() as i32), to_groups, Long(count as i64)],
             ),
-            (StepKind::Places(_), Constants::Places(maps)) => maps[0].apply(queue, self.batch, [from, to], [x, y]),
+            (StepKind::Places { .. }, Constants::Places(maps)) => maps[0].apply(queue, self.batch, [from, to], [x, y]),
             (StepKind::Concat, _) => self.join(queue, plan, at, y),
             (StepKind::Smooth(smooth), _) => queue.launch(
                 "smooth",
@@ -262,7 +261,7 @@ impl Gradients<'_> {
                 Grid::of(count),
                 &[Address(g), Address(out), pixels, from_groups, Long(count as i64)],
             )?,
-            (StepKind::Places(_), Constants::Places(maps)) => maps[1].apply(queue, batch, [to, from], [g, out])?,
+            (StepKind::Places { .. }, Constants::Places(maps)) => maps[1].apply(queue, batch, [to, from], [g, out])?,
             (StepKind::Smooth(smooth), _) => queue.launch(
                 "smooth_gradient",
                 Grid::of(count),

@@ -48,8 +48,7 @@ impl<'a> Builder<'a> {
         let sizes = match self.wiring.shapes[at] {
             Shape::Map(map) => Sizes { height: map.height, width: map.width, channels: map.channels },
             Shape::Vector(features) => Sizes { height: 1, width: 1, channels: features },
-            Shape::Tokens(of) if is_gpu => Sizes { height: of.sequences, width: of.tokens, channels: of.channels },
-            Shape::Tokens(_) => return None,
+            Shape::Tokens(of) => Sizes { height: of.sequences, width: of.tokens, channels: of.channels },
         };
         let value = match &layer.kind {
             LayerKind::Normalize { mean, std } => {
@@ -62,12 +61,12 @@ impl<'a> Builder<'a> {
                 self.push(at, kind, input, sizes)
             }
             LayerKind::Conv2d(conv) if conv.geometry.groups == 1 => self.push(at, StepKind::Convolution, input, sizes),
-            LayerKind::Conv2d(conv) if is_gpu && has_one_filter_for_each_channel(conv) => {
+            LayerKind::Conv2d(conv) if has_one_filter_for_each_channel(conv) => {
                 self.push(at, StepKind::Depthwise, input, sizes)
             }
             LayerKind::BatchNorm(_) => self.push(at, StepKind::BatchNorm, input, sizes),
             LayerKind::Relu => self.activate(at, Activation::Relu, input, sizes),
-            LayerKind::Relu6 if is_gpu => self.activate(at, Activation::Relu6, input, sizes),
+            LayerKind::Relu6 => self.activate(at, Activation::Relu6, input, sizes),
             LayerKind::Add if inputs.len() == 2 => {
                 let last = usize::from(inputs[1] > inputs[0]);
                 let (later, earlier) = (inputs[last], inputs[1 - last]);
@@ -80,30 +79,30 @@ impl<'a> Builder<'a> {
             LayerKind::GlobalAvgPool => self.push(at, StepKind::GlobalAvgPool, input, sizes),
             // With one pixel the order of the values is the same.
             LayerKind::Flatten if self.sizes[input].pixels() == 1 && self.is_read_once(at) => input,
-            LayerKind::Flatten if is_gpu => self.push(at, StepKind::Flatten, input, sizes),
-            // The logits are computed in f32 whatever the values are in.
-            LayerKind::Linear(_) if is_gpu && at + 1 < self.declaration.layers.len() => {
+            LayerKind::Flatten => self.push(at, StepKind::Flatten, input, sizes),
+            // On a GPU the logits are computed in f32 whatever the values are in.
+            LayerKind::Linear(_) if is_gpu && at + 1 < self.declaration.layers.len() || sizes.pixels() > 1 => {
                 self.push(at, StepKind::Convolution, input, sizes)
             }
-            LayerKind::Linear(_) if sizes.pixels() == 1 => self.push(at, StepKind::Linear, input, sizes),
-            LayerKind::Concat if is_gpu => {
+            LayerKind::Linear(_) => self.push(at, StepKind::Linear, input, sizes),
+            LayerKind::Concat => {
                 let value = self.push(at, StepKind::Concat, input, sizes);
                 self.steps[value - 1].more = inputs[1..].to_vec();
                 value
             }
-            LayerKind::Silu if is_gpu => self.push(at, StepKind::Smooth(Smooth::Silu), input, sizes),
-            LayerKind::Gelu if is_gpu => self.push(at, StepKind::Smooth(Smooth::Gelu), input, sizes),
-            LayerKind::LayerNorm(_) if is_gpu => self.push(at, StepKind::LayerNorm, input, sizes),
-            LayerKind::Attention(attention) if is_gpu => {
+            LayerKind::Silu => self.push(at, StepKind::Smooth(Smooth::Silu), input, sizes),
+            LayerKind::Gelu => self.push(at, StepKind::Smooth(Smooth::Gelu), input, sizes),
+            LayerKind::LayerNorm(_) => self.push(at, StepKind::LayerNorm, input, sizes),
+            LayerKind::Attention(attention) => {
                 let value = self.push(at, StepKind::Attention(attention.clone()), input, sizes);
                 self.steps[value - 1].more = inputs[1..].to_vec();
                 value
             }
-            kind if is_gpu => {
-                let map = PlaceMap::of(kind, self.sizes[input], sizes)?;
-                self.push(at, StepKind::Places(map), input, sizes)
+            kind => {
+                let there = PlaceMap::of(kind, self.sizes[input], sizes)?;
+                let back = there.transposed(self.sizes[input].pixels());
+                self.push(at, StepKind::Places { there, back }, input, sizes)
             }
-            _ => return None,
         };
         self.values.push(value);
         Some(())

@@ -55,9 +55,14 @@ impl Step {
         )
     }
 
-    /// Whether a ReLU without a ceiling ends it, as all steps on the CPU that end with an activation.
-    pub fn has_relu(&self) -> bool {
-        self.activation == Activation::Relu
+    /// Whether a ReLU ends it, with or without a ceiling.
+    pub fn has_activation(&self) -> bool {
+        self.activation != Activation::None
+    }
+
+    /// The largest value that its activation lets through.
+    pub fn ceiling(&self) -> Option<f32> {
+        (self.activation == Activation::Relu6).then_some(6.0)
     }
 
     /// What its kind computes with: everything that it reads but `other`.
@@ -86,7 +91,7 @@ pub(super) enum Smooth {
     Gelu,
 }
 
-/// Which engine a plan is for; the one on GPUs knows more kinds of steps.
+/// Which engine a plan is for: the one on GPUs takes all linear layers but the last for convolutions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlanFor {
     Processor,
@@ -95,8 +100,6 @@ pub(crate) enum PlanFor {
 
 /// What a step computes.
 #[derive(Debug)]
-// The engine on the CPU does not look into what only the one on GPUs knows.
-#[cfg_attr(not(feature = "cudnn"), allow(dead_code))]
 pub(super) enum StepKind {
     /// From `[channel, height, width]` to `[height, width, channel]`, times a factor plus an offset of each channel.
     Arrange {
@@ -108,7 +111,7 @@ pub(super) enum StepKind {
         factor: Vec<f32>,
         offset: Vec<f32>,
     },
-    /// Also a linear layer on many places or on a vector, where the engine computes those as convolutions.
+    /// Also a linear layer on many places, and one on a vector where the engine computes those as convolutions.
     Convolution,
     /// Every filter reads one channel, its own.
     Depthwise,
@@ -121,7 +124,11 @@ pub(super) enum StepKind {
     /// Mean over all pixels.
     GlobalAvgPool,
     /// Sums of places, the same for each channel.
-    Places(PlaceMap),
+    Places {
+        there: PlaceMap,
+        /// From gradients by the output to those by the input.
+        back: PlaceMap,
+    },
     /// The channels of all operands one after the other.
     Concat,
     /// Channel after channel as one vector.

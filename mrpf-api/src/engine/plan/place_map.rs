@@ -8,7 +8,6 @@ use crate::numeric::kernel::interpolation;
 ///
 /// Channels that the input has not are zeros.
 #[derive(Debug, Clone, PartialEq)]
-#[cfg_attr(not(feature = "cudnn"), allow(dead_code))]
 pub(crate) struct PlaceMap {
     /// Where the entries of each place of the output begin, and where the last ones end.
     pub starts: Vec<u32>,
@@ -76,6 +75,12 @@ impl PlaceMap {
             map.starts.push(map.places.len() as u32);
         }
         map
+    }
+
+    /// The places that a place of the output takes from, and their shares.
+    pub fn entries(&self, place: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
+        let entries = self.starts[place] as usize..self.starts[place + 1] as usize;
+        entries.map(|entry| (self.places[entry] as usize, self.shares[entry]))
     }
 
     /// The way back from gradients by the output to those by the input, which has so many places.

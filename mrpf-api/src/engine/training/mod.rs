@@ -17,14 +17,13 @@ use super::elementwise;
 use super::finish::Finish;
 use super::memory::{Buffer, Memory};
 use super::pass::{Gradients, StepTrace};
+use super::plain;
 use super::plan::{IMAGES, Plan, Step, StepKind};
-use super::pool;
-use super::vector::mask_bytes;
 use super::weight_gradient;
 use crate::Result;
 use crate::network::{Declaration, LayerKind, Weights};
 use crate::numeric::BatchStatistics;
-use crate::numeric::kernel::read;
+use crate::numeric::kernel::{LayerNormRows, read};
 
 /// What a pass computed, with all that its gradients need.
 #[derive(Debug)]
@@ -91,7 +90,7 @@ impl TrainingPass {
             }
             pass.traces.push(trace);
             pass.values[at + 1] = Some(out);
-            for value in [Some(step.input), step.other].into_iter().flatten() {
+            for value in step.reads() {
                 if plan.last_reader(value) == at && !pass.is_needed_again(value) {
                     pass.values[value] = None;
                 }
@@ -117,14 +116,7 @@ impl TrainingPass {
 
     /// A step's shape as a convolution, and whether it has a bias.
     fn shape(&self, at: usize) -> Option<(Shape, bool)> {
-        let step = &self.plan.steps[at];
-        match (&step.kind, &self.declaration.layers[step.layer].kind) {
-            (StepKind::Convolution, LayerKind::Conv2d(conv)) => {
-                Some((Shape::of_conv(conv, self.plan.sizes[step.input], self.plan.sizes[at + 1]), conv.bias))
-            }
-            (StepKind::Linear, LayerKind::Linear(linear)) => Some((Shape::of_linear(linear), linear.bias)),
-            _ => None,
-        }
+        Shape::of_step(&self.plan, at, &self.declaration.layers[self.plan.steps[at].layer].kind)
     }
 
     fn step(
@@ -135,13 +127,10 @@ impl TrainingPass {
         out: &mut [f32],
     ) -> Result<(StepTrace, Option<(Norm, BatchStatistics)>)> {
         let of = |value: usize| self.values[value].as_deref().unwrap_or(images);
-        let (x, other) = (of(step.input), step.other.map(of));
-        let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
-        let mut trace = StepTrace::default();
-        if step.has_relu() {
-            trace.relu = vec![0; self.batch * to.pixels() * mask_bytes(to.channels)];
-        }
-        let finish = Finish { other, relu: step.has_relu().then_some(&mut trace.relu[..]), ..Finish::default() };
+        let (operands, other) = (step.operands().map(of).collect::<Vec<_>>(), step.other.map(of));
+        let (x, to) = (operands[0], self.plan.sizes[at + 1]);
+        let mut trace = StepTrace::new(step, to, self.batch);
+        let finish = trace.finish(step, other);
         if let Some((shape, has_bias)) = self.shape(at) {
             let bias = if has_bias { Some(self.numbers(step.layer, "bias")?) } else { None };
             let finish = Finish { bias: bias.as_deref(), ..finish };
@@ -153,7 +142,7 @@ impl TrainingPass {
             return Ok((trace, None));
         }
         match (&step.kind, &self.declaration.layers[step.layer].kind) {
-            (_, LayerKind::BatchNorm(norm)) if matches!(step.kind, StepKind::BatchNorm) => {
+            (StepKind::BatchNorm, LayerKind::BatchNorm(norm)) => {
                 let (scale, shift) = (self.numbers(step.layer, "weight")?, self.numbers(step.layer, "bias")?);
                 let Moments { mean, variance } = batch_norm::moments(x, to.channels);
                 let inverse: Vec<f64> = variance.iter().map(|value| 1.0 / (value + norm.epsilon).sqrt()).collect();
@@ -168,17 +157,11 @@ impl TrainingPass {
                 let mean = mean.into_iter().map(|mean| mean as f32).collect();
                 return Ok((trace, Some((Norm { mean, inverse }, statistics))));
             }
-            _ => {}
-        }
-        match &step.kind {
-            StepKind::Arrange { factor, offset } => elementwise::arrange(x, from, factor, offset, out),
-            StepKind::Affine { factor, offset } => elementwise::affine(x, factor, Some(offset), out, finish),
-            StepKind::MaxPool(geometry) => {
-                trace.winners = vec![0; out.len()];
-                pool::max(x, geometry, from, to, out, &mut trace.winners);
+            (StepKind::LayerNorm, LayerKind::LayerNorm(norm)) => {
+                let (scale, shift) = (self.numbers(step.layer, "weight")?, self.numbers(step.layer, "bias")?);
+                LayerNormRows::new(norm.channels, norm.epsilon).forward(x, &scale, &shift, out);
             }
-            StepKind::GlobalAvgPool => pool::global_mean(x, from, out),
-            _ => elementwise::pass(x, to.channels, out, finish),
+            _ => trace.kept = plain::forward(&self.plan, &self.memory, at, &operands, out, finish),
         }
         Ok((trace, None))
     }
@@ -226,46 +209,30 @@ impl TrainingPass {
                         batch_norm::combine(x, &gradient, factors, by_x, finish);
                     });
                 }
-            } else if is_needed[step.input] {
-                self.backward_plain(at, step, &gradient, &mut gradients, &mut found);
+            } else if let (StepKind::LayerNorm, LayerKind::LayerNorm(norm)) =
+                (&step.kind, &self.declaration.layers[step.layer].kind)
+            {
+                let rows = LayerNormRows::new(norm.channels, norm.epsilon);
+                let [by_scale, by_shift] = rows.by_scale_and_shift(x, &gradient);
+                keep("weight", &mut || by_scale.clone());
+                keep("bias", &mut || by_shift.clone());
+                let scale = self.numbers(step.layer, "weight")?;
+                gradients.add_made(at, 0, self.batch, |by_x| rows.by_input(x, &scale, &gradient, by_x));
+            } else if let StepKind::Arrange { factor, .. } = &step.kind {
+                if by_images {
+                    let mut made = vec![0.0; self.batch * self.plan.sizes[IMAGES].len()];
+                    elementwise::arrange_gradient(&gradient, self.plan.sizes[IMAGES], factor, &mut made);
+                    match &mut found.by_images {
+                        Some(sum) => elementwise::add(&made, sum),
+                        none => *none = Some(made),
+                    }
+                }
+            } else {
+                plain::backward(&self.plan, at, self.batch, &gradient, &mut gradients);
             }
             gradients.pass_on(at, gradient);
         }
         Ok(found)
-    }
-
-    /// Steps without weights.
-    fn backward_plain(
-        &self,
-        at: usize,
-        step: &Step,
-        gradient: &Buffer,
-        gradients: &mut Gradients<'_>,
-        found: &mut Found,
-    ) {
-        let (from, to) = (self.plan.sizes[step.input], self.plan.sizes[at + 1]);
-        match &step.kind {
-            StepKind::Arrange { factor, .. } => {
-                let mut by_images = vec![0.0; self.batch * from.len()];
-                elementwise::arrange_gradient(gradient, from, factor, &mut by_images);
-                match &mut found.by_images {
-                    Some(sum) => elementwise::add(&by_images, sum),
-                    none => *none = Some(by_images),
-                }
-            }
-            StepKind::Affine { factor, .. } => {
-                gradients.add(at, self.batch, |by_x, finish| elementwise::affine(gradient, factor, None, by_x, finish))
-            }
-            StepKind::MaxPool(geometry) => gradients.add_plainly(at, self.batch, |by_x| {
-                pool::max_gradient(gradient, geometry, from, to, &self.traces[at].winners, by_x);
-            }),
-            StepKind::GlobalAvgPool => {
-                gradients.add_plainly(at, self.batch, |by_x| pool::global_mean_gradient(gradient, from, by_x));
-            }
-            _ => {
-                gradients.add(at, self.batch, |by_x, finish| elementwise::pass(gradient, to.channels, by_x, finish));
-            }
-        }
     }
 
     /// For each value, whether something wanted lies at or before it.
@@ -275,7 +242,7 @@ impl TrainingPass {
             let name = &self.declaration.layers[step.layer].name;
             let own =
                 step.has_weights() && ["weight", "bias"].iter().any(|role| wanted.contains(&format!("{name}.{role}")));
-            is_needed.push(own || is_needed[step.input] || step.other.is_some_and(|other| is_needed[other]));
+            is_needed.push(own || step.reads().any(|value| is_needed[value]));
         }
         is_needed
     }

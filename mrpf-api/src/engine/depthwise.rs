@@ -1,0 +1,205 @@
+//! Convolutions whose filters read one channel each, their own, and their gradients, on values with the channels last.
+//!
+//! Forward and back to the input are one and the same: a pixel of the target is a sum of pixels of the source, each times a weight of
+//! its own for every channel. Which pixels by which taps is known for rows and columns by themselves.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::convolution::Shape;
+use super::finish::{self, Finish, Piece};
+use super::vector::{load, store};
+
+/// Numbers of the target that one thread takes at a time, at least.
+const PIECE: usize = 1 << 13;
+
+/// From a source `[height, width, channel]` to a target of as many channels.
+#[derive(Debug)]
+pub(super) struct Depthwise {
+    channels: usize,
+    /// What reaches each row and each column of the target.
+    rows: Vec<Vec<Reach>>,
+    columns: Vec<Vec<Reach>>,
+    taps: [usize; 2],
+    /// `[tap, channel]`.
+    weight: Vec<f32>,
+}
+
+/// A row or column of the source, and the row or column of the kernel by which it is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reach {
+    tap: usize,
+    source: usize,
+}
+
+/// What reaches each place of the output along an axis.
+fn forward_reach(shape: &Shape, axis: usize) -> Vec<Vec<Reach>> {
+    let [kernel, stride, padding] =
+        [shape.geometry.kernel, shape.geometry.stride, shape.geometry.padding].map(|of| of[axis]);
+    let reach =
+        |at: usize, tap: usize| (at * stride + tap).checked_sub(padding).filter(|source| *source < shape.size[axis]);
+    let of_place = |at| (0..kernel).filter_map(move |tap| Some(Reach { tap, source: reach(at, tap)? })).collect();
+    (0..shape.out_size[axis]).map(of_place).collect()
+}
+
+impl Depthwise {
+    /// The convolution itself, with a weight `[channel, 1, kernel height, kernel width]`.
+    pub fn forward(shape: &Shape, weight: &[f32]) -> Self {
+        Self::new(shape, weight, [0, 1].map(|axis| forward_reach(shape, axis)))
+    }
+
+    /// From the output's gradient to the input's.
+    pub fn backward(shape: &Shape, weight: &[f32]) -> Self {
+        let back = |axis: usize| {
+            let mut back = vec![Vec::new(); shape.size[axis]];
+            for (place, reaches) in forward_reach(shape, axis).into_iter().enumerate() {
+                reaches.into_iter().for_each(|Reach { tap, source }| back[source].push(Reach { tap, source: place }));
+            }
+            back
+        };
+        Self::new(shape, weight, [0, 1].map(back))
+    }
+
+    fn new(shape: &Shape, weight: &[f32], [rows, columns]: [Vec<Vec<Reach>>; 2]) -> Self {
+        let (channels, taps) = (shape.outputs, shape.geometry.kernel);
+        let count = taps[0] * taps[1];
+        let weight = (0..count * channels).map(|at| weight[at % channels * count + at / channels]).collect();
+        Self { channels, rows, columns, taps, weight }
+    }
+
+    /// Size of the filters.
+    pub fn bytes(&self) -> usize {
+        4 * self.weight.len()
+    }
+
+    /// Fills `out` `[batch, target height, target width, channel]` from `x`, whose maps are `size`.
+    pub fn run(&self, x: &[f32], size: [usize; 2], out: &mut [f32], finish: Finish<'_>) {
+        let (rows, columns) = (self.rows.len(), self.columns.len());
+        let batch = out.len() / (rows * columns * self.channels);
+        let together = PIECE.div_ceil(columns * self.channels).min(rows);
+        let firsts: Vec<[usize; 2]> =
+            (0..batch).flat_map(|image| (0..rows).step_by(together).map(move |row| [image, row])).collect();
+        let starts: Vec<usize> = firsts.iter().map(|[image, row]| (image * rows + row) * columns).collect();
+        let of_image = size[0] * size[1] * self.channels;
+        let jobs = firsts.into_par_iter().zip(finish.pieces(out, self.channels, &starts));
+        jobs.for_each(|([image, first], piece)| {
+            let x = &x[image * of_image..][..of_image];
+            let rows = &self.rows[first..rows.min(first + together)];
+            Arch::new().dispatch(Run { of: self, x, width: size[1], rows, piece });
+        });
+    }
+}
+
+/// Some rows of the target of one image.
+struct Run<'a> {
+    of: &'a Depthwise,
+    x: &'a [f32],
+    width: usize,
+    rows: &'a [Vec<Reach>],
+    piece: Piece<'a>,
+}
+
+impl WithSimd for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.piece.kind() {
+            finish::NOTHING => self.run::<S, { finish::NOTHING }>(simd),
+            finish::BIAS_RELU6 => self.run::<S, { finish::BIAS_RELU6 }>(simd),
+            finish::PASSED => self.run::<S, { finish::PASSED }>(simd),
+            _ => self.run::<S, { finish::ANYTHING }>(simd),
+        }
+    }
+}
+
+impl Run<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const KIND: u8>(mut self, simd: S) {
+        let Depthwise { channels, columns, taps, weight, .. } = self.of;
+        let (channels, across) = (*channels, taps[1]);
+        for (row, above) in self.rows.iter().enumerate() {
+            for first in (0..channels).step_by(S::F32_LANES) {
+                let lanes = S::F32_LANES.min(channels - first);
+                let bias = self.piece.bias(simd, first, lanes);
+                for (column, beside) in columns.iter().enumerate() {
+                    let mut sum = simd.splat_f32s(0.0);
+                    for down in above {
+                        let x = &self.x[down.source * self.width * channels..][..self.width * channels];
+                        let weight = &weight[down.tap * across * channels..][..across * channels];
+                        for right in beside {
+                            let x = load(simd, &x[right.source * channels + first..], lanes);
+                            let weight = load(simd, &weight[right.tap * channels + first..], lanes);
+                            sum = simd.mul_add_e_f32s(x, weight, sum);
+                        }
+                    }
+                    self.piece.put::<S, KIND>(simd, row * columns.len() + column, first, lanes, sum, bias);
+                }
+            }
+        }
+    }
+}
+
+/// Gradient `[channel, 1, kernel height, kernel width]` by the weight, from `x` `[batch, height, width, channel]` and the output's
+/// gradient: of each image in f32, added up in f64 in their order.
+pub(super) fn weight_gradient(shape: &Shape, x: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let (channels, taps) = (shape.outputs, shape.geometry.kernel);
+    let count = taps[0] * taps[1];
+    let [of_image, of_output] = [shape.size, shape.out_size].map(|size| size[0] * size[1] * channels);
+    let [rows, columns] = [0, 1].map(|axis| forward_reach(shape, axis));
+    let images = x.par_chunks(of_image).zip(gradient.par_chunks(of_output));
+    let sums: Vec<Vec<f32>> = images
+        .map(|(x, gradient)| {
+            let mut sums = vec![0.0; count * channels];
+            let of_image = OfImage { shape, x, gradient, rows: &rows, columns: &columns, sums: &mut sums };
+            Arch::new().dispatch(of_image);
+            sums
+        })
+        .collect();
+    let total = |channel: usize, tap: usize| sums.iter().map(|sums| f64::from(sums[tap * channels + channel])).sum();
+    (0..channels * count)
+        .map(|at| {
+            let sum: f64 = total(at / count, at % count);
+            sum as f32
+        })
+        .collect()
+}
+
+/// One image's share, `[tap, channel]`.
+struct OfImage<'a> {
+    shape: &'a Shape,
+    x: &'a [f32],
+    gradient: &'a [f32],
+    rows: &'a [Vec<Reach>],
+    columns: &'a [Vec<Reach>],
+    sums: &'a mut [f32],
+}
+
+impl WithSimd for OfImage<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let (channels, across) = (self.shape.outputs, self.shape.geometry.kernel[1]);
+        let [source_row, target_row] = [self.shape.size[1], self.shape.out_size[1]].map(|width| width * channels);
+        for (row, above) in self.rows.iter().enumerate() {
+            let gradient = &self.gradient[row * target_row..][..target_row];
+            for down in above {
+                let x = &self.x[down.source * source_row..][..source_row];
+                let sums = &mut self.sums[down.tap * across * channels..][..across * channels];
+                for first in (0..channels).step_by(S::F32_LANES) {
+                    let lanes = S::F32_LANES.min(channels - first);
+                    for (column, beside) in self.columns.iter().enumerate() {
+                        let gradient = load(simd, &gradient[column * channels + first..], lanes);
+                        for right in beside {
+                            let sums = &mut sums[right.tap * channels + first..];
+                            let x = load(simd, &x[right.source * channels + first..], lanes);
+                            let sum = simd.mul_add_e_f32s(x, gradient, load(simd, sums, lanes));
+                            store(simd, sums, sum, lanes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
