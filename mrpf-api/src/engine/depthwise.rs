@@ -5,6 +5,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
+use std::ops::Range;
 
 use super::convolution::Shape;
 use super::finish::{self, Finish, Piece};
@@ -20,6 +21,8 @@ pub(super) struct Depthwise {
     /// What reaches each row and each column of the target.
     rows: Vec<Vec<Reach>>,
     columns: Vec<Vec<Reach>>,
+    /// Columns that every tap reaches, from one pixel of the source after the other.
+    whole: Range<usize>,
     taps: [usize; 2],
     /// `[tap, channel]`.
     weight: Vec<f32>,
@@ -64,7 +67,12 @@ impl Depthwise {
         let (channels, taps) = (shape.outputs, shape.geometry.kernel);
         let count = taps[0] * taps[1];
         let weight = (0..count * channels).map(|at| weight[at % channels * count + at / channels]).collect();
-        Self { channels, rows, columns, taps, weight }
+        let follows = |reaches: &Vec<Reach>| {
+            reaches.len() == taps[1] && reaches.windows(2).all(|two| two[0].source + 1 == two[1].source)
+        };
+        let first = columns.iter().position(follows).unwrap_or(0);
+        let whole = first..first + columns[first..].iter().take_while(|reaches| follows(reaches)).count();
+        Self { channels, rows, columns, whole, taps, weight }
     }
 
     /// Size of the filters.
@@ -88,6 +96,14 @@ impl Depthwise {
             Arch::new().dispatch(Run { of: self, x, width: size[1], rows, piece });
         });
     }
+}
+
+/// A row of the target, and channels.
+#[derive(Clone, Copy)]
+struct Place {
+    row: usize,
+    first: usize,
+    lanes: usize,
 }
 
 /// Some rows of the target of one image.
@@ -116,26 +132,79 @@ impl WithSimd for Run<'_> {
 impl Run<'_> {
     #[inline(always)]
     fn run<S: Simd, const KIND: u8>(mut self, simd: S) {
-        let Depthwise { channels, columns, taps, weight, .. } = self.of;
-        let (channels, across) = (*channels, taps[1]);
+        let (channels, columns) = (self.of.channels, self.of.columns.len());
+        let whole = match self.of.taps {
+            [3, 3] => self.of.whole.clone(),
+            _ => 0..0,
+        };
         for (row, above) in self.rows.iter().enumerate() {
             for first in (0..channels).step_by(S::F32_LANES) {
                 let lanes = S::F32_LANES.min(channels - first);
-                let bias = self.piece.bias(simd, first, lanes);
-                for (column, beside) in columns.iter().enumerate() {
-                    let mut sum = simd.splat_f32s(0.0);
-                    for down in above {
-                        let x = &self.x[down.source * self.width * channels..][..self.width * channels];
-                        let weight = &weight[down.tap * across * channels..][..across * channels];
-                        for right in beside {
-                            let x = load(simd, &x[right.source * channels + first..], lanes);
-                            let weight = load(simd, &weight[right.tap * channels + first..], lanes);
-                            sum = simd.mul_add_e_f32s(x, weight, sum);
-                        }
-                    }
-                    self.piece.put::<S, KIND>(simd, row * columns.len() + column, first, lanes, sum, bias);
+                let place = Place { row, first, lanes };
+                self.any::<S, KIND>(simd, above, place, 0..whole.start);
+                match above[..] {
+                    [a] => self.threes::<S, KIND, 1>(simd, [a], place, whole.clone()),
+                    [a, b] => self.threes::<S, KIND, 2>(simd, [a, b], place, whole.clone()),
+                    [a, b, c] => self.threes::<S, KIND, 3>(simd, [a, b, c], place, whole.clone()),
+                    _ => self.any::<S, KIND>(simd, above, place, whole.clone()),
+                }
+                self.any::<S, KIND>(simd, above, place, whole.end..columns);
+            }
+        }
+    }
+
+    /// Columns that are reached by three taps side by side; the weights stay in registers.
+    #[inline(always)]
+    fn threes<S: Simd, const KIND: u8, const ROWS: usize>(
+        &mut self,
+        simd: S,
+        above: [Reach; ROWS],
+        Place { row, first, lanes }: Place,
+        columns: Range<usize>,
+    ) {
+        let channels = self.of.channels;
+        let row_of = |down: Reach| &self.x[down.source * self.width * channels..][..self.width * channels];
+        let (x, bias) = (above.map(row_of), self.piece.bias(simd, first, lanes));
+        let Some(beside) = self.of.columns[columns.clone()].first() else { return };
+        let weights = above.map(|down| {
+            let weight = |at: usize| &self.of.weight[(down.tap * 3 + beside[at].tap) * channels + first..];
+            [0, 1, 2].map(|at| load(simd, weight(at), lanes))
+        });
+        for column in columns {
+            let source = self.of.columns[column][0].source * channels + first;
+            let mut sum = simd.splat_f32s(0.0);
+            for (x, weights) in x.iter().zip(&weights) {
+                let x = &x[source..];
+                for (tap, weight) in weights.iter().enumerate() {
+                    sum = simd.mul_add_e_f32s(load(simd, &x[tap * channels..], lanes), *weight, sum);
                 }
             }
+            self.piece.put::<S, KIND>(simd, row * self.of.columns.len() + column, first, lanes, sum, bias);
+        }
+    }
+
+    #[inline(always)]
+    fn any<S: Simd, const KIND: u8>(
+        &mut self,
+        simd: S,
+        above: &[Reach],
+        Place { row, first, lanes }: Place,
+        columns: Range<usize>,
+    ) {
+        let Depthwise { channels, taps: [_, across], weight, .. } = self.of;
+        let bias = self.piece.bias(simd, first, lanes);
+        for column in columns {
+            let mut sum = simd.splat_f32s(0.0);
+            for down in above {
+                let x = &self.x[down.source * self.width * channels..][..self.width * channels];
+                let weight = &weight[down.tap * across * channels..][..across * channels];
+                for right in &self.of.columns[column] {
+                    let x = load(simd, &x[right.source * channels + first..], lanes);
+                    let weight = load(simd, &weight[right.tap * channels + first..], lanes);
+                    sum = simd.mul_add_e_f32s(x, weight, sum);
+                }
+            }
+            self.piece.put::<S, KIND>(simd, row * self.of.columns.len() + column, first, lanes, sum, bias);
         }
     }
 }

@@ -13,21 +13,24 @@ const PIECE: usize = 1 << 13;
 pub(super) fn smooth(kind: Smooth, x: &[f32], out: &mut [f32], slopes: &mut [f32]) {
     let pieces = out.par_chunks_mut(PIECE).zip(slopes.par_chunks_mut(PIECE)).zip(x.par_chunks(PIECE));
     pieces.for_each(|((out, slopes), x)| {
+        let each = out.iter_mut().zip(slopes).zip(x);
+        // Loops of their own: a function that is passed on is not compiled for the processor at hand.
         Arch::new().dispatch(
             #[inline(always)]
             || match kind {
-                Smooth::Silu => each(x, out, slopes, silu),
-                Smooth::Gelu => each(x, out, slopes, gelu),
+                Smooth::Silu => {
+                    for ((out, slope), x) in each {
+                        [*out, *slope] = silu(*x);
+                    }
+                }
+                Smooth::Gelu => {
+                    for ((out, slope), x) in each {
+                        [*out, *slope] = gelu(*x);
+                    }
+                }
             },
         );
     });
-}
-
-#[inline(always)]
-fn each(x: &[f32], out: &mut [f32], slopes: &mut [f32], function: impl Fn(f32) -> [f32; 2]) {
-    for ((out, slope), x) in out.iter_mut().zip(slopes).zip(x) {
-        [*out, *slope] = function(*x);
-    }
 }
 
 /// `x * sigmoid(x)`, and `sigmoid(x) * (1 + x * (1 - sigmoid(x)))`.
