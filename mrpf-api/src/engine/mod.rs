@@ -2,10 +2,11 @@
 //!
 //! The declaration becomes a list of steps once (`plan`). Bias, shortcut and ReLU follow a convolution while its output is in a
 //! register (`finish`); of a ReLU a bit for each value is kept; buffers are used again (`memory`). Convolutions go by Winograd's filtering
-//! where that saves work (`winograd`), else as products whose rows are windows read in place (`direct`); both rest on `product`.
+//! where that saves work (`winograd`), else as products whose rows are windows read in place (`direct`); both rest on `product`. Those with a
+//! filter for each channel are sums of a few pixels (`depthwise`).
 //! `frozen` is the attack engine, whose weights do not move: forward, and back to the images and no further, a few images at a time
 //! (`stages`). `suffix` is the part of it that depends on one layer, for MRS. `training` has batch norm by
-//! the batch and every gradient. Networks with other layers run by the operations of [`crate::numeric`].
+//! the batch and every gradient; steps without weights are the same in both (`plain`). Networks with other layers run by the operations of [`crate::numeric`].
 //!
 //! How work is divided hangs on sizes alone, so the results are the same bits at any number of threads.
 

@@ -43,7 +43,7 @@ fn silu(x: f32) -> [f32; 2] {
 /// `x * Phi(x)`, and `Phi(x) + x * phi(x)`.
 #[inline(always)]
 fn gelu(x: f32) -> [f32; 2] {
-    const INVERSE_ROOT_OF_TAU: f32 = 0.398_942_28;
+    const INVERSE_ROOT_OF_TAU: f32 = 0.398_942_3;
     let below = 0.5 * (1.0 + candle_core::cpu::erf::erf_f32(x * FRAC_1_SQRT_2));
     [x * below, below + x * INVERSE_ROOT_OF_TAU * exponential(-0.5 * x * x)]
 }
@@ -58,7 +58,7 @@ pub(super) fn exponential(x: f32) -> f32 {
     // ln 2 in two parts, of which the first times any exponent is exact.
     const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
     const TERMS: [f32; 6] =
-        [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+        [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
     let octave = (x * LOG2_E).round_ties_even();
     let rest = octave.mul_add(-LN_2[0], x);
     let rest = octave.mul_add(-LN_2[1], rest);

@@ -204,14 +204,17 @@ fn batches_of_any_size_are_cut_into_parts() -> Result<()> {
 
 #[test]
 fn the_same_bytes_come_out_at_one_and_two_threads() -> Result<()> {
-    let network = network(declaration(ImageShape { channels: 3, height: 16, width: 16 }, [24, 16, 33], 2)?, 1)?;
-    let images = images(&network, 17)?;
-    let at = |threads: usize| -> Result<Vec<f32>> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
-        pool.install(|| Ok(gradient(&network.freeze()?, &images)?.gradient.flatten_all()?.to_vec1()?))
-    };
-    assert_eq!(at(1)?, at(2)?);
+    let input = ImageShape { channels: 3, height: 16, width: 16 };
+    for declaration in [declaration(input, [24, 16, 33], 2)?, further_declaration(input, [11, 5], 2)?] {
+        let network = network(declaration, 1)?;
+        let images = images(&network, 17)?;
+        let at = |threads: usize| -> Result<Vec<f32>> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
+            pool.install(|| Ok(gradient(&network.freeze()?, &images)?.gradient.flatten_all()?.to_vec1()?))
+        };
+        assert_eq!(at(1)?, at(2)?);
+    }
     Ok(())
 }
 

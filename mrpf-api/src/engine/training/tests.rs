@@ -146,16 +146,19 @@ fn only_what_is_wanted_is_computed_and_twice_gives_the_same() -> Result<()> {
 
 #[test]
 fn the_same_bytes_come_out_at_one_and_two_threads() -> Result<()> {
-    let network = network(short_declaration(ImageShape { channels: 3, height: 16, width: 16 }, [24, 16, 33], 2)?, 1)?;
-    let images = images(&network, 17)?;
-    let at = |threads: usize| -> Result<Vec<Vec<f32>>> {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-        let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
-        pool.install(|| {
-            let (_, all) = pass(&network.duplicate()?, &images)?;
-            all.into_iter().map(|(_, tensor)| Ok(tensor.flatten_all()?.to_vec1()?)).collect()
-        })
-    };
-    assert_eq!(at(1)?, at(2)?);
+    let input = ImageShape { channels: 3, height: 16, width: 16 };
+    for declaration in [short_declaration(input, [24, 16, 33], 2)?, further_declaration(input, [11, 5], 2)?] {
+        let network = network(declaration, 1)?;
+        let images = images(&network, 17)?;
+        let at = |threads: usize| -> Result<Vec<Vec<f32>>> {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
+            pool.install(|| {
+                let (_, all) = pass(&network.duplicate()?, &images)?;
+                all.into_iter().map(|(_, tensor)| Ok(tensor.flatten_all()?.to_vec1()?)).collect()
+            })
+        };
+        assert_eq!(at(1)?, at(2)?);
+    }
     Ok(())
 }
