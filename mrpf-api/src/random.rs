@@ -4,6 +4,9 @@
 //! `pretrain/epoch/3/augment`. The same address gives the same numbers on every device and at any thread count, and a run
 //! that is resumed needs no saved generator state. Candle's own generator cannot be seeded on the CPU and is never used.
 
+#[cfg(any(test, feature = "cudnn"))]
+mod ziggurat;
+
 use candle_core::{DType, Device, Tensor};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +16,8 @@ use sha2::{Digest, Sha256};
 use std::fmt::Display;
 
 use crate::Result;
+#[cfg(feature = "cudnn")]
+pub(crate) use ziggurat::Ziggurat;
 
 /// An address in the tree of random streams.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,18 +68,26 @@ impl Streams {
         like: &Tensor,
     ) -> Result<Tensor> {
         #[cfg(feature = "cudnn")]
-        if like.dtype() == DType::F32 && like.device().is_cuda() {
-            let keys: Vec<[u8; 32]> = indices.iter().map(|index| self.child(index).key()).collect();
-            if let Some(numbers) = crate::engine::cuda::uniform(&keys, shape, low, high, like)? {
-                return Ok(numbers);
-            }
+        if let Some(numbers) = crate::engine::cuda::uniform(|| self.keys(indices), shape, low, high, like)? {
+            return Ok(numbers);
         }
         self.per_image(indices, shape, like, |stream, out| stream.fill_uniform(out, low, high))
     }
 
-    /// Independent standard normal numbers for each image: `[indices.len(), ..shape]`.
+    /// Independent standard normal numbers for each image: `[indices.len(), ..shape]`; as [`Self::uniform_per_image`].
+    ///
+    /// Where a GPU draws them, its logarithm decides the last digit of those beyond 3.65, about one in 4,000.
     pub fn normal_per_image(&self, indices: &[usize], shape: &[usize], like: &Tensor) -> Result<Tensor> {
+        #[cfg(feature = "cudnn")]
+        if let Some(numbers) = crate::engine::cuda::normal(|| self.keys(indices), shape, like)? {
+            return Ok(numbers);
+        }
         self.per_image(indices, shape, like, |stream, out| stream.fill_normal(out))
+    }
+
+    #[cfg(feature = "cudnn")]
+    fn keys(&self, indices: &[usize]) -> Vec<[u8; 32]> {
+        indices.iter().map(|index| self.child(index).key()).collect()
     }
 
     fn per_image(

@@ -11,7 +11,7 @@ use mrpf_host::commands::{
     Console, device, dispatch, events_are_shown, events_as_json, needs_plugins, opens, quiet, reads_input, shared,
     side_by_side, threads,
 };
-use mrpf_host::device::{OpenDevice, open};
+use mrpf_host::device::{OpenDevice, open_first};
 use mrpf_host::event::Event;
 use mrpf_host::failure;
 use mrpf_host::interrupt::Interrupt;
@@ -54,8 +54,9 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
             sink.events().send(Event::Warning { about, message: failure::text(refused) });
         }
     }
-    let device = device(&cli.command)
-        .map_or(Ok(OpenDevice::default()), |asked| open(opens(&cli.command, asked.device)?, asked.arithmetic()))?;
+    let device = device(&cli.command).map_or(Ok(OpenDevice::default()), |asked| {
+        open_first(&opens(&cli.command, asked.device)?, asked.arithmetic())
+    })?;
     let hint = device.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
     for note in &device.notes {
         let message = format!("{note}{hint}");

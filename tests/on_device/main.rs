@@ -264,6 +264,34 @@ fn random_numbers_and_steps_of_attacks_are_the_same_bits_as_on_the_processor() -
 }
 
 #[test]
+fn normal_numbers_are_those_of_the_processor() -> Result<()> {
+    let [far, near] = [device(), &Device::Cpu].map(|device| Tensor::zeros(1, DType::F32, device));
+    let (far, near) = (far?, near?);
+    let indices: Vec<usize> = (0..40).map(|at| at * at * 31).collect();
+    let (mut count, mut from_tails, mut off) = (0, 0, 0);
+    // Some fit into what a kernel looks at at a time, some do not; enough for all ways that a number can come about.
+    for shape in
+        [&[3usize, 32, 32] as &[usize], &[1], &[7, 9], &[2, 1021], &[3, 683], &[2049], &[5, 37, 41], &[3, 64, 65]]
+    {
+        let streams = Streams::new(13).child(shape.len());
+        let numbers = |like: &Tensor| -> Result<Vec<f32>> {
+            let drawn = streams.normal_per_image(&indices, shape, like)?;
+            assert_eq!((drawn.dim(0)?, &drawn.dims()[1..]), (indices.len(), shape));
+            Ok(drawn.flatten_all()?.to_vec1()?)
+        };
+        for (found, expected) in numbers(&far)?.into_iter().zip(numbers(&near)?) {
+            let steps = found.to_bits().abs_diff(expected.to_bits());
+            assert!(steps == 0 || steps == 1 && expected.abs() > 3.65, "{found:e} instead of {expected:e}");
+            (count, off) = (count + 1, off + steps);
+            from_tails += usize::from(expected.abs() > 3.66);
+        }
+    }
+    assert!(count > 1_000_000 && from_tails > 100, "{from_tails} of {count} numbers are from the tails");
+    assert!(off < 3, "{off} numbers differ by their last digit");
+    Ok(())
+}
+
+#[test]
 fn a_step_of_the_optimiser_for_all_parameters_is_that_for_each() -> Result<()> {
     let mut stream = Streams::new(3).stream();
     let mut normal = |shape: &[usize]| stream.normal(shape, DType::F32, &Device::Cpu);

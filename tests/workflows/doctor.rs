@@ -11,9 +11,15 @@ fn the_doctor_finds_every_operation_right() {
             .expect("JSON");
     let tested = report["self_test"].as_array().expect("a list");
     let names: BTreeSet<&str> = tested.iter().filter_map(|tested| tested["operation"].as_str()).collect();
-    for name in
-        ["conv2d 3x3", "conv2d, depthwise", "batch_norm, training", "attention", "augment", "network, training step"]
-    {
+    for name in [
+        "conv2d 3x3",
+        "conv2d, depthwise",
+        "batch_norm, training",
+        "attention",
+        "augment",
+        "random numbers",
+        "network, training step",
+    ] {
         assert!(names.contains(name), "{names:?}");
     }
     assert_eq!(tested.len(), names.len(), "the processor alone is tried");

@@ -139,7 +139,8 @@ fn limits(args: &CompareArgs, device: &OpenDevice) -> Result<Limits> {
             system.available_memory() / 5 * 4
         })
     };
-    let devices = args.shared.device.device.each()?;
+    let mut devices = args.shared.device.device.each()?;
+    devices.retain(|choice| !device.left_out.contains(choice));
     Ok(Limits { cores, devices, jobs, memory: args.memory.unwrap_or_else(free) })
 }
 

@@ -113,14 +113,14 @@ pub fn device(command: &Command) -> Option<&DeviceArgs> {
     }
 }
 
-/// The device that this process itself opens; of several, which only a comparison takes, the first.
+/// The devices of which this process itself opens the first that works; several only for a comparison.
 ///
 /// # Errors
 /// [`ErrorKind::Device`](mrpf_api::ErrorKind::Device) if one of several is not there.
-pub fn opens(command: &Command, choice: DeviceChoice) -> Result<DeviceChoice> {
+pub fn opens(command: &Command, choice: DeviceChoice) -> Result<Vec<DeviceChoice>> {
     match command {
-        Command::Compare(_) => Ok(choice.each()?.first().copied().unwrap_or(choice)),
-        _ => Ok(choice),
+        Command::Compare(_) => choice.each(),
+        _ => Ok(vec![choice]),
     }
 }
 

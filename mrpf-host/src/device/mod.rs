@@ -1,7 +1,7 @@
 //! Where computations are done: the one place that opens a device.
 //!
-//! Networks, images and numbers follow the device that is opened here; files are read and random numbers are drawn on the CPU and
-//! moved, so that they are the same everywhere. Nothing else in this crate opens a device.
+//! Networks, images and numbers follow the device that is opened here; files are read on the CPU and moved, and random numbers
+//! are those that the CPU draws, so that they are the same everywhere. Nothing else in this crate opens a device.
 
 mod busy;
 mod choice;
@@ -11,7 +11,7 @@ mod several;
 
 pub use busy::{Busy, busy_text};
 pub use choice::{Arithmetic, DeviceChoice};
-pub use open::{OpenDevice, open};
+pub use open::{OpenDevice, open, open_first};
 pub use several::{GpuSet, without_number};
 
 /// The devices beside the CPU that this build has, by the names of the features that bring them.

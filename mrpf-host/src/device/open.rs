@@ -22,11 +22,14 @@ pub struct OpenDevice {
     pub notes: Vec<String>,
     /// What to do for a device that was left out.
     pub hint: Option<String>,
+    /// Devices that were asked for as well and cannot be used.
+    pub left_out: Vec<DeviceChoice>,
 }
 
 impl Default for OpenDevice {
     fn default() -> Self {
-        Self { device: Device::Cpu, name: DeviceChoice::Cpu.to_string(), notes: Vec::new(), hint: None }
+        let (device, name) = (Device::Cpu, DeviceChoice::Cpu.to_string());
+        Self { device, name, notes: Vec::new(), hint: None, left_out: Vec::new() }
     }
 }
 
@@ -74,6 +77,33 @@ pub fn open(choice: DeviceChoice, arithmetic: Arithmetic) -> Result<OpenDevice> 
         }
     }
     Ok(opened)
+}
+
+/// Opens the first of several devices that can be used; those before it are left out, each with a note that says why.
+///
+/// # Errors
+/// As [`open`], for the first, if none can be used.
+pub fn open_first(choices: &[DeviceChoice], arithmetic: Arithmetic) -> Result<OpenDevice> {
+    first(choices, |choice| open(choice, arithmetic))
+}
+
+fn first(choices: &[DeviceChoice], open: impl Fn(DeviceChoice) -> Result<OpenDevice>) -> Result<OpenDevice> {
+    let mut failures: Vec<Error> = Vec::new();
+    for (at, choice) in choices.iter().enumerate() {
+        match open(*choice) {
+            Ok(mut opened) => {
+                opened.notes.extend(failures.iter().map(|failure| format!("{failure}; going on without it")));
+                opened.hint =
+                    opened.hint.or_else(|| failures.iter().find_map(|failure| Some(failure.hint_text()?.to_owned())));
+                opened.left_out = choices[..at].to_vec();
+                return Ok(opened);
+            }
+            Err(failure) if failure.kind() == ErrorKind::Device => failures.push(failure),
+            Err(other) => return Err(other),
+        }
+    }
+    let none = || Error::new(ErrorKind::Device, "no device is named");
+    Err(failures.into_iter().next().unwrap_or_else(none))
 }
 
 /// The first GPU that can be used; else the CPU, with a note that says why.
@@ -151,6 +181,30 @@ mod tests {
         let asked = Arithmetic { tf32: true, deterministic: true };
         let asked = open(DeviceChoice::Cpu, asked)?;
         assert_eq!((asked.notes, asked.name.as_str()), (vec!["--tf32 changes nothing on cpu".to_owned()], "cpu"));
+        Ok(())
+    }
+
+    #[test]
+    fn of_several_the_first_that_works_is_opened_and_the_dead_before_it_are_named() -> Result<()> {
+        let several = [0, 1, 2].map(DeviceChoice::Cuda);
+        let where_works = |working: &'static [usize]| {
+            first(&several, |choice| match choice {
+                DeviceChoice::Cuda(number) if working.contains(&number) => {
+                    Ok(OpenDevice { name: choice.to_string(), ..OpenDevice::default() })
+                }
+                _ => Err(Error::new(ErrorKind::Device, format!("--device {choice}: dead")).hint("look for Xid")),
+            })
+        };
+        let opened = where_works(&[0, 2])?;
+        assert_eq!((opened.name.as_str(), opened.left_out, opened.notes.len()), ("cuda:0", Vec::new(), 0));
+        let opened = where_works(&[2])?;
+        assert_eq!((opened.name.as_str(), opened.left_out.as_slice()), ("cuda:2", &several[..2]));
+        assert_eq!(opened.notes, [0, 1].map(|dead| format!("--device cuda:{dead}: dead; going on without it")));
+        assert_eq!(opened.hint.as_deref(), Some("look for Xid"));
+        let error = where_works(&[]).expect_err("all are dead");
+        assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Device, "--device cuda:0: dead"));
+        let other = first(&several, |_| Err(Error::new(ErrorKind::Io, "a disk"))).expect_err("nothing of a device");
+        assert_eq!(other.kind(), ErrorKind::Io);
         Ok(())
     }
 

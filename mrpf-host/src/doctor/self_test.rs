@@ -63,6 +63,9 @@ pub(super) fn run(places: &[&OpenDevice]) -> Result<Vec<Tested>> {
     }
     let exact = varied(&Device::Cpu)?;
     tested.extend(places.iter().map(|place| judge("augment", place, &exact, || varied(&place.device))));
+    let exact = drawn(DType::F64, &Device::Cpu)?;
+    tested
+        .extend(places.iter().map(|place| judge("random numbers", place, &exact, || drawn(DType::F32, &place.device))));
     for (name, whole) in [
         ("network, training step", (|t, d, p| training(&residual()?, t, d, p)) as Whole),
         ("network, attack", |t, d, p| attack(&residual()?, t, d, p)),
@@ -189,6 +192,14 @@ fn varied(device: &Device) -> Result<Outcome> {
     });
     let [black, reflected] = made;
     Ok((Tensor::cat(&[black?, reflected?], 0)?, Vec::new()))
+}
+
+/// Numbers of three images, each from a stream of its own: as they come, and from the normal distribution.
+fn drawn(dtype: DType, device: &Device) -> Result<Outcome> {
+    let (streams, like) = (Streams::new(2), Tensor::zeros(1, dtype, device)?);
+    let (indices, shape) = ([0, 7, 70_000], [3, 40, 41]);
+    let uniform = streams.uniform_per_image(&indices, &shape, -1.0, 1.0, &like)?;
+    Ok((Tensor::cat(&[uniform, streams.normal_per_image(&indices, &shape, &like)?], 0)?, Vec::new()))
 }
 
 /// Images of the networks here.

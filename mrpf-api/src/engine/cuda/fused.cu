@@ -85,45 +85,6 @@ extern "C" __global__ void ascend_linf(const float* images, const float* clean, 
     out[at] = fminf(fmaxf(y, 0.0f), 1.0f);
 }
 
-// Uniform numbers in [low, low + width) for each image from a key of its own: the same as ChaCha8's stream gives on the CPU, two words
-// a number. A thread makes one block of the stream, eight numbers.
-static __device__ __forceinline__ unsigned rotate(unsigned x, int by) { return (x << by) | (x >> (32 - by)); }
-
-#define QUARTER(a, b, c, d)                \
-    s[a] += s[b], s[d] = rotate(s[d] ^ s[a], 16); \
-    s[c] += s[d], s[b] = rotate(s[b] ^ s[c], 12); \
-    s[a] += s[b], s[d] = rotate(s[d] ^ s[a], 8);  \
-    s[c] += s[d], s[b] = rotate(s[b] ^ s[c], 7);
-
-extern "C" __global__ void uniform(const unsigned* keys, double low, double width, float* out, int each, int blocks, long long count) {
-    INDEX
-    unsigned block = (unsigned)(at % blocks);
-    long long image = at / blocks;
-    unsigned s[16], start[16] = {0x61707865u, 0x3320646eu, 0x79622d32u, 0x6b206574u};
-    for (int k = 0; k < 8; k++) start[4 + k] = keys[image * 8 + k];
-    start[12] = block;
-    start[13] = start[14] = start[15] = 0;
-    for (int k = 0; k < 16; k++) s[k] = start[k];
-    for (int round = 0; round < 4; round++) {
-        QUARTER(0, 4, 8, 12)
-        QUARTER(1, 5, 9, 13)
-        QUARTER(2, 6, 10, 14)
-        QUARTER(3, 7, 11, 15)
-        QUARTER(0, 5, 10, 15)
-        QUARTER(1, 6, 11, 12)
-        QUARTER(2, 7, 8, 13)
-        QUARTER(3, 4, 9, 14)
-    }
-    for (int k = 0; k < 8; k++) {
-        long long place = (long long)block * 8 + k;
-        if (place >= each) return;
-        unsigned long long word = (unsigned long long)(s[2 * k] + start[2 * k]) | (unsigned long long)(s[2 * k + 1] + start[2 * k + 1]) << 32;
-        double unit = (double)(word >> 11) * 1.1102230246251565e-16; // 2^-53
-        // Not contracted, as on the CPU.
-        out[image * each + place] = (float)__dadd_rn(low, __dmul_rn(width, unit));
-    }
-}
-
 // The optimiser's step for all parameters at once; blocks along y are parameters.
 struct Parameter {
     float* weight;

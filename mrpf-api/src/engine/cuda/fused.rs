@@ -6,26 +6,16 @@ use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CudaStorage, CustomOp1, CustomOp2, DType, Layout, Shape, Storage, Tensor};
 use std::sync::Arc;
 
-use super::gpu::Argument::{Address, Double, Float, Int, Long};
-use super::gpu::{Gpu, Grid, address, cuda_device, with_address};
+use super::gpu::Argument::{Address, Float, Int, Long};
+use super::gpu::{Gpu, Grid, address, with_address};
 use crate::Result;
-use crate::numeric::{Precision, SgdParameter, SgdStep};
-
-/// The GPU that all the tensors are on, contiguous and in f32.
-fn gpu_of(tensors: &[&Tensor]) -> Result<Option<Arc<Gpu>>> {
-    let is_known =
-        |tensor: &&Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cuda() && tensor.is_contiguous();
-    match tensors.first().and_then(|first| cuda_device(first.device())) {
-        Some(device) if tensors.iter().all(is_known) => Gpu::of(device, Precision::F32).map(Some),
-        _ => Ok(None),
-    }
-}
+use crate::numeric::{SgdParameter, SgdStep};
 
 /// Cross-entropy of each image, `[batch]`, from logits `[batch, class]` and labels `[batch]` u32, with its gradient by the logits.
 pub(crate) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Option<Tensor>> {
     let is_known =
         labels.dtype() == DType::U32 && labels.device().is_cuda() && labels.is_contiguous() && logits.rank() == 2;
-    let Some(gpu) = gpu_of(&[logits])?.filter(|_| is_known) else { return Ok(None) };
+    let Some(gpu) = Gpu::of_tensors(&[logits])?.filter(|_| is_known) else { return Ok(None) };
     Ok(Some(logits.apply_op1(CrossEntropy { gpu, labels: labels.clone() })?))
 }
 
@@ -100,7 +90,7 @@ impl CustomOp1 for CrossEntropy {
 /// Divergence KL(p || q) of each image, `[batch]`, from logits `[batch, class]`, with its gradients by both.
 pub(crate) fn kl_divergence(p: &Tensor, q: &Tensor) -> Result<Option<Tensor>> {
     let is_known = p.rank() == 2 && p.dims() == q.dims();
-    let Some(gpu) = gpu_of(&[p, q])?.filter(|_| is_known) else { return Ok(None) };
+    let Some(gpu) = Gpu::of_tensors(&[p, q])?.filter(|_| is_known) else { return Ok(None) };
     Ok(Some(p.apply_op2(q, KlDivergence { gpu })?))
 }
 
@@ -185,7 +175,7 @@ pub(crate) fn ascend_linf(
     epsilon: f64,
 ) -> Result<Option<Tensor>> {
     let has_same_shape = images.shape() == clean.shape() && images.shape() == gradient.shape();
-    let Some(gpu) = gpu_of(&[images, clean, gradient])?.filter(|_| has_same_shape) else { return Ok(None) };
+    let Some(gpu) = Gpu::of_tensors(&[images, clean, gradient])?.filter(|_| has_same_shape) else { return Ok(None) };
     let out = gpu.room(images.dims())?;
     let [from, around, along, to] = [images, clean, gradient, &out].map(|tensor| with_address(tensor, Ok));
     let count = images.elem_count();
@@ -196,46 +186,13 @@ pub(crate) fn ascend_linf(
     Ok(Some(out))
 }
 
-/// Uniform numbers in [low, high) `[key, ..shape]`, from ChaCha8's stream of each key; those that the CPU would draw.
-pub(crate) fn uniform(
-    keys: &[[u8; 32]],
-    shape: &[usize],
-    low: f64,
-    high: f64,
-    like: &Tensor,
-) -> Result<Option<Tensor>> {
-    let Some(gpu) = gpu_of(&[like])? else { return Ok(None) };
-    let each: usize = shape.iter().product();
-    let dims: Vec<usize> = std::iter::once(keys.len()).chain(shape.iter().copied()).collect();
-    let out = gpu.room(&dims)?;
-    // Words travel as the floats that have the same bits.
-    let word = |bytes: &[u8]| f32::from_bits(bytes.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)));
-    let words: Vec<f32> = keys.iter().flat_map(|key| key.chunks(4).map(word)).collect();
-    let words = gpu.upload(&words)?;
-    let blocks = each.div_ceil(8);
-    with_address(&out, |to| {
-        let numbers = [Double(low), Double(high - low)];
-        let places = [
-            Address(words.address()),
-            numbers[0],
-            numbers[1],
-            Address(to),
-            Int(each as i32),
-            Int(blocks as i32),
-            Long((keys.len() * blocks) as i64),
-        ];
-        gpu.launch("uniform", Grid::of(keys.len() * blocks), &places)
-    })?;
-    Ok(Some(out))
-}
-
 /// Words of a parameter's entry in the kernel's list.
 const ENTRY: usize = 12;
 
 /// Moves all parameters, and gives their new velocities; empty without momentum.
 pub(crate) fn sgd(parameters: &[SgdParameter<'_>], step: SgdStep) -> Result<Option<Vec<Tensor>>> {
     let all = parameters.iter().flat_map(|one| [one.weight.as_tensor(), one.gradient].into_iter().chain(one.velocity));
-    let Some(gpu) = gpu_of(&all.collect::<Vec<_>>())? else { return Ok(None) };
+    let Some(gpu) = Gpu::of_tensors(&all.collect::<Vec<_>>())? else { return Ok(None) };
     let total = parameters.iter().map(|one| one.weight.elem_count()).sum();
     let velocities = if step.momentum == 0.0 { None } else { Some(gpu.room(&[total])?) };
     let base = velocities.as_ref().map(|all| with_address(all, Ok)).transpose()?;

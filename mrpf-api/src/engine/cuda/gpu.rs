@@ -7,9 +7,9 @@ use candle_core::cuda_backend::cudarc::driver::{
 use candle_core::cuda_backend::cudarc::nvrtc::{CompileOptions, compile_ptx_with_opts};
 use candle_core::cuda_backend::{CudaDevice, DeviceId};
 use candle_core::op::BackpropOp;
-use candle_core::{CudaStorage, Device, Storage, Tensor};
+use candle_core::{CudaStorage, DType, Device, Storage, Tensor};
 use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use super::memory::{DeviceBuffer, DeviceMemory};
 use super::queue::Library;
@@ -22,7 +22,8 @@ const SOURCE: &str = concat!(
     include_str!("depthwise.cu"),
     include_str!("places.cu"),
     include_str!("tokens.cu"),
-    include_str!("fused.cu")
+    include_str!("fused.cu"),
+    include_str!("random.cu")
 );
 
 /// Threads in a block.
@@ -39,11 +40,13 @@ pub(crate) struct Gpu {
     pub precision: Precision,
     pub memory: Arc<DeviceMemory>,
     pub library: Arc<Mutex<Library>>,
+    /// What the kernel `normal` looks up, once it has been used.
+    pub normal_tables: OnceLock<DeviceBuffer>,
     functions: HashMap<&'static str, CudaFunction>,
 }
 
 /// Every kernel of the source.
-const KERNELS: [&str; 50] = [
+const KERNELS: [&str; 51] = [
     "arrange",
     "arrange_gradient",
     "finish",
@@ -91,9 +94,10 @@ const KERNELS: [&str; 50] = [
     "kl_divergence",
     "kl_divergence_gradient",
     "ascend_linf",
-    "uniform",
     "sgd",
     "augment",
+    "uniform",
+    "normal",
 ];
 
 /// An argument of a kernel.
@@ -135,6 +139,11 @@ impl Grid {
     /// A thread for each of `count` items.
     pub fn of(count: usize) -> Self {
         Self { blocks: [count.div_ceil(BLOCK as usize) as u32, 1] }
+    }
+
+    /// A block for each of `count` items.
+    pub fn of_blocks(count: usize) -> Self {
+        Self { blocks: [count as u32, 1] }
     }
 
     /// A warp for each of `count` items.
@@ -180,8 +189,19 @@ impl Gpu {
             Some(gpu) => gpu.functions.clone(),
             None => load(device, precision)?,
         };
-        let gpu = Self { device: device.clone(), stream, precision, memory, library, functions };
+        let normal_tables = OnceLock::new();
+        let gpu = Self { device: device.clone(), stream, precision, memory, library, normal_tables, functions };
         Ok(known.entry((device.id(), precision)).or_insert(Arc::new(gpu)).clone())
+    }
+
+    /// The GPU that all the tensors are on, contiguous and in f32; none if one of them is not.
+    pub fn of_tensors(tensors: &[&Tensor]) -> Result<Option<Arc<Self>>> {
+        let is_known =
+            |tensor: &&Tensor| tensor.dtype() == DType::F32 && tensor.device().is_cuda() && tensor.is_contiguous();
+        match tensors.first().and_then(|first| cuda_device(first.device())) {
+            Some(device) if tensors.iter().all(is_known) => Self::of(device, Precision::F32).map(Some),
+            _ => Ok(None),
+        }
     }
 
     /// Bytes of one number of a value.

@@ -20,12 +20,14 @@ mod operation;
 mod pass;
 mod plain;
 mod queue;
+mod random;
 mod rows;
 mod training;
 
 pub(crate) use augment::Varied;
 pub(crate) use frozen::CudaFrozen;
-pub(crate) use fused::{ascend_linf, cross_entropy, kl_divergence, sgd, uniform};
+pub(crate) use fused::{ascend_linf, cross_entropy, kl_divergence, sgd};
 pub(crate) use gpu::{Gpu, cuda_device};
 pub(crate) use operation::attach;
+pub(crate) use random::{normal, uniform};
 pub(crate) use training::{TrainingHome, TrainingRun, Wanted};
