@@ -2,13 +2,23 @@
 
 use mrpf_api::{Error, ErrorKind, Result};
 
+/// With more threads for a core than this, a number is a slip.
+const MOST_PER_CORE: usize = 16;
+
 /// Limits the threads of all computations; called once, before any of them.
 ///
 /// # Errors
-/// [`ErrorKind::Settings`] for 0, or if computations have begun already.
+/// [`ErrorKind::Settings`] for 0 and for many times what the machine has, which is slower than one, or if computations have begun already.
 pub fn limit(threads: usize) -> Result<()> {
     if threads == 0 {
         return Err(Error::new(ErrorKind::Settings, "--threads 0, expected at least 1"));
+    }
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    if threads > MOST_PER_CORE * cores {
+        let message = format!("--threads {threads}, expected at most {}", MOST_PER_CORE * cores);
+        return Err(
+            Error::new(ErrorKind::Settings, message).hint(format!("this machine computes on {cores} at a time"))
+        );
     }
     mrpf_api::rayon::ThreadPoolBuilder::new()
         .num_threads(threads)

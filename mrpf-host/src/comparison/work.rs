@@ -64,7 +64,8 @@ pub fn work(
 fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
     let other = |key: &str| RunDir::inspect(&path.with_file_name(key));
     let network = |key: &str, name: &str| -> Result<Network> {
-        let network = other(key)?.read_network(name)?.ok_or_else(|| missing(key, name))?.to_device(&session.device)?;
+        let network = other(key)?.read_network(name).map_err(|error| damaged(key, error))?;
+        let network = network.ok_or_else(|| missing(key, name))?.to_device(&session.device)?;
         session.check_fits(&network)?;
         Ok(network)
     };
@@ -85,7 +86,9 @@ fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
             let modules = match sensitivity {
                 None => Vec::new(),
                 Some(key) => {
-                    other(key)?.read_sensitivity(names::SENSITIVITY)?.ok_or_else(|| missing(key, names::SENSITIVITY))?
+                    let found =
+                        other(key)?.read_sensitivity(names::SENSITIVITY).map_err(|error| damaged(key, error))?;
+                    found.ok_or_else(|| missing(key, names::SENSITIVITY))?
                 }
             };
             let mut variant = Stage::variant(&session.experiment);
@@ -119,7 +122,15 @@ fn patiently(path: &Path) -> Result<RunDir> {
     }
 }
 
+/// What cannot be read although its stage was done.
+fn damaged(key: &str, error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Checkpoint => error.hint(format!("remove the directory stages/{key} to have it computed anew")),
+        _ => error,
+    }
+}
+
 fn missing(key: &str, name: &str) -> Error {
     Error::new(ErrorKind::Checkpoint, format!("stage {key} has no `{name}`"))
-        .hint("remove that stage's directory to have it computed anew")
+        .hint(format!("remove the directory stages/{key} to have it computed anew"))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cascade::{NamedAttack, Target};
 use super::curves::Curves;
-use super::outcome::Evaluation;
+use super::outcome::{Evaluation, ImageOutcome};
 use super::parts::in_parts;
 
 /// How many images the signs are looked for on.
@@ -51,6 +51,7 @@ pub(super) fn warning_signs(
         epsilon_zero(cx, target, batch, attacks)?,
         noise_as_strong(cx, target, batch, evaluation)?,
         black_box_wins(evaluation),
+        one_class(&evaluation.outcomes),
     ];
     if let Some(curves) = &evaluation.curves {
         signs.extend([more_is_weaker(curves), survives_everything(curves)]);
@@ -213,6 +214,24 @@ fn black_box_wins(evaluation: &Evaluation) -> Option<Sign> {
         evaluation.images
     );
     Sign::new("black-box-wins", message)
+}
+
+/// A network that gives one answer cannot be attacked, and is no classifier.
+fn one_class(outcomes: &[ImageOutcome]) -> Option<Sign> {
+    let first = outcomes.first()?;
+    let is_one = outcomes.iter().all(|outcome| outcome.predicted == first.predicted);
+    let right = outcomes.iter().filter(|outcome| outcome.is_right()).count();
+    // Of images of a single class nothing can be told.
+    if !is_one || outcomes.iter().all(|outcome| outcome.label == first.label) {
+        return None;
+    }
+    let message = format!(
+        "all {} images are taken for class {}, so what survives attacks are the {right} images that have this label: the network has \
+         learnt nothing, or forgot it",
+        outcomes.len(),
+        first.predicted
+    );
+    Sign::new("one-class", message)
 }
 
 /// A larger radius holds the smaller one, and more steps hold fewer.

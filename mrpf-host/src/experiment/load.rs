@@ -205,6 +205,10 @@ impl Experiment {
                 );
             }
         }
+        let names: Vec<&String> = self.compare.iter().filter_map(|row| row.name.as_ref()).collect();
+        if let Some((_, name)) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
+            return wrong("compare.name", format!("`{name}` twice"), "a name of its own for each row");
+        }
         self.check_plugins()
     }
 

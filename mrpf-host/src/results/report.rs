@@ -106,7 +106,7 @@ fn warnings(results: &Results) -> String {
     match told.is_empty() {
         true => text.push_str(
             "None showed. Looked for: input gradients of zero, outputs that are probabilities, passes that differ, attacks that act at \
-             epsilon 0, random noise as strong as the attacks, a black box that beats gradients, robust overfitting; with curves, \
+             epsilon 0, random noise as strong as the attacks, a black box that beats gradients, one class for all images, robust overfitting; with curves, \
              also more that does less, and survival of any radius.\n",
         ),
         false => {

@@ -53,6 +53,13 @@ fn probabilities_and_passes_that_differ_are_seen() -> Result<()> {
 }
 
 #[test]
+fn one_answer_to_every_image_is_seen() -> Result<()> {
+    let found = signs(Fault::Stuck, &[named("climb", Climb { steps: 8 })], ENOUGH)?;
+    assert!(found.contains(&"one-class".into()), "{found:?}");
+    Ok(())
+}
+
+#[test]
 fn a_black_box_that_wins_is_seen_beside_and_within_an_attack() -> Result<()> {
     let wins = "black-box-wins".to_owned();
     let beside = signs(Fault::ReversedGradient, &[named("climb", Climb { steps: 8 }), named("swap", Swap)], ENOUGH)?;

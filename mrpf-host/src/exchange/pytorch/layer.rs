@@ -55,8 +55,8 @@ pub(super) fn expression(kind: &LayerKind, module: &str, inputs: &[String], shap
             // Rows of patches, rows in a patch, columns of patches, columns in a patch; then a sequence for each place in a patch.
             let (rows, columns) = (map.height / height, map.width / width);
             format!(
-                "{x}.reshape(len({x}), {}, {rows}, {height}, {columns}, {width}).permute(0, 3, 5, 2, 4, 1)\
-                 .reshape(len({x}), {}, {}, {})",
+                "{x}.reshape({x}.shape[0], {}, {rows}, {height}, {columns}, {width}).permute(0, 3, 5, 2, 4, 1)\
+                 .reshape({x}.shape[0], {}, {}, {})",
                 map.channels,
                 height * width,
                 rows * columns,
@@ -67,8 +67,8 @@ pub(super) fn expression(kind: &LayerKind, module: &str, inputs: &[String], shap
             let Shape::Tokens(tokens) = shape else { return Err(unexpected(kind, shape)) };
             let (rows, columns) = (size[0] / height, size[1] / width);
             format!(
-                "{x}.reshape(len({x}), {height}, {width}, {rows}, {columns}, {}).permute(0, 5, 3, 1, 4, 2)\
-                 .reshape(len({x}), {}, {}, {})",
+                "{x}.reshape({x}.shape[0], {height}, {width}, {rows}, {columns}, {}).permute(0, 5, 3, 1, 4, 2)\
+                 .reshape({x}.shape[0], {}, {}, {})",
                 tokens.channels, tokens.channels, size[0], size[1]
             )
         }
