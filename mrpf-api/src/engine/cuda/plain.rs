@@ -75,7 +75,7 @@ impl Constants {
                 Self::Affine { factor: padded(gpu, factor, channels)?, offset: padded(gpu, offset, channels)? }
             }
             StepKind::Places { there, back } => {
-                Self::Places(Box::new([DeviceMap::new(gpu, map)?, DeviceMap::new(gpu, back)?]))
+                Self::Places(Box::new([DeviceMap::new(gpu, there)?, DeviceMap::new(gpu, back)?]))
             }
             _ => Self::None,
         })

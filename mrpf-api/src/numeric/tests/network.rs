@@ -18,7 +18,7 @@ fn network() -> Result<Network> {
     let mut builder = Builder::new("test", ImageShape { channels: 3, height: 16, width: 16 }, 4);
     builder.normalize("normalize", &[0.5; 3], &[0.2; 3]).conv("first", 6, ConvGeometry::same3(), true);
     builder.batch_norm("norm").relu("relu").max_pool("max_pool", PoolGeometry::square(2));
-    builder.conv("depthwise", 6, ConvGeometry::same3().groups(6), false).add("add", "max_pool");
+    builder.conv("grouped", 6, ConvGeometry::same3().groups(2), false).add("add", "max_pool");
     builder.avg_pool("avg_pool", PoolGeometry::square(2)).silu("silu").unfold("unfold", 2).layer_norm("layer_norm");
     for name in ["query", "key", "value"] {
         builder.from("layer_norm").linear(name, 6);
