@@ -42,7 +42,7 @@ step run-cpu run --device cpu --out "$out/run-cpu"
 step evaluate-moved evaluate "$out/run-cuda/networks/dense.safetensors" --device cpu --out "$out/evaluate-moved"
 
 # Stopped on the GPU, gone on with on the CPU: ends well, with a warning that names both.
-( timeout --signal=KILL 20 "$here/run.sh" train --device cuda --set pretrain.epochs=200 --out "$out/moved" ) > /dev/null 2>&1
+( timeout --signal=KILL 6 "$here/run.sh" train --device cuda --set pretrain.epochs=200 --out "$out/moved" ) > /dev/null 2>&1
 step resume-moved train --device cpu --resume "$out/moved"
 
 # A comparison on every GPU that there is: the devices at work are named in each stage's done.json; again, everything is there from before.

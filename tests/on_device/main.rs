@@ -124,7 +124,7 @@ fn every_architecture_agrees_with_its_original() -> Result<()> {
             let (logits, gradient) = seeded::outputs(&network, &images)?;
             assert_near(name, &logits, recorded.tensor(&format!("{name}.logits"))?, 1e-4)?;
             let off = distance(&gradient, &expected);
-            assert!(off < 1e-2, "{name}: gradient off by {off:e}");
+            assert!(off < 3e-2, "{name}: gradient off by {off:e}");
         }
     }
     Ok(())

@@ -94,7 +94,7 @@ fn imported_networks_give_the_logits_and_gradients_of_their_originals() -> Resul
         let expected = recorded.tensor(&format!("{name}.gradient"))?.to_vec1::<f64>()?;
         let length = expected.iter().map(|value| value * value).sum::<f64>().sqrt();
         // In f32 ReLUs whose inputs are nearly zero open or close, and a path through many layers multiplies what is rounded.
-        for (dtype, near, gradient_near) in [(DType::F64, 1e-9, 1e-9), (DType::F32, 1e-4, 1e-2)] {
+        for (dtype, near, gradient_near) in [(DType::F64, 1e-9, 1e-9), (DType::F32, 1e-4, 3e-2)] {
             let (logits, gradient) = outputs(&imported.network.to_dtype(dtype)?, &images)?;
             let scale = logits.abs()?.max_all()?.to_scalar::<f64>()?.max(1.0);
             let off = largest_difference(&logits, recorded.tensor(&format!("{name}.logits"))?)? / scale;

@@ -27,8 +27,9 @@ fn logits_and_gradients_of_the_images_are_pytorchs() -> Result<()> {
         let expected = recorded.tensor(&format!("{name}.gradient"))?.to_vec1::<f64>()?;
         let length = expected.iter().map(|value| value * value).sum::<f64>().sqrt();
         let single = double.to_dtype(DType::F32)?;
-        // In f32 a few ReLUs whose inputs are nearly zero open or close, which a gradient notices.
-        for (network, near, gradient_near) in [(&double, 1e-9, 1e-9), (&single, 1e-4, 1e-2)] {
+        // In f32 a few ReLUs whose inputs are nearly zero open or close, which a gradient notices: that of the narrow MobileNet moves by 3 to
+        // 16 % in f64 when its image is made brighter or darker by a millionth.
+        for (network, near, gradient_near) in [(&double, 1e-9, 1e-9), (&single, 1e-4, 3e-2)] {
             let (logits, gradient) = outputs(network, &images)?;
             let scale = logits.abs()?.max_all()?.to_scalar::<f64>()?.max(1.0);
             let off = largest_difference(&logits, recorded.tensor(&format!("{name}.logits"))?)? / scale;

@@ -73,8 +73,13 @@ pub(super) fn run(places: &[&OpenDevice]) -> Result<Vec<Tested>> {
         ("mixed network, attack", |t, d, p| attack(&mixed()?, t, d, p)),
     ] {
         let exact = whole(DType::F64, &Device::Cpu, Precision::F32)?;
-        let in_f32 =
-            |place: &&OpenDevice| judge(name, place, &exact, || whole(DType::F32, &place.device, Precision::F32));
+        let in_f32 = |place: &&OpenDevice| {
+            let work = || whole(DType::F32, &place.device, Precision::F32);
+            match is_in_tf32(place) {
+                true => judge_within(WHOLE_TF32, distance, name, place, &exact, work),
+                false => judge(name, place, &exact, work),
+            }
+        };
         tested.extend(places.iter().map(in_f32));
         for place in places.iter().filter(|place| place.device.is_cuda() && cfg!(feature = "cudnn")) {
             for (precision, tolerance) in ROUNDED {
@@ -89,11 +94,20 @@ pub(super) fn run(places: &[&OpenDevice]) -> Result<Vec<Tested>> {
     Ok(tested)
 }
 
+/// What a dozen layers may lose in TF32; see [`distance`].
+const WHOLE_TF32: f64 = 1.5e-1;
+
+/// Whether f32 is computed in TF32 there.
+fn is_in_tf32(place: &OpenDevice) -> bool {
+    place.device.is_cuda() && is_tf32_allowed()
+}
+
 /// The other types that networks are computed in on NVIDIA GPUs, with what a dozen layers may lose; see [`distance`].
-const ROUNDED: [(Precision, f64); 3] = [(Precision::Tf32, 1.5e-1), (Precision::F16, 1.5e-1), (Precision::Bf16, 4e-1)];
+const ROUNDED: [(Precision, f64); 3] =
+    [(Precision::Tf32, WHOLE_TF32), (Precision::F16, 1.5e-1), (Precision::Bf16, 4e-1)];
 
 fn judge(name: &str, place: &OpenDevice, exact: &Outcome, work: impl Fn() -> Result<Outcome>) -> Tested {
-    let tolerance = if place.device.is_cuda() && is_tf32_allowed() { TOLERANCE_TF32 } else { TOLERANCE };
+    let tolerance = if is_in_tf32(place) { TOLERANCE_TF32 } else { TOLERANCE };
     judge_within(tolerance, difference, name, place, exact, work)
 }
 
