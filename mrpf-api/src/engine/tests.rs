@@ -111,6 +111,13 @@ pub(super) fn labels(batch: usize) -> Result<Tensor> {
     Ok(Tensor::from_vec((0..batch).map(|image| (image % 5) as u32).collect::<Vec<_>>(), batch, &Device::Cpu)?)
 }
 
+/// Runs `work` on so many threads.
+pub(super) fn at_threads<T: Send>(threads: usize, work: impl Fn() -> Result<T> + Send) -> Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
+    pool.install(work)
+}
+
 fn gradient(classifier: &FrozenNetwork, images: &Tensor) -> Result<crate::network::InputGradient> {
     let labels = labels(images.dim(0)?)?;
     classifier.input_gradient(images, &|logits| loss::cross_entropy_per_image(logits, &labels))
@@ -208,12 +215,9 @@ fn the_same_bytes_come_out_at_one_and_two_threads() -> Result<()> {
     for declaration in [declaration(input, [24, 16, 33], 2)?, further_declaration(input, [11, 5], 2)?] {
         let network = network(declaration, 1)?;
         let images = images(&network, 17)?;
-        let at = |threads: usize| -> Result<Vec<f32>> {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
-            pool.install(|| Ok(gradient(&network.freeze()?, &images)?.gradient.flatten_all()?.to_vec1()?))
-        };
-        assert_eq!(at(1)?, at(2)?);
+        let run =
+            || -> Result<Vec<f32>> { Ok(gradient(&network.freeze()?, &images)?.gradient.flatten_all()?.to_vec1()?) };
+        assert_eq!(at_threads(1, run)?, at_threads(2, run)?);
     }
     Ok(())
 }

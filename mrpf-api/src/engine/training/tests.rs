@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::Result;
 use crate::data::ImageShape;
 use crate::engine::convolution::Shape;
-use crate::engine::tests::{further_declaration, images, images_of, largest, network, off, short_declaration};
+use crate::engine::tests::{
+    at_threads, further_declaration, images, images_of, largest, network, off, short_declaration,
+};
 use crate::engine::weight_gradient::weight_gradient;
 use crate::network::{Mode, Network};
 use crate::numeric::{ConvGeometry, loss};
@@ -150,15 +152,11 @@ fn the_same_bytes_come_out_at_one_and_two_threads() -> Result<()> {
     for declaration in [short_declaration(input, [24, 16, 33], 2)?, further_declaration(input, [11, 5], 2)?] {
         let network = network(declaration, 1)?;
         let images = images(&network, 17)?;
-        let at = |threads: usize| -> Result<Vec<Vec<f32>>> {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-            let pool = pool.map_err(|error| crate::Error::new(crate::ErrorKind::Settings, error.to_string()))?;
-            pool.install(|| {
-                let (_, all) = pass(&network.duplicate()?, &images)?;
-                all.into_iter().map(|(_, tensor)| Ok(tensor.flatten_all()?.to_vec1()?)).collect()
-            })
+        let run = || -> Result<Vec<Vec<f32>>> {
+            let (_, all) = pass(&network.duplicate()?, &images)?;
+            all.into_iter().map(|(_, tensor)| Ok(tensor.flatten_all()?.to_vec1()?)).collect()
         };
-        assert_eq!(at(1)?, at(2)?);
+        assert_eq!(at_threads(1, run)?, at_threads(2, run)?);
     }
     Ok(())
 }
