@@ -68,10 +68,9 @@ impl DeviceMap {
 impl Constants {
     /// Those of a step.
     pub fn new(gpu: &Gpu, plan: &Plan, at: usize) -> Result<Self> {
-        let (from, to) = (plan.sizes[plan.steps[at].input], plan.sizes[at + 1]);
         Ok(match &plan.steps[at].kind {
             StepKind::Arrange { factor, offset } | StepKind::Affine { factor, offset } => {
-                let channels = groups(to) * EIGHT;
+                let channels = groups(plan.sizes[at + 1]) * EIGHT;
                 Self::Affine { factor: padded(gpu, factor, channels)?, offset: padded(gpu, offset, channels)? }
             }
             StepKind::Places { there, back } => {
