@@ -8,6 +8,7 @@ mod tests;
 pub(crate) use operation::attach;
 
 use candle_core::{DType, Device, Tensor};
+use std::cell::LazyCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -213,11 +214,14 @@ impl TrainingPass {
                 (&step.kind, &self.declaration.layers[step.layer].kind)
             {
                 let rows = LayerNormRows::new(norm.channels, norm.epsilon);
-                let [by_scale, by_shift] = rows.by_scale_and_shift(x, &gradient);
-                keep("weight", &mut || by_scale.clone());
-                keep("bias", &mut || by_shift.clone());
-                let scale = self.numbers(step.layer, "weight")?;
-                gradients.add_made(at, 0, self.batch, |by_x| rows.by_input(x, &scale, &gradient, by_x));
+                // An attack wants neither of them.
+                let sums = LazyCell::new(|| rows.by_scale_and_shift(x, &gradient));
+                keep("weight", &mut || sums[0].clone());
+                keep("bias", &mut || sums[1].clone());
+                if is_needed[step.input] {
+                    let scale = self.numbers(step.layer, "weight")?;
+                    gradients.add_made(at, 0, self.batch, |by_x| rows.by_input(x, &scale, &gradient, by_x));
+                }
             } else if let StepKind::Arrange { factor, .. } = &step.kind {
                 if by_images {
                     let mut made = vec![0.0; self.batch * self.plan.sizes[IMAGES].len()];
