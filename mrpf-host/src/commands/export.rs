@@ -5,7 +5,7 @@ use mrpf_api::{Context, Error, ErrorKind, Result};
 use super::Console;
 use crate::cli::{ExportArgs, Format};
 use crate::exchange::pytorch;
-use crate::files::write_atomically;
+use crate::files::{remove_if_there, write_atomically};
 use crate::pipeline::read_model;
 
 /// Writes the files and says how they are used.
@@ -28,8 +28,12 @@ pub fn export(args: &ExportArgs, console: &Console<'_>) -> Result<()> {
         return Err(Error::new(ErrorKind::Io, message)
             .hint("remove it, or choose another folder with --out or another name with --name"));
     }
-    for (path, bytes) in &files {
-        write_atomically(path, bytes)?;
+    for (at, (path, bytes)) in files.iter().enumerate() {
+        if let Err(error) = write_atomically(path, bytes) {
+            // Half an export would stand in the way of the next attempt.
+            files[..at].iter().try_for_each(|(path, _)| remove_if_there(path))?;
+            return Err(error);
+        }
     }
     let paths: Vec<String> = files.iter().map(|(path, _)| path.display().to_string()).collect();
     (console.print)(&match args.json {

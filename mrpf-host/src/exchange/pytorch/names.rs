@@ -53,6 +53,9 @@ const TAKEN: &[&str] = &[
     "network",
 ];
 
+/// Modules of Python's standard library (`sys.stdlib_module_names`) and packages that PyTorch imports, one a line.
+const PYTHON_MODULES: &str = include_str!("python_modules.txt");
+
 /// Attributes of PyTorch's modules and dictionaries of modules, which no submodule may hide.
 const ATTRIBUTES: &[&str] = &[
     "add_module",
@@ -135,7 +138,9 @@ pub(super) fn quoted(text: &str) -> String {
 pub fn module_name(stem: &str) -> String {
     let name: String = stem.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
     let name = name.trim_matches('_').to_owned();
-    match is_identifier(&name) {
+    // In the folder of a script it would be found in place of Python's own, by everything that the script imports.
+    let hides = PYTHON_MODULES.lines().any(|module| module == name);
+    match is_identifier(&name) && !hides {
         true => name,
         false => format!("network_{name}").trim_end_matches('_').to_owned(),
     }

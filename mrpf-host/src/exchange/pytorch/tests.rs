@@ -54,6 +54,8 @@ fn names_are_made_fit_for_python() {
         ("3x", "network_3x"),
         ("torch", "network_torch"),
         ("class", "network_class"),
+        ("random", "network_random"),
+        ("numpy", "network_numpy"),
         ("Größe", "Gr__e"),
         ("", "network"),
         ("--", "network"),
