@@ -1,6 +1,6 @@
 //! The crate that `mrpf plugins new` writes.
 
-use mrpf_api::registry::Kind;
+use mrpf_api::registry::{Kind, registrations};
 use mrpf_api::{Error, ErrorKind, Result};
 use std::path::Path;
 
@@ -20,6 +20,10 @@ const TYPE: &str = "PluginName";
 /// [`ErrorKind::Settings`] if the name is none for a crate, [`ErrorKind::Io`] if the folder is not empty or cannot be written.
 pub fn write_crate(name: &str, kind: Kind, dir: &Path) -> Result<()> {
     check_name(name)?;
+    if registrations().iter().any(|plugin| plugin.kind() == kind && plugin.name == name) {
+        let message = format!("there is a {} `{name}` already, which the new one could not stand beside", kind.name());
+        return Err(Error::new(ErrorKind::Settings, message).hint("choose another name"));
+    }
     if dir.is_file() || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
         let message = format!("{} exists already and is not an empty folder", dir.display());
         return Err(Error::new(ErrorKind::Io, message).hint("name another folder with --dir"));
@@ -43,6 +47,14 @@ fn source(kind: Kind) -> &'static str {
     }
 }
 
+/// Rust's keywords, also those it keeps for later, which no crate can be called.
+const KEYWORDS: &[&str] = &[
+    "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
+    "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
+    "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static", "struct", "super", "trait", "true",
+    "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
+];
+
 /// A crate's name: small letters, digits and single hyphens, a letter first.
 fn check_name(name: &str) -> Result<()> {
     let wrong = |found: &str| {
@@ -59,6 +71,7 @@ fn check_name(name: &str) -> Result<()> {
         _ if name.ends_with('-') || name.contains("--") => wrong("has a hyphen in the wrong place"),
         _ if name.len() > 64 => wrong("is longer than 64 characters"),
         _ if TAKEN.contains(&name) => wrong("is taken"),
+        _ if KEYWORDS.contains(&name) => wrong("is a word of Rust itself"),
         _ => Ok(()),
     }
 }
@@ -81,7 +94,7 @@ mod tests {
         for name in ["my-trainer", "a", "l1-norm2"] {
             assert!(check_name(name).is_ok(), "{name}");
         }
-        for name in ["", "My", "1st", "a_b", "a b", "a--b", "a-", "../a", "std", &"a".repeat(65)] {
+        for name in ["", "My", "1st", "a_b", "a b", "a--b", "a-", "../a", "std", "self", &"a".repeat(65)] {
             assert!(check_name(name).is_err(), "{name}");
         }
         assert_eq!(type_name("my-2nd-trainer"), "My2ndTrainer");
@@ -103,6 +116,8 @@ mod tests {
     fn nothing_is_written_over() -> Result<()> {
         let folder = tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
         write_crate("mine", Kind::Trainer, folder.path())?;
+        let error = write_crate("l1-norm", Kind::Criterion, folder.path()).expect_err("it is taken");
+        assert!(error.to_string().starts_with("there is a criterion `l1-norm` already"), "{error}");
         let error = write_crate("mine", Kind::Trainer, folder.path()).expect_err("it is there");
         assert!(error.to_string().ends_with("exists already and is not an empty folder"), "{error}");
         Ok(())
