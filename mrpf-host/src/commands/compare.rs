@@ -36,6 +36,9 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     let known = RefCell::new(BTreeMap::new());
     let plan = Plan::new(&grid, &|cell| ground(cell, &known, console))?;
     let path = args.shared.out.clone().unwrap_or_else(|| PathBuf::from("comparisons").join(&experiment.name));
+    for message in &grid.notes {
+        console.events.send(Event::Warning { about: "comparison".into(), message: message.clone() });
+    }
     if args.dry_run {
         return forecast(&experiment, &plan, &path, &limits.devices, console);
     }

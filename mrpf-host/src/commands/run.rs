@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::Console;
 use super::open::open_run;
 use crate::cli::RunArgs;
-use crate::experiment::{Experiment, PluginChoice};
+use crate::event::{Event, EventSink};
+use crate::experiment::{Experiment, PluginChoice, Repeated};
 use crate::pipeline::Session;
 use crate::pruning::Dense;
 use crate::results::Row;
@@ -18,6 +19,10 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     let opened = open_run(args, |experiment| experiment.name.clone(), console)?;
     let stages = count_stages(&opened.experiment)?;
     let session = Session::open(opened, stages, console.events, console.watcher)?;
+    for Repeated { row, first } in session.experiment.variants_and_repeated().1 {
+        let message = format!("row `{row}` prunes and fine-tunes as `{first}` does, and is left out");
+        session.send(Event::Warning { about: "compare".into(), message });
+    }
     // What the constraints name must be there before hours go into training.
     Dense::new(&session.declare()?, &session.experiment.prune)?;
     let mut rows: Vec<Row> = Vec::new();

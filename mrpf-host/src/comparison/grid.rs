@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 
 use super::findings::{Axis, Place};
-use crate::experiment::{Experiment, PluginChoice, Pretraining, Variant};
+use crate::experiment::{Experiment, PluginChoice, Pretraining, Repeated, Variant};
 
 /// Settings that the grid cannot vary, with what to do in place of that.
 const FIXED: [(&str, &str); 5] = [
@@ -25,6 +25,8 @@ pub struct Grid {
     pub methods: Vec<String>,
     /// Settings by settings, methods in them, seeds in those.
     pub cells: Vec<Cell>,
+    /// What its user may not expect: methods that are left out somewhere, and those that a varied setting does not change.
+    pub notes: Vec<String>,
 }
 
 /// One pruned network of the grid.
@@ -49,7 +51,8 @@ impl Grid {
             check_axis(setting, values)?;
         }
         let seeds = seeds(experiment)?;
-        let mut grid = Self { axes: Vec::new(), methods: Vec::new(), cells: Vec::new() };
+        let mut grid = Self { axes: Vec::new(), methods: Vec::new(), cells: Vec::new(), notes: unchanged(experiment) };
+        let mut left_out: BTreeMap<Repeated, Vec<String>> = BTreeMap::new();
         grid.axes.extend(
             vary.iter()
                 .map(|(setting, values)| Axis { setting: setting.clone(), values: values.iter().map(shown).collect() }),
@@ -59,7 +62,11 @@ impl Grid {
             let changed = experiment.changed(given()).context(|| "setting `grid.vary`".into())?;
             let settings: BTreeMap<String, String> =
                 given().map(|(path, value)| (path.to_owned(), shown(value))).collect();
-            for variant in changed.variants() {
+            let (variants, repeated) = changed.variants_and_repeated();
+            for repeated in repeated {
+                left_out.entry(repeated).or_default().push(Place::settings_text(&settings));
+            }
+            for variant in variants {
                 if !grid.methods.contains(&variant.name) {
                     grid.methods.push(variant.name.clone());
                 }
@@ -74,8 +81,32 @@ impl Grid {
                 }
             }
         }
+        grid.notes.extend(left_out.into_iter().map(|(Repeated { row, first }, places)| {
+            let places: Vec<&str> = places.iter().map(|place| place.trim_start_matches(", ")).collect();
+            match places.iter().all(|place| place.is_empty()) {
+                true => format!("`{row}` prunes and fine-tunes as `{first}` does, and is left out"),
+                false => format!(
+                    "`{row}` prunes and fine-tunes as `{first}` does, and is left out, at {}",
+                    places.join("; ")
+                ),
+            }
+        }));
         Ok(grid)
     }
+}
+
+/// A sentence for each method and varied setting that does not change it.
+fn unchanged(experiment: &Experiment) -> Vec<String> {
+    let of_axis = |(path, values): (&String, &Vec<Value>)| {
+        let rows = if values.len() > 1 { experiment.rows_that_set(path) } else { Vec::new() };
+        let path = path.clone();
+        rows.into_iter().map(move |row| {
+            format!(
+                "`{row}` has its own in place of `{path}`, which is varied: it is the same network under every value"
+            )
+        })
+    };
+    experiment.grid.vary.iter().flat_map(of_axis).collect()
 }
 
 fn check_axis(setting: &str, values: &[Value]) -> Result<()> {
@@ -177,6 +208,13 @@ mod tests {
             grid.cells.iter().filter(|cell| cell.place.settings["prune.allocation"] == allocation).count()
         };
         assert_eq!((of("sensitivity"), of("uniform")), (3, 2));
+        assert_eq!(
+            grid.notes,
+            [
+                "`l1-norm-uniform` has its own in place of `prune.allocation`, which is varied: it is the same network under every value",
+                "`random-uniform` has its own in place of `prune.allocation`, which is varied: it is the same network under every value",
+            ]
+        );
         Ok(())
     }
 

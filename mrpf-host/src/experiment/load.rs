@@ -149,8 +149,9 @@ impl Experiment {
 
     fn from_value(value: Value) -> Result<Self> {
         serde_path_to_error::deserialize(value).map_err(|error| {
-            let path = error.path().to_string();
-            Error::new(ErrorKind::Settings, format!("setting `{path}`: {}", error.into_inner()))
+            let (path, why) = (error.path().to_string(), error.inner().to_string());
+            unknown_field(&path, &why)
+                .unwrap_or_else(|| Error::new(ErrorKind::Settings, format!("setting `{path}`: {why}")))
         })
     }
 
@@ -163,11 +164,20 @@ impl Experiment {
             Err(Error::new(ErrorKind::Settings, format!("setting `{setting}`: found {found}, expected {expected}")))
         };
         let prune = &self.prune;
-        let ratios = self.compare.iter().filter_map(|row| row.ratio).chain([prune.ratio]);
-        for ratio in ratios {
+        let rows = self.compare.iter().enumerate();
+        let ratios = rows.filter_map(|(at, row)| Some((format!("compare[{at}].ratio"), row.ratio?)));
+        for (setting, ratio) in [("prune.ratio".to_owned(), prune.ratio)].into_iter().chain(ratios) {
             if !(0.0..1.0).contains(&ratio) {
-                return wrong("prune.ratio", ratio.to_string(), "the share to remove, at least 0 and below 1");
+                return wrong(&setting, ratio.to_string(), "the share to remove, at least 0 and below 1");
             }
+        }
+        let largest = i64::MAX.unsigned_abs();
+        if let Some(seed) = self.grid.seeds.iter().chain([&self.seed]).find(|seed| **seed > largest) {
+            return wrong(
+                "seed",
+                seed.to_string(),
+                &format!("a number up to {largest}, the largest that TOML can keep"),
+            );
         }
         prune.constraints.check().context(|| "setting `prune.constraints`".into())?;
         if let Some(table) = prune.latency_table.as_ref().filter(|table| !table.is_file()) {
@@ -226,15 +236,20 @@ impl Experiment {
         for attack in &self.evaluate.attacks {
             made::<dyn Attack>("evaluate.attacks", attack)?;
         }
-        for variant in self.variants() {
-            check_row_name(&variant.name)?;
-            made::<dyn SensitivityMetric>("prune.sensitivity", &variant.prune.sensitivity)?;
-            made::<dyn Criterion>("prune.criterion", &variant.prune.criterion)?;
-            made::<dyn Allocation>("prune.allocation", &variant.prune.allocation)?;
-            made::<dyn PruningSchedule>("prune.schedule", &variant.prune.schedule)?;
-            made::<dyn AdversarialTrainer>("finetune.trainer", &variant.finetune.trainer)?;
+        let Self { prune, finetune, .. } = self;
+        made::<dyn SensitivityMetric>("prune.sensitivity", &prune.sensitivity)?;
+        made::<dyn Criterion>("prune.criterion", &prune.criterion)?;
+        made::<dyn Allocation>("prune.allocation", &prune.allocation)?;
+        made::<dyn PruningSchedule>("prune.schedule", &prune.schedule)?;
+        made::<dyn AdversarialTrainer>("finetune.trainer", &finetune.trainer)?;
+        for (at, row) in self.compare.iter().enumerate() {
+            made_if::<dyn SensitivityMetric>(at, "sensitivity", row.sensitivity.as_ref())?;
+            made_if::<dyn Criterion>(at, "criterion", row.criterion.as_ref())?;
+            made_if::<dyn Allocation>(at, "allocation", row.allocation.as_ref())?;
+            made_if::<dyn PruningSchedule>(at, "schedule", row.schedule.as_ref())?;
+            made_if::<dyn AdversarialTrainer>(at, "trainer", row.trainer.as_ref())?;
         }
-        Ok(())
+        self.variants().iter().try_for_each(|variant| check_row_name(&variant.name))
     }
 }
 
@@ -254,6 +269,25 @@ fn check_row_name(name: &str) -> Result<()> {
 
 fn made<T: mrpf_api::registry::PluginKind + ?Sized>(setting: &str, choice: &PluginChoice) -> Result<()> {
     choice.make::<T>().map(drop).context(|| format!("setting `{setting}`"))
+}
+
+/// The same for what the row `at` of the comparison sets, if it does.
+fn made_if<T: mrpf_api::registry::PluginKind + ?Sized>(
+    at: usize,
+    field: &str,
+    choice: Option<&PluginChoice>,
+) -> Result<()> {
+    choice.map_or(Ok(()), |choice| made::<T>(&format!("compare[{at}].{field}"), choice))
+}
+
+/// What to say where serde found a field at `path` that is none, with the nearest of those that there are. In a list, settings are not
+/// laid over others one by one, so that nothing else looks at their names.
+fn unknown_field(path: &str, why: &str) -> Option<Error> {
+    let mut quoted = why.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let field = quoted.next()?;
+    let parent = path.strip_suffix(field)?;
+    let known: Vec<String> = quoted.map(|known| format!("{parent}{known}")).collect();
+    Some(Error::unknown_name("setting", path, known.iter().map(String::as_str)))
 }
 
 fn to_value(experiment: &Experiment) -> Result<Value> {

@@ -29,7 +29,7 @@ pub fn merge(base: &mut Value, given: Value, path: &str) -> Result<()> {
     match (base, given) {
         // Its keys are paths of settings; which there are is not known here.
         (Value::Object(base), Value::Object(given)) if path == VARIED => {
-            base.extend(given);
+            given.into_iter().for_each(|(setting, values)| vary(base, setting, values));
             Ok(())
         }
         (Value::Object(base), Value::Object(given)) => {
@@ -55,6 +55,18 @@ pub fn merge(base: &mut Value, given: Value, path: &str) -> Result<()> {
         (base, given) => {
             *base = given;
             Ok(())
+        }
+    }
+}
+
+/// Notes the values of a varied setting. TOML takes `prune.ratio = [...]` for a table in a table where the path has no quotation marks.
+fn vary(base: &mut Map<String, Value>, setting: String, values: Value) {
+    match values {
+        Value::Object(inner) => {
+            inner.into_iter().for_each(|(key, values)| vary(base, format!("{setting}.{key}"), values));
+        }
+        values => {
+            base.insert(setting, values);
         }
     }
 }
@@ -143,6 +155,17 @@ mod tests {
         assert_eq!(set("finetune.trainer=pgd-at")?["finetune"]["trainer"], json!("pgd-at"));
         assert_eq!(set("finetune.trainer.epsilon=8/255")?["finetune"]["trainer"]["epsilon"], json!("8/255"));
         assert_eq!(set("evaluate.attacks=fgsm, pgd")?["evaluate"]["attacks"], json!(["fgsm", "pgd"]));
+        Ok(())
+    }
+
+    #[test]
+    fn varied_settings_need_no_quotation_marks() -> Result<()> {
+        let mut value = json!({"grid": {"vary": {}}});
+        let given =
+            json!({"grid": {"vary": {"prune": {"ratio": [0.5], "constraints": {"multiple": [1, 8]}}, "seed.x": [1]}}});
+        merge(&mut value, given, "")?;
+        let vary = json!({"prune.ratio": [0.5], "prune.constraints.multiple": [1, 8], "seed.x": [1]});
+        assert_eq!(value["grid"]["vary"], vary);
         Ok(())
     }
 

@@ -17,4 +17,4 @@ pub use settings::{
     Combine, CompareRow, DataSettings, EvaluateSettings, Experiment, GridSettings, NetworkSettings, Pretraining,
     PruneSettings,
 };
-pub use variant::Variant;
+pub use variant::{Repeated, Variant};

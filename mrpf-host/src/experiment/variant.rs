@@ -17,6 +17,15 @@ pub struct Variant {
     pub finetune: TrainingSettings,
 }
 
+/// A row that is left out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Repeated {
+    /// Its name.
+    pub row: String,
+    /// The name of the one before it that prunes and fine-tunes the same way.
+    pub first: String,
+}
+
 impl Variant {
     /// The variant's allocation asks for sensitivities.
     pub fn needs_sensitivity(&self) -> Result<bool> {
@@ -27,11 +36,20 @@ impl Variant {
 impl Experiment {
     /// The method under test first, then the rows to compare it with; a row that repeats an earlier one is left out.
     pub fn variants(&self) -> Vec<Variant> {
+        self.variants_and_repeated().0
+    }
+
+    /// The same, and the rows that are left out and whose names are nowhere to be found then.
+    pub fn variants_and_repeated(&self) -> (Vec<Variant>, Vec<Repeated>) {
         let mut variants = vec![self.variant(&CompareRow::default())];
+        let mut repeated = Vec::new();
         for row in &self.compare {
             let mut variant = self.variant(row);
-            let known = |other: &Variant| other.prune == variant.prune && other.finetune == variant.finetune;
-            if variants.iter().any(known) {
+            let known = |other: &&Variant| other.prune == variant.prune && other.finetune == variant.finetune;
+            if let Some(first) = variants.iter().find(known) {
+                if first.name != variant.name {
+                    repeated.push(Repeated { row: variant.name, first: first.name.clone() });
+                }
                 continue;
             }
             let wanted = variant.name.clone();
@@ -42,7 +60,24 @@ impl Experiment {
             }
             variants.push(variant);
         }
-        variants
+        (variants, repeated)
+    }
+
+    /// The rows that set themselves what stands at `path`, a setting of pruning or fine-tuning, so that changing it changes nothing for them.
+    pub fn rows_that_set(&self, path: &str) -> Vec<String> {
+        let sets = |row: &&CompareRow| {
+            let own = [
+                ("prune.sensitivity", row.sensitivity.is_some()),
+                ("prune.criterion", row.criterion.is_some()),
+                ("prune.allocation", row.allocation.is_some()),
+                ("prune.schedule", row.schedule.is_some()),
+                ("prune.ratio", row.ratio.is_some()),
+                ("finetune.trainer", row.trainer.is_some()),
+            ];
+            let is_at = |own: &str| path.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            own.into_iter().any(|(own, is_set)| is_set && is_at(own))
+        };
+        self.compare.iter().filter(sets).map(|row| self.variant(row).name).collect()
     }
 
     fn variant(&self, row: &CompareRow) -> Variant {
