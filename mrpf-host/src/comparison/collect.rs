@@ -41,8 +41,8 @@ pub fn collect(experiment: &Experiment, grid: &Grid, plan: &Plan, store: &Store)
     }
     for planned in &plan.rows {
         let complete = store.done(&planned.prune)?.is_some() && store.done(&planned.attack)?.is_some();
-        if let (true, Some(dense)) = (complete, found[planned.dense]) {
-            findings.pruned.push(pruned(planned, dense, store)?);
+        if complete {
+            findings.pruned.push(pruned(planned, found[planned.dense], store)?);
         }
     }
     Ok(findings)
@@ -69,7 +69,7 @@ fn dense(planned: &PlannedDense, experiment: &Experiment, store: &Store) -> Resu
     Ok(DenseFinding { settings: planned.settings.clone(), row, training, evaluation, sensitivities, network: path })
 }
 
-fn pruned(planned: &PlannedRow, dense: usize, store: &Store) -> Result<Finding> {
+fn pruned(planned: &PlannedRow, dense: Option<usize>, store: &Store) -> Result<Finding> {
     let (place, variant) = (&planned.cell.place, &planned.cell.variant);
     let (made, attacked) = (store.read(&planned.prune)?, store.read(&planned.attack)?);
     let training: TrainedRecord = there(&made, names::PRUNED, made.read_training(names::PRUNED)?)?;
@@ -131,7 +131,7 @@ fn failures(plan: &Plan, store: &Store) -> Result<Vec<Failure>> {
 fn depends(plan: &Plan, row: &PlannedRow, key: &str) -> bool {
     let needs = |stage: &str| plan.stage(stage).is_some_and(|stage| stage.work.needs().any(|need| need == key));
     let dense = &plan.dense[row.dense];
-    [&row.prune, &row.attack, &dense.train, &dense.attack].iter().any(|stage| *stage == key) || needs(&row.prune)
+    [&row.prune, &row.attack, &dense.train].iter().any(|stage| *stage == key) || needs(&row.prune)
 }
 
 fn there<T>(dir: &RunDir, what: &str, found: Option<T>) -> Result<T> {

@@ -28,6 +28,13 @@ pub struct Findings {
     pub failures: Vec<Failure>,
 }
 
+impl Findings {
+    /// The dense network that `pruned` was cut from, if it was attacked.
+    pub fn dense_of(&self, pruned: &Finding) -> Option<&DenseFinding> {
+        self.dense.get(pruned.dense?)
+    }
+}
+
 /// A setting that the grid varies.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Axis {
@@ -70,8 +77,8 @@ pub struct DenseFinding {
 pub struct Finding {
     /// Where it stands in the grid.
     pub place: Place,
-    /// Which of [`Findings::dense`] it was cut from.
-    pub dense: usize,
+    /// Which of [`Findings::dense`] it was cut from; none where that one could not be attacked.
+    pub dense: Option<usize>,
     /// The figures.
     pub row: Row,
     /// Cost, to the budget's figure and beside it.

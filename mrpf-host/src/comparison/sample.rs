@@ -111,7 +111,7 @@ fn finding(at_ratio: usize, method: &str, level: [f64; 2], seed: u64) -> Finding
     row.seed = seed;
     row.model = format!("prune-{method}-{ratio}-{seed}/pruned.safetensors");
     let network = row.model.clone().into();
-    Finding { place, dense: 0, cost: cut.pruned, row, cut, training: training("trades"), evaluation, network }
+    Finding { place, dense: Some(0), cost: cut.pruned, row, cut, training: training("trades"), evaluation, network }
 }
 
 /// Images differ in how hard they are, for all networks alike, and each network has its own luck with them.

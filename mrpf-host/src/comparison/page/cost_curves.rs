@@ -59,7 +59,7 @@ fn chart(findings: &Findings, members: &[&Summary<'_>]) -> LineChart {
         }
     }
     let mut dense: Vec<usize> =
-        members.iter().flat_map(|summary| summary.findings.iter().map(|finding| finding.dense)).collect();
+        members.iter().flat_map(|summary| summary.findings.iter().filter_map(|finding| finding.dense)).collect();
     dense.sort_unstable();
     dense.dedup();
     // Dense networks of several seeds are points of their own, which no line joins.

@@ -37,7 +37,7 @@ struct Attacked {
 /// [`ErrorKind::Checkpoint`] if a network that is there is broken; errors of the attack.
 pub fn section(findings: &Findings, store_root: &Path) -> Result<Option<Section>> {
     let Some(finding) = findings.pruned.first() else { return Ok(None) };
-    let Some(dense) = findings.dense.get(finding.dense) else { return Ok(None) };
+    let Some(dense) = findings.dense_of(finding) else { return Ok(None) };
     let section = |body| Some(Section { id: "examples", title: "Example images", body });
     let paths = [&dense.network, &finding.network].map(|network| store_root.join(network));
     if paths.iter().any(|path| !path.is_file()) {

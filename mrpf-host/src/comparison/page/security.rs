@@ -48,7 +48,7 @@ pub fn section(findings: &Findings, summaries: &[Summary<'_>]) -> Result<Option<
                     });
                 }
             }
-            let dense = members.first().and_then(|summary| findings.dense.get(summary.findings.first()?.dense));
+            let dense = members.first().and_then(|summary| findings.dense_of(summary.findings.first()?));
             if let Some(points) = dense.and_then(|dense| mean(&[curve(&dense.evaluation, &dense.row)?])) {
                 series.push(Series { name: "dense".into(), look: Look::dense(), points });
             }

@@ -52,7 +52,8 @@ pub fn agreement(first: &[(String, f64)], second: &[(String, f64)]) -> (usize, O
 pub(super) fn of_metrics(findings: &Findings) -> Vec<Agreement> {
     let mut found = Vec::new();
     for (at, dense) in findings.dense.iter().enumerate() {
-        let cut = findings.pruned.iter().find(|pruned| pruned.dense == at).and_then(|pruned| pruned.cut.rounds.first());
+        let cut =
+            findings.pruned.iter().find(|pruned| pruned.dense == Some(at)).and_then(|pruned| pruned.cut.rounds.first());
         let groups: Option<Vec<ChannelGroup>> =
             cut.map(|first| first.groups.iter().map(|record| record.group.clone()).collect());
         let rated = rated(dense, groups.as_deref(), findings.experiment.prune.combine);

@@ -111,7 +111,7 @@ fn method(findings: &Findings, networks: &[&Finding]) -> Option<MethodStatistics
     let kept = |pruned: u64, dense: u64| pruned as f64 / dense.max(1) as f64;
     let drop = |accuracy: fn(&Evaluation) -> f64| {
         let of = |finding: &&Finding| {
-            Some(accuracy(&findings.dense.get(finding.dense)?.evaluation) - accuracy(&finding.evaluation))
+            Some(accuracy(&findings.dense_of(finding)?.evaluation) - accuracy(&finding.evaluation))
         };
         Mean::of(&networks.iter().filter_map(of).collect::<Vec<f64>>())
     };

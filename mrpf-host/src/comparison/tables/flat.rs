@@ -115,7 +115,7 @@ fn cells(findings: &Findings, statistics: &Statistics, attacks: &BTreeSet<&str>,
         Subject::Failed(place, _) => ("failed", None, Some(*place), &place.settings),
     };
     let dense = match subject {
-        Subject::Pruned(pruned) => findings.dense.get(pruned.dense),
+        Subject::Pruned(pruned) => findings.dense_of(pruned),
         Subject::Dense(_) | Subject::Failed(..) => None,
     };
     let name = match (row, place) {

@@ -66,7 +66,7 @@ impl ComparisonResults {
             row: pruned.row.clone(),
             method: Some(pruned.place.method.clone()),
             settings: pruned.place.settings.clone(),
-            dense: Some(pruned.dense),
+            dense: pruned.dense,
         });
         let rows: Vec<ComparisonRow> = dense.chain(pruned).collect();
         let results = Results::new(&findings.experiment, rows.iter().map(|row| row.row.clone()).collect());

@@ -113,6 +113,25 @@ fn names_stay_in_their_cells_and_lines_in_the_terminal() -> Result<()> {
 }
 
 #[test]
+fn pruned_networks_are_shown_where_the_dense_one_could_not_be_attacked()
+-> std::result::Result<(), Box<dyn std::error::Error>> {
+    let mut findings = sample()?;
+    findings.dense.clear();
+    findings.pruned.iter_mut().for_each(|pruned| pruned.dense = None);
+    let statistics = Statistics::of(&findings);
+    let methods: Vec<_> = statistics.settings.iter().flat_map(|setting| &setting.methods).collect();
+    assert!(!methods.is_empty());
+    assert!(methods.iter().all(|method| method.robust.mean > 0.0 && method.robust_drop.is_none()));
+    let folder = tempfile::tempdir()?;
+    write_results(&findings, folder.path())?;
+    crate::comparison::write_page(&findings, folder.path(), folder.path())?;
+    let results: serde_json::Value = serde_json::from_slice(&std::fs::read(folder.path().join("results.json"))?)?;
+    let rows = results["rows"].as_array().ok_or("rows")?;
+    assert!(rows.len() == findings.pruned.len() && rows.iter().all(|row| row["dense"].is_null()), "{results}");
+    Ok(())
+}
+
+#[test]
 fn an_empty_comparison_has_its_files_too() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let mut findings = sample_with_a_failure()?;
     findings.pruned.clear();
