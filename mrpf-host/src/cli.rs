@@ -5,6 +5,7 @@ mod device;
 mod evaluate;
 mod exchange;
 mod results;
+mod saved_network;
 
 use clap::{Args, Parser, Subcommand};
 use mrpf_api::numeric::Precision;
@@ -18,6 +19,7 @@ pub use device::{DeviceArgs, DoctorArgs};
 pub use evaluate::EvaluateArgs;
 pub use exchange::{ExportArgs, Format, ImportArgs};
 pub use results::{ResultsArgs, ResultsFormat};
+pub use saved_network::{FinetuneArgs, ModelArgs, PruneArgs};
 
 /// Makes image classifiers small and keeps them robust: measures how sensitive each module's robustness is (MRS), prunes
 /// channels by it, fine-tunes adversarially, attacks the result, and sets it beside other criteria under the same budget.
@@ -50,7 +52,7 @@ pub struct PluginArgs {
 pub enum Command {
     /// Run a whole experiment: train, measure, prune, fine-tune, attack, compare.
     ///
-    /// Without a file it runs the built-in experiment on 8x8 digits, which takes a few minutes and needs no download.
+    /// Without a file it runs the built-in experiment on 8x8 digits, which takes one or two minutes and needs no download.
     ///
     /// Examples:
     ///   mrpf run
@@ -71,7 +73,7 @@ pub enum Command {
     #[command(verbatim_doc_comment)]
     Prune(PruneArgs),
     /// Train a saved network, pruned or not, with the `finetune` settings.
-    Finetune(ModelArgs),
+    Finetune(FinetuneArgs),
     /// Attack a saved network and report clean and robust accuracy.
     Evaluate(EvaluateArgs),
     /// Compare methods over settings and seeds: a grid of runs that share what they can, with statistics, one table and one page.
@@ -185,38 +187,6 @@ pub struct RunArgs {
     #[command(flatten)]
     #[allow(missing_docs)]
     pub shared: Shared,
-}
-
-/// A saved network to work on.
-#[derive(Debug, Args)]
-pub struct ModelArgs {
-    /// The saved network, a .safetensors file of mrpf.
-    pub model: PathBuf,
-    /// The experiment file whose settings are used; one given later is laid over the ones before it. When none is given, the settings
-    /// of the run that the network lies in, or the defaults: PGD-20 at 8/255 in evaluation, TRADES in fine-tuning, and so on.
-    #[arg(long, value_name = "FILE")]
-    pub experiment: Vec<PathBuf>,
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub shared: Shared,
-}
-
-/// A saved network to prune.
-#[derive(Debug, Args)]
-pub struct PruneArgs {
-    #[command(flatten)]
-    #[allow(missing_docs)]
-    pub model: ModelArgs,
-    /// Sensitivities measured before by `mrpf sensitivity`; measured now when they are needed and not given.
-    #[arg(long, value_name = "FILE")]
-    pub sensitivity: Option<PathBuf>,
-    /// Only tell what would be left: the channels that each layer keeps, multiply-accumulates, parameters and bytes. Nothing is measured,
-    /// cut or written.
-    #[arg(long)]
-    pub dry_run: bool,
-    /// With --dry-run: also time the layers on this machine and tell the latency that would be left.
-    #[arg(long, requires = "dry_run")]
-    pub latency: bool,
 }
 
 /// About plugins.

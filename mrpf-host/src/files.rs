@@ -88,7 +88,7 @@ pub fn failed(doing: &str, path: &Path, error: &std::io::Error) -> Error {
     let failure = Error::new(ErrorKind::Io, message);
     match error.kind() {
         std::io::ErrorKind::StorageFull => {
-            failure.hint("the disk is full; make room and go on with --resume, what was done so far is kept")
+            failure.hint("the disk is full; make room and repeat the command, with --resume if it has that: what was done so far is kept")
         }
         std::io::ErrorKind::PermissionDenied => failure.hint("choose a folder that you may write to with --out"),
         _ => failure,

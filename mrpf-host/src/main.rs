@@ -8,8 +8,8 @@ use clap::Parser;
 use mrpf_api::registry;
 use mrpf_host::cli::Cli;
 use mrpf_host::commands::{
-    Console, device, dispatch, events_are_shown, events_as_json, needs_plugins, opens, quiet, reads_input, shared,
-    side_by_side, threads,
+    Console, device, dispatch, events_are_shown, events_as_json, name, needs_plugins, opens, quiet, reads_input,
+    shared, side_by_side, threads,
 };
 use mrpf_host::device::{OpenDevice, open_first};
 use mrpf_host::event::Event;
@@ -33,7 +33,7 @@ fn main() -> ExitCode {
         },
     };
     let sink = output::console(style);
-    match registry::catch(|| run(&cli, &arguments, sink.as_ref())) {
+    match registry::catch(|| run(&cli, &arguments, sink.as_ref())).and_then(|()| output::check_printed()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             sink.close();
@@ -78,6 +78,7 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
         plugin_files: &cli.plugins.files,
         refused: &found.refused,
         device: &device,
+        command: name(&cli.command),
     };
     dispatch(cli, &console)
 }

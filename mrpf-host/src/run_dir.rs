@@ -20,8 +20,10 @@
 //!
 //! Different names lie in different files: a space is written `+`, and what no file name should hold as `%` and its hexadecimal code.
 
+mod create;
 mod file_name;
 mod lock;
+mod made_by;
 mod provenance;
 mod records;
 
@@ -30,8 +32,8 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 pub(crate) use file_name::file_name;
-use file_name::slug;
 pub(crate) use lock::lock;
+pub use provenance::Call;
 pub(crate) use records::{read_json, write_json};
 
 /// A run directory, locked for this process where it writes.
@@ -43,53 +45,6 @@ pub struct RunDir {
 }
 
 impl RunDir {
-    /// Makes a new run directory.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Io`] if something stands there already, or it cannot be made.
-    pub fn create(path: &Path) -> Result<Self> {
-        let occupied = path.is_file() || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-        if occupied {
-            let is_run = path.join("experiment.toml").is_file();
-            let what = match (is_run, path.is_file()) {
-                (true, _) => "holds a run already",
-                (false, true) => "is a file, expected a directory",
-                (false, false) => "exists already and is not empty",
-            };
-            let hint = match is_run {
-                true => format!(
-                    "go on with it by `mrpf run --resume {}`, or name another directory with --out",
-                    path.display()
-                ),
-                false => "name another directory with --out".into(),
-            };
-            return Err(Error::new(ErrorKind::Io, format!("{} {what}", path.display())).hint(hint));
-        }
-        std::fs::create_dir_all(path).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("cannot make the directory {}: {error}", path.display()))
-        })?;
-        Ok(Self { path: path.into(), _lock: Some(lock(path)?) })
-    }
-
-    /// Makes `parent/name-1`, or the next number that is free.
-    pub fn create_numbered(parent: &Path, name: &str) -> Result<Self> {
-        std::fs::create_dir_all(parent).map_err(|error| {
-            Error::new(ErrorKind::Io, format!("cannot make the directory {}: {error}", parent.display()))
-        })?;
-        for number in 1..10_000 {
-            let path = parent.join(format!("{}-{number}", slug(name)));
-            match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { _lock: Some(lock(&path)?), path }),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => {
-                    let message = format!("cannot make the directory {}: {error}", path.display());
-                    return Err(Error::new(ErrorKind::Io, message).hint("name a directory with --out"));
-                }
-            }
-        }
-        Err(Error::new(ErrorKind::Io, format!("{} holds ten thousand runs of that name", parent.display())))
-    }
-
     /// Opens a run to go on with it.
     ///
     /// # Errors
@@ -174,34 +129,6 @@ impl RunDir {
 mod tests {
     use super::*;
     use crate::evaluation::Latency;
-    use crate::experiment::Experiment;
-
-    #[test]
-    fn a_directory_is_made_once_and_used_by_one() -> std::result::Result<(), Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("run");
-        let run = RunDir::create(&path)?;
-        run.write_experiment(&Experiment::default())?;
-        let error = RunDir::create(&path).expect_err("it exists");
-        assert!(error.to_string().ends_with("holds a run already"), "{error}");
-        assert!(error.hint_text().is_some_and(|hint| hint.contains("--resume")));
-        let error = RunDir::open(&path).expect_err("it is in use");
-        let told = format!("another mrpf is working in {} (process {})", path.display(), std::process::id());
-        assert_eq!(error.to_string(), told);
-        drop(run);
-        assert_eq!(RunDir::open(&path)?.read_experiment()?, Experiment::default());
-        Ok(())
-    }
-
-    #[test]
-    fn numbers_go_up_and_names_are_safe() -> std::result::Result<(), Box<dyn std::error::Error>> {
-        let folder = tempfile::tempdir()?;
-        let first = RunDir::create_numbered(folder.path(), "a b/../c")?;
-        let second = RunDir::create_numbered(folder.path(), "a b/../c")?;
-        assert_eq!(first.path(), folder.path().join("a-b-..-c-1"));
-        assert_eq!(second.path(), folder.path().join("a-b-..-c-2"));
-        Ok(())
-    }
 
     #[test]
     fn what_is_no_run_is_said() -> std::result::Result<(), Box<dyn std::error::Error>> {
@@ -211,8 +138,6 @@ mod tests {
         let at = file.path().display();
         let error = RunDir::inspect(file.path()).expect_err("a file");
         assert_eq!(error.to_string(), format!("{at} is no run directory: it is a file"));
-        let error = RunDir::create(file.path()).expect_err("a file");
-        assert_eq!(error.to_string(), format!("{at} is a file, expected a directory"));
         Ok(())
     }
 

@@ -93,6 +93,7 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
             2,
             &["setting `compare.name`: found `dense`"],
         ),
+        (&["--seed", "9223372036854775808"], 2, &["setting `seed`: found 9223372036854775808", "9223372036854775807"]),
         (&["--set", "seed"], 2, &["`seed` is no assignment, expected key=value"]),
         (&["--data", "cifar11"], 2, &["unknown data set `cifar11`", "did you mean `cifar10`?"]),
         (&["--data", "cifar10"], 3, &["needs the folder that holds `cifar-10-batches-bin`", "--data-dir"]),
@@ -149,7 +150,13 @@ fn an_experiment_file_that_is_wrong_is_named() {
         .mrpf(&["run", "typo.toml"])
         .fails(2, &["reading typo.toml: unknown setting `prune.criterio`", "`prune.criterion`"]);
     ground.write("row.toml", "[[compare]]\ncriterion = \"random\"\nalocation = \"uniform\"\n");
-    ground.mrpf(&["run", "row.toml"]).fails(2, &["compare", "alocation", "allocation"]);
+    ground
+        .mrpf(&["run", "row.toml"])
+        .fails(2, &["unknown setting `compare[0].alocation`", "did you mean `compare[0].allocation`?"]);
+    ground.write("row.toml", "[[compare]]\ncriterion = \"rnadom\"\n");
+    ground
+        .mrpf(&["run", "row.toml"])
+        .fails(2, &["setting `compare[0].criterion`: unknown criterion `rnadom`", "did you mean `random`?"]);
 }
 
 #[test]
@@ -289,4 +296,44 @@ fn two_at_once_do_not_share_a_directory() {
     child.kill().expect("it is stopped");
     child.wait().expect("it ends");
     second.fails(4, &["another mrpf is working in run"]);
+}
+
+#[test]
+fn sensitivities_of_another_network_are_refused() {
+    let ground = Playground::new();
+    ground.mrpf(&quick(&["train", "--out", "run"])).ok();
+    let model = "run/networks/dense.safetensors";
+    ground.mrpf(&quick(&["sensitivity", model, "--out", "measured"])).ok();
+    let measured = ground.read("measured/sensitivity/mrs.json");
+    let refused = |name: &str, text: &str, told: &str| {
+        ground.write(name, text);
+        for dry in [None, Some("--dry-run")] {
+            let arguments: Vec<&str> =
+                ["prune", model, "--sensitivity", name, "--out", "pruned"].into_iter().chain(dry).collect();
+            ground.mrpf(&arguments).fails(4, &[told, "measure those of this one by `mrpf sensitivity`"]);
+        }
+    };
+    refused("other.json", &measured.replace("layer2.0.conv1", "features.3"), "has a value for module `features.3`");
+    refused("twice.json", &measured.replace("layer2.0.conv1", "conv1"), "lacks a value for module `layer2.0.conv1`");
+    let doubled = measured.replacen('[', "[{\"module\": \"conv1\", \"value\": 1.0},", 1);
+    refused("double.json", &doubled, "has two values for the same module");
+    assert!(!ground.path("pruned").exists(), "nothing is made for what cannot be done");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_is_lost_is_told() {
+    let ground = Playground::new();
+    let into = |path: &str, arguments: &[&str]| {
+        let full = std::fs::OpenOptions::new().write(true).open(path).expect("a device");
+        let output = ground.command(arguments).stdout(full).output().expect("the program starts");
+        Ran::new(arguments, output)
+    };
+    for arguments in [vec!["plugins", "list"], vec!["plugins", "show", "mrs", "--json"]] {
+        into("/dev/full", &arguments).fails(4, &["standard output cannot be written", "No space left"]);
+        into("/dev/null", &arguments).ok();
+    }
+    // A training goes on all the same, and what it made is there.
+    into("/dev/full", &quick(&["train", "--out", "run"])).fails(4, &["part of it is lost"]);
+    assert!(ground.path("run/networks/dense.safetensors").is_file() && ground.path("run/results.json").is_file());
 }

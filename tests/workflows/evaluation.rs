@@ -118,8 +118,10 @@ fn a_killed_evaluation_goes_on_without_loss() {
     std::fs::copy(ground.path("other/networks/dense.safetensors"), ground.path(MODEL)).expect("a copy");
     ground
         .mrpf(&["evaluate", "--resume", "killed"])
-        .fails(4, &["is not the network that the evaluation was started with"]);
-    ground.mrpf(&["evaluate", "--resume", "other"]).fails(2, &["other holds no evaluation"]);
+        .fails(4, &["is not the network that the command was started with"]);
+    ground
+        .mrpf(&["evaluate", "--resume", "other"])
+        .fails(2, &["other was made by `mrpf train`", "`mrpf train --resume other` does"]);
 }
 
 #[test]

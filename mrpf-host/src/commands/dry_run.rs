@@ -4,6 +4,7 @@ use mrpf_api::budget::BudgetKind;
 use mrpf_api::context::CallContext;
 use mrpf_api::random::Streams;
 use mrpf_api::{Error, ErrorKind, Result};
+use std::path::PathBuf;
 
 use super::Console;
 use super::open::load_for_model;
@@ -15,8 +16,9 @@ use crate::pruning::{Dense, ForecastRequest, forecast, measure_layer_times};
 
 /// Prints the forecast for a saved network.
 pub fn dry_run(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
-    let modules = args.sensitivity.as_deref().map(read_sensitivity).transpose()?;
     let network = read_model(&args.model.model)?.to_device(&console.device.device)?;
+    let read = |path: &PathBuf| read_sensitivity(path, network.declaration());
+    let modules = args.sensitivity.as_ref().map(read).transpose()?;
     let experiment = load_for_model(&args.model.model, &args.model.experiment, &args.model.shared, console)?;
     let settings = &experiment.prune;
     let mut dense = Dense::new(network.declaration(), settings)?;

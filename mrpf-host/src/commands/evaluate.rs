@@ -4,25 +4,24 @@ use mrpf_api::fraction::Fraction;
 use mrpf_api::network::Network;
 use mrpf_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use super::Console;
 use super::open::{open_fresh, reopen};
+use super::task::{SavedNetwork, task};
 use crate::bundle::{Evidence, Submission};
 use crate::cli::EvaluateArgs;
 use crate::event::{Event, EventSink};
 use crate::experiment::{Experiment, PluginChoice};
-use crate::files::sha256;
 use crate::pipeline::{Opened, Session, read_model};
 
 /// What is evaluated, as the run directory keeps it.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct EvaluationTask {
     /// The saved network.
-    model: PathBuf,
-    /// SHA-256 of its weights and declaration.
-    sha256: String,
+    #[serde(flatten)]
+    network: SavedNetwork,
     /// The radii.
     epsilons: Vec<Fraction>,
 }
@@ -43,7 +42,7 @@ pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
         let mut settings = session.experiment.evaluate.clone();
         let name = format!("epsilon {epsilon}");
         settings.threat.epsilon = epsilon.clone();
-        let (row, evaluation) = session.evaluated_row(&name, &task.model, &network, &settings)?;
+        let (row, evaluation) = session.evaluated_row(&name, &task.network.model, &network, &settings)?;
         rows.push(row);
         evaluations.push((epsilon, evaluation));
     }
@@ -89,26 +88,16 @@ fn begin(model: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Op
             settings.attacks = args.attacks.iter().map(choose).collect();
         }
     };
-    let opened = open_fresh(model, &args.experiment, &args.shared, "evaluate", change, console)?;
+    let opened = open_fresh(model, &args.experiment, &args.shared, change, console)?;
     let epsilons = if epsilons.is_empty() { vec![opened.experiment.evaluate.threat.epsilon.clone()] } else { epsilons };
-    let model = std::path::absolute(model).unwrap_or_else(|_| model.to_owned());
-    let task = EvaluationTask { model, sha256: sha256(&network.to_bytes()?), epsilons };
+    let task = EvaluationTask { network: SavedNetwork::new(model, &network)?, epsilons };
     opened.dir.write_task(&task)?;
     Ok((opened, network, task))
 }
 
 fn resume(dir: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Opened, Network, EvaluationTask)> {
-    let opened = reopen(dir, &args.shared, "evaluate", console)?;
-    let Some(task) = opened.dir.read_task::<EvaluationTask>()? else {
-        let message = format!("{} holds no evaluation", dir.display());
-        return Err(Error::new(ErrorKind::Settings, message)
-            .hint("`mrpf run --resume` goes on with a run; name a directory that `mrpf evaluate` made"));
-    };
-    let network = read_model(&task.model)?.to_device(&console.device.device)?;
-    if sha256(&network.to_bytes()?) != task.sha256 {
-        let message = format!("{} is not the network that the evaluation was started with", task.model.display());
-        return Err(Error::new(ErrorKind::Checkpoint, message)
-            .hint("put the old file back, or evaluate the new one into another directory"));
-    }
+    let opened = reopen(dir, &args.shared, console)?;
+    let task: EvaluationTask = task(&opened.dir)?;
+    let network = task.network.read(console)?;
     Ok((opened, network, task))
 }

@@ -1,21 +1,39 @@
 //! `mrpf finetune`: trains a saved network further.
 
-use mrpf_api::Result;
+use mrpf_api::network::Network;
+use mrpf_api::{Error, ErrorKind, Result};
+use std::path::Path;
 use std::time::Instant;
 
 use super::Console;
-use super::open::open_model;
-use crate::cli::ModelArgs;
-use crate::pipeline::Session;
+use super::open::{open_fresh, reopen};
+use super::task::{SavedNetwork, task};
+use crate::cli::FinetuneArgs;
+use crate::pipeline::{Opened, Session, read_model};
 
 /// Trains with the `finetune` settings and attacks the result.
-pub fn finetune(args: &ModelArgs, console: &Console<'_>) -> Result<()> {
+pub fn finetune(args: &FinetuneArgs, console: &Console<'_>) -> Result<()> {
     let start = Instant::now();
-    let (opened, network) = open_model(args, "finetune", console)?;
+    let (opened, network) = match (&args.resume, &args.model) {
+        (Some(dir), _) => {
+            let opened = reopen(dir, &args.shared, console)?;
+            let network = task::<SavedNetwork>(&opened.dir)?.read(console)?;
+            (opened, network)
+        }
+        (None, Some(model)) => begin(model, args, console)?,
+        (None, None) => return Err(Error::new(ErrorKind::Settings, "no network to train, expected a file")),
+    };
     let session = Session::open(opened, 2, console.events, console.watcher)?;
     session.check_fits(&network)?;
     let settings = session.experiment.finetune.clone();
     let (network, training) = session.trained("finetune", "finetuned", "finetune", &settings, None, || Ok(network))?;
     let row = session.dense_row("finetuned", &network, &training)?;
     session.finish(&[row], start.elapsed().as_secs_f64())
+}
+
+fn begin(model: &Path, args: &FinetuneArgs, console: &Console<'_>) -> Result<(Opened, Network)> {
+    let network = read_model(model)?.to_device(&console.device.device)?;
+    let opened = open_fresh(model, &args.experiment, &args.shared, |_| {}, console)?;
+    opened.dir.write_task(&SavedNetwork::new(model, &network)?)?;
+    Ok((opened, network))
 }

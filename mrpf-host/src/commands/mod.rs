@@ -18,6 +18,7 @@ mod run;
 mod sensitivity;
 mod stage;
 mod summary;
+mod task;
 mod train;
 
 use mrpf_api::context::Watcher;
@@ -44,6 +45,8 @@ pub struct Console<'a> {
     pub refused: &'a [Error],
     /// Where to compute.
     pub device: &'a OpenDevice,
+    /// The command, as typed.
+    pub command: &'static str,
 }
 
 /// Does what the arguments ask for.
@@ -69,6 +72,29 @@ pub fn dispatch(cli: &Cli, console: &Console<'_>) -> Result<()> {
         Command::Import(args) => import::import(args, console),
         Command::Export(args) => export::export(args, console),
         Command::Explain(args) => explain::explain(args, console),
+    }
+}
+
+/// The command as it is typed.
+pub fn name(command: &Command) -> &'static str {
+    match command {
+        Command::Run(_) => "run",
+        Command::Train(_) => "train",
+        Command::Sensitivity(_) => "sensitivity",
+        Command::Prune(_) => "prune",
+        Command::Finetune(_) => "finetune",
+        Command::Evaluate(_) => "evaluate",
+        Command::Compare(_) => "compare",
+        Command::Results(_) => "results",
+        Command::Stage(_) => "stage",
+        Command::Plugins(_) => "plugins",
+        Command::Data(_) => "data",
+        Command::Bench(_) => "bench",
+        Command::Doctor(_) => "doctor",
+        Command::Summary(_) => "summary",
+        Command::Import(_) => "import",
+        Command::Export(_) => "export",
+        Command::Explain(_) => "explain",
     }
 }
 
@@ -158,7 +184,8 @@ pub fn quiet(command: &Command) -> bool {
 pub fn shared(command: &Command) -> Option<&Shared> {
     match command {
         Command::Run(args) | Command::Train(args) => Some(&args.shared),
-        Command::Sensitivity(args) | Command::Finetune(args) => Some(&args.shared),
+        Command::Sensitivity(args) => Some(&args.shared),
+        Command::Finetune(args) => Some(&args.shared),
         Command::Prune(args) => Some(&args.model.shared),
         Command::Evaluate(args) => Some(&args.shared),
         Command::Compare(args) => Some(&args.shared),

@@ -1,20 +1,20 @@
 //! Opens what a command works on: settings, the run directory, a saved network.
 
-use mrpf_api::network::Network;
 use mrpf_api::{Context, Result};
 use std::path::{Path, PathBuf};
 
 use super::Console;
-use crate::cli::{ModelArgs, RunArgs, Shared};
+use crate::cli::{RunArgs, Shared};
+use crate::event::Event;
 use crate::experiment::{Base, Experiment, Sources};
-use crate::pipeline::{Opened, read_model};
-use crate::run_dir::RunDir;
+use crate::pipeline::Opened;
+use crate::run_dir::{Call, RunDir};
 
 /// Settings and a fresh run directory, or those of the run to go on with.
 pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &Console<'_>) -> Result<Opened> {
     match &args.resume {
         Some(dir) => {
-            let mut opened = reopen(dir, &args.shared, "", console)?;
+            let mut opened = reopen(dir, &args.shared, console)?;
             opened.name = name(&opened.experiment);
             Ok(opened)
         }
@@ -26,10 +26,11 @@ pub fn open_run(args: &RunArgs, name: impl Fn(&Experiment) -> String, console: &
     }
 }
 
-/// The run to go on with, named after its experiment and `command`.
-pub fn reopen(dir: &Path, shared: &Shared, command: &str, console: &Console<'_>) -> Result<Opened> {
+/// The run to go on with, which the same command made; named after its experiment and the command.
+pub fn reopen(dir: &Path, shared: &Shared, console: &Console<'_>) -> Result<Opened> {
     let about = || format!("resuming {}", dir.display());
     let dir = RunDir::open(dir)?;
+    dir.check_made_by(console.command)?;
     let mut experiment = dir.read_experiment().context(about)?;
     if let Some(data_dir) = &shared.data_dir {
         experiment.data.dir = Some(data_dir.clone());
@@ -37,9 +38,9 @@ pub fn reopen(dir: &Path, shared: &Shared, command: &str, console: &Console<'_>)
     experiment.plugins.extend_from_slice(console.plugin_files);
     experiment.open_plugins()?;
     experiment.check()?;
-    dir.add_session(console.arguments, &console.device.name, console.events)?;
-    let name = format!("{}-{command}", experiment.name);
-    let goes_on = goes_on(&dir, console);
+    dir.add_session(&call(console), console.events)?;
+    let name = format!("{}-{}", experiment.name, console.command);
+    let goes_on = goes_on(&dir);
     Ok(Opened { experiment, dir, name, resumed: true, device: console.device.clone(), goes_on })
 }
 
@@ -48,23 +49,14 @@ pub fn open_fresh(
     model: &Path,
     files: &[PathBuf],
     shared: &Shared,
-    command: &str,
     change: impl FnOnce(&mut Experiment),
     console: &Console<'_>,
 ) -> Result<Opened> {
     let mut experiment = load_for_model(model, files, shared, console)?;
     change(&mut experiment);
     experiment.check()?;
-    let name = format!("{}-{command}", experiment.name);
+    let name = format!("{}-{}", experiment.name, console.command);
     fresh(experiment, shared, name, console)
-}
-
-/// Settings, a fresh run directory and the saved network, on the device.
-pub fn open_model(args: &ModelArgs, command: &str, console: &Console<'_>) -> Result<(Opened, Network)> {
-    let network = read_model(&args.model)?.to_device(&console.device.device)?;
-    let experiment = load_for_model(&args.model, &args.experiment, &args.shared, console)?;
-    let name = format!("{}-{command}", experiment.name);
-    Ok((fresh(experiment, &args.shared, name, console)?, network))
 }
 
 /// The settings of the run that the network lies in, if it lies in one and no file is given.
@@ -74,11 +66,23 @@ pub(super) fn load_for_model(
     shared: &Shared,
     console: &Console<'_>,
 ) -> Result<Experiment> {
-    let run = model.parent().and_then(Path::parent).map(|run| run.join("experiment.toml"));
-    match run.filter(|run| files.is_empty() && run.is_file()) {
-        Some(run) => load(&[run], Base::Defaults, shared, console),
-        None => load(files, Base::Defaults, shared, console),
+    let run_of = |model: &Path| Some(model.parent()?.parent()?.join("experiment.toml")).filter(|run| run.is_file());
+    // The file may be a link to that in a run.
+    let run = run_of(model).or_else(|| run_of(&std::fs::canonicalize(model).ok()?));
+    if let Some(run) = run.filter(|_| files.is_empty()) {
+        return load(&[run], Base::Defaults, shared, console);
     }
+    let experiment = load(files, Base::Defaults, shared, console)?;
+    let data = &experiment.data.name;
+    if files.is_empty() && shared.data.is_none() && *data == Experiment::default().data.name {
+        let message = format!(
+            "{} lies in no run, so that the default settings are taken, with data set `{}`; name another by --data, or settings by --experiment",
+            model.display(),
+            data.name
+        );
+        console.events.send(Event::Warning { about: "settings".into(), message });
+    }
+    Ok(experiment)
 }
 
 pub fn load(files: &[PathBuf], base: Base, shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
@@ -99,14 +103,16 @@ fn fresh(experiment: Experiment, shared: &Shared, name: String, console: &Consol
         None => RunDir::create_numbered(Path::new("runs"), &name)?,
     };
     dir.write_experiment(&experiment)?;
-    dir.write_provenance(&experiment, console.arguments, &console.device.name)?;
-    let goes_on = goes_on(&dir, console);
+    dir.write_provenance(&experiment, &call(console))?;
+    let goes_on = goes_on(&dir);
     Ok(Opened { experiment, dir, name, resumed: false, device: console.device.clone(), goes_on })
 }
 
+fn call<'a>(console: &Console<'a>) -> Call<'a> {
+    Call { command: console.command, arguments: console.arguments, device: &console.device.name }
+}
+
 /// The command that goes on with the work, where there is one.
-fn goes_on(dir: &RunDir, console: &Console<'_>) -> Option<String> {
-    const RESUMABLE: [&str; 3] = ["run", "train", "evaluate"];
-    let command = console.arguments.iter().find(|argument| RESUMABLE.contains(&argument.as_str()))?;
-    Some(format!("`mrpf {command} --resume {}` goes on from there", dir.path().display()))
+fn goes_on(dir: &RunDir) -> Option<String> {
+    dir.way_on().map(|way| format!("{way} goes on from there"))
 }

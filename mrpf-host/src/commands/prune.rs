@@ -1,15 +1,17 @@
 //! `mrpf prune`: cuts a saved network.
 
+use mrpf_api::network::Declaration;
 use mrpf_api::sensitivity::ModuleSensitivity;
 use mrpf_api::{Error, ErrorKind, Result};
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::Console;
 use super::dry_run::dry_run;
-use super::open::open_model;
-use crate::cli::PruneArgs;
-use crate::pipeline::Session;
+use super::open::open_fresh;
+use crate::cli::{ModelArgs, PruneArgs};
+use crate::pipeline::{Session, read_model};
 
 /// Prunes once to the asked ratio, without fine-tuning, and attacks the result.
 pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
@@ -17,8 +19,11 @@ pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
         return dry_run(args, console);
     }
     let start = Instant::now();
-    let given = args.sensitivity.as_deref().map(read_sensitivity).transpose()?;
-    let (opened, network) = open_model(&args.model, "prune", console)?;
+    let network = read_model(&args.model.model)?.to_device(&console.device.device)?;
+    let read = |path: &PathBuf| read_sensitivity(path, network.declaration());
+    let given = args.sensitivity.as_ref().map(read).transpose()?;
+    let ModelArgs { model, experiment, shared } = &args.model;
+    let opened = open_fresh(model, experiment, shared, |_| {}, console)?;
     let session = Session::open(opened, 3, console.events, console.watcher)?;
     session.check_fits(&network)?;
     let mut variant = session.experiment.variants().swap_remove(0);
@@ -35,13 +40,21 @@ pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
     session.finish(&[row], start.elapsed().as_secs_f64())
 }
 
-/// Reads what `mrpf sensitivity` wrote.
-pub(super) fn read_sensitivity(path: &Path) -> Result<Vec<ModuleSensitivity>> {
+/// Reads what `mrpf sensitivity` wrote about a network with the modules of `declaration`.
+pub(super) fn read_sensitivity(path: &Path, declaration: &Declaration) -> Result<Vec<ModuleSensitivity>> {
     let wrong = |why: String| {
-        Error::new(ErrorKind::Checkpoint, format!("{}: {why}", path.display()))
-            .context("reading sensitivities")
-            .hint("expected a file that `mrpf sensitivity` made")
+        Error::new(ErrorKind::Checkpoint, format!("{}: {why}", path.display())).context("reading sensitivities")
     };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+    let unreadable = |why: String| wrong(why).hint("expected a file that `mrpf sensitivity` made");
+    let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    let modules: Vec<ModuleSensitivity> = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
+    let found: BTreeSet<&str> = modules.iter().map(|module| module.module.as_str()).collect();
+    let expected: BTreeSet<&str> = declaration.modules().map(|layer| layer.name.as_str()).collect();
+    let why = match (found.difference(&expected).next(), expected.difference(&found).next()) {
+        (Some(stranger), _) => format!("has a value for module `{stranger}`, which the network lacks"),
+        (None, Some(missing)) => format!("lacks a value for module `{missing}` of the network"),
+        (None, None) if found.len() < modules.len() => "has two values for the same module".into(),
+        (None, None) => return Ok(modules),
+    };
+    Err(wrong(why).hint("sensitivities belong to one network; measure those of this one by `mrpf sensitivity`"))
 }

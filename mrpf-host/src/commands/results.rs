@@ -115,6 +115,7 @@ mod tests {
             plugin_files: &[],
             refused: &[],
             device: &OpenDevice::default(),
+            command: "results",
         };
         results(args, &console)?;
         Ok(text.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone())

@@ -3,14 +3,15 @@
 use mrpf_api::Result;
 
 use super::Console;
-use super::open::open_model;
+use super::open::open_fresh;
 use crate::cli::ModelArgs;
 use crate::event::{Event, EventSink};
-use crate::pipeline::Session;
+use crate::pipeline::{Session, read_model};
 
 /// Measures and writes sensitivities.
 pub fn sensitivity(args: &ModelArgs, console: &Console<'_>) -> Result<()> {
-    let (opened, network) = open_model(args, "sensitivity", console)?;
+    let network = read_model(&args.model)?.to_device(&console.device.device)?;
+    let opened = open_fresh(&args.model, &args.experiment, &args.shared, |_| {}, console)?;
     let metric = opened.experiment.prune.sensitivity.clone();
     let session = Session::open(opened, 1, console.events, console.watcher)?;
     session.check_fits(&network)?;

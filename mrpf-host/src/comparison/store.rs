@@ -9,12 +9,13 @@
 
 use mrpf_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::stage::Stage;
 use crate::experiment::Experiment;
-use crate::files::{failed, remove_if_there, write_atomically};
+use crate::files::{failed, read_if_there, remove_if_there, sha256, write_atomically};
 use crate::run_dir::{RunDir, lock, read_json, write_json};
 
 /// The directory of a comparison, locked for this process where it computes.
@@ -34,6 +35,35 @@ pub struct Done {
     /// Where it computed.
     #[serde(default)]
     pub device: String,
+    /// SHA-256 of the files of its networks, by their names.
+    #[serde(default)]
+    pub networks: BTreeMap<String, String>,
+}
+
+impl Done {
+    /// Checks that the network `name` in the stage's directory is the one that was there when the stage was done.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Checkpoint`] if its file has changed.
+    pub fn check(&self, stage: &RunDir, name: &str) -> Result<()> {
+        let Some(before) = self.networks.get(name) else { return Ok(()) };
+        let path = stage.network(name);
+        match read_if_there(&path)?.map(|bytes| sha256(&bytes)) {
+            Some(now) if now != *before => {
+                let message = format!("{} has changed since it was written: it is damaged", path.display());
+                Err(Error::new(ErrorKind::Checkpoint, message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// SHA-256 of those files of networks that are in a stage's directory.
+pub(super) fn hashes(stage: &RunDir, names: &[&str]) -> Result<BTreeMap<String, String>> {
+    let hash = |name: &&str| -> Result<Option<(String, String)>> {
+        Ok(read_if_there(&stage.network(name))?.map(|bytes| ((*name).to_owned(), sha256(&bytes))))
+    };
+    names.iter().filter_map(|name| hash(name).transpose()).collect()
 }
 
 /// What is noted when a stage could not be computed.
@@ -141,6 +171,23 @@ mod tests {
         let error = Store::open(&path).map(drop).expect_err("no comparison");
         assert!(error.to_string().ends_with("exists already, and is no comparison"), "{error}");
         assert!(Store::inspect(&path).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_network_that_has_changed_since_its_stage_was_done_is_told()
+    -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let stage = RunDir::create(&folder.path().join("prune-1"))?;
+        write_atomically(&stage.network("cut"), b"weights")?;
+        let networks = hashes(&stage, &["cut", "pruned"])?;
+        assert_eq!(networks.keys().collect::<Vec<_>>(), ["cut"]);
+        let done = Done { seconds: 1.0, threads: 1, device: "cpu".into(), networks };
+        done.check(&stage, "cut")?;
+        done.check(&stage, "pruned")?;
+        write_atomically(&stage.network("cut"), b"weighty")?;
+        let error = done.check(&stage, "cut").expect_err("damaged");
+        assert!(error.to_string().ends_with("has changed since it was written: it is damaged"), "{error}");
         Ok(())
     }
 

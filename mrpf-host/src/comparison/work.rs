@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::stage::{Stage, Work};
-use super::store::Done;
+use super::store::{Done, hashes};
 use crate::device::OpenDevice;
 use crate::event::EventSink;
 use crate::pipeline::{Opened, Session};
-use crate::run_dir::{RunDir, write_json};
+use crate::run_dir::{Call, RunDir, read_json, write_json};
 
 /// How long a process waits for one before it, which is stopping, to let go of the directory.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -47,9 +47,10 @@ pub fn work(
         return Err(Error::new(ErrorKind::Io, format!("{} has no task.json in it", path.display())));
     };
     let resumed = path.join("run.json").is_file();
+    let call = Call { command: "stage", arguments, device: &device.name };
     match resumed {
-        true => dir.add_session(arguments, &device.name, events)?,
-        false => dir.write_provenance(&experiment, arguments, &device.name)?,
+        true => dir.add_session(&call, events)?,
+        false => dir.write_provenance(&experiment, &call)?,
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let goes_on = Some("the same `mrpf compare` goes on with this stage".to_owned());
@@ -57,14 +58,22 @@ pub fn work(
     let session = Session::open(opened, 1, events, watcher)?;
     run(&session, &work, path)?;
     let seconds = start.elapsed().as_secs_f64();
-    let done = Done { seconds, threads: mrpf_api::rayon::current_num_threads(), device: device.name.clone() };
+    let done = Done {
+        seconds,
+        threads: mrpf_api::rayon::current_num_threads(),
+        device: device.name.clone(),
+        networks: hashes(&session.dir, &[names::DENSE, names::CUT, names::PRUNED])?,
+    };
     write_json(&path.join("done.json"), &done)
 }
 
 fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
     let other = |key: &str| RunDir::inspect(&path.with_file_name(key));
     let network = |key: &str, name: &str| -> Result<Network> {
-        let network = other(key)?.read_network(name).map_err(|error| damaged(key, error))?;
+        let stage = other(key)?;
+        let done: Option<Done> = read_json(&stage.path().join("done.json"))?;
+        let intact = done.map_or(Ok(()), |done| done.check(&stage, name));
+        let network = intact.and_then(|()| stage.read_network(name)).map_err(|error| damaged(key, error))?;
         let network = network.ok_or_else(|| missing(key, name))?.to_device(&session.device)?;
         session.check_fits(&network)?;
         Ok(network)

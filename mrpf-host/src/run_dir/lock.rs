@@ -5,12 +5,15 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
+/// The file that is locked.
+pub(super) const LOCK: &str = ".lock";
+
 /// Takes the directory for this process, until the file that is returned is closed.
 ///
 /// # Errors
 /// [`ErrorKind::Io`] if another process holds it, with its number where that can be read.
 pub(crate) fn lock(path: &Path) -> Result<File> {
-    let file = path.join(".lock");
+    let file = path.join(LOCK);
     let failed = |error: std::io::Error| Error::new(ErrorKind::Io, format!("cannot lock {}: {error}", path.display()));
     let mut handle = File::options().create(true).truncate(false).write(true).open(&file).map_err(failed)?;
     match handle.try_lock() {

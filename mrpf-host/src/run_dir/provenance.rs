@@ -12,9 +12,20 @@ use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
 use crate::plugin_library::opened;
 
+/// A call of the program, as a run's record keeps it.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// The command, such as `train`.
+    pub command: &'a str,
+    /// All arguments as typed.
+    pub arguments: &'a [String],
+    /// The device that it computes on.
+    pub device: &'a str,
+}
+
 impl RunDir {
     /// Writes where the run comes from.
-    pub fn write_provenance(&self, experiment: &Experiment, arguments: &[String], device: &str) -> Result<()> {
+    pub fn write_provenance(&self, experiment: &Experiment, call: &Call<'_>) -> Result<()> {
         let plugins: Vec<_> = registrations()
             .into_iter()
             .map(|plugin| {
@@ -31,10 +42,11 @@ impl RunDir {
         let provenance = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "seed": experiment.seed,
-            "device": device,
+            "command": call.command,
+            "device": call.device,
             "threads": threads,
             "started": now(),
-            "arguments": arguments,
+            "arguments": call.arguments,
             "libraries": libraries(),
             "plugins": plugins,
         });
@@ -43,9 +55,10 @@ impl RunDir {
 
     /// Adds a session that goes on with the run, and warns if a plugin library is not the one that the run was started with, or the
     /// device is another.
-    pub fn add_session(&self, arguments: &[String], device: &str, events: &dyn EventSink) -> Result<()> {
+    pub fn add_session(&self, call: &Call<'_>, events: &dyn EventSink) -> Result<()> {
         let path = self.path.join("run.json");
         let Some(mut provenance) = read_json::<Value>(&path)? else { return Ok(()) };
+        let Call { arguments, device, .. } = *call;
         let libraries = libraries();
         for message in changed(provenance["libraries"].as_array().map_or(&[], Vec::as_slice), &libraries) {
             events.send(Event::Warning { about: "plugin".into(), message });
