@@ -21,7 +21,7 @@ const TYPE: &str = "PluginName";
 pub fn write_crate(name: &str, kind: Kind, dir: &Path) -> Result<()> {
     check_name(name)?;
     if registrations().iter().any(|plugin| plugin.kind() == kind && plugin.name == name) {
-        let message = format!("there is a {} `{name}` already, which the new one could not stand beside", kind.name());
+        let message = format!("{} `{name}` is there already, and the new one could not stand beside it", kind.name());
         return Err(Error::new(ErrorKind::Settings, message).hint("choose another name"));
     }
     if dir.is_file() || std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -117,7 +117,7 @@ mod tests {
         let folder = tempfile::tempdir().map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
         write_crate("mine", Kind::Trainer, folder.path())?;
         let error = write_crate("l1-norm", Kind::Criterion, folder.path()).expect_err("it is taken");
-        assert!(error.to_string().starts_with("there is a criterion `l1-norm` already"), "{error}");
+        assert!(error.to_string().starts_with("criterion `l1-norm` is there already"), "{error}");
         let error = write_crate("mine", Kind::Trainer, folder.path()).expect_err("it is there");
         assert!(error.to_string().ends_with("exists already and is not an empty folder"), "{error}");
         Ok(())

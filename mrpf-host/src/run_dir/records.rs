@@ -23,7 +23,9 @@ impl RunDir {
     pub fn read_network(&self, name: &str) -> Result<Option<Network>> {
         let path = self.network(name);
         let read = |bytes: Vec<u8>| {
-            Network::from_bytes(&bytes, &Device::Cpu).context(|| format!("reading the network {}", path.display()))
+            let network = Network::from_bytes(&bytes, &Device::Cpu)
+                .map_err(|error| error.hint("it is damaged; remove the file to have it computed anew"));
+            network.context(|| format!("reading the network {}", path.display()))
         };
         read_if_there(&path)?.map(read).transpose()
     }
