@@ -30,8 +30,8 @@ pub fn export(args: &ExportArgs, console: &Console<'_>) -> Result<()> {
     }
     for (at, (path, bytes)) in files.iter().enumerate() {
         if let Err(error) = write_atomically(path, bytes) {
-            // Half an export would stand in the way of the next attempt.
-            files[..at].iter().try_for_each(|(path, _)| remove_if_there(path))?;
+            // Half an export would stand in the way of the next attempt. Why it failed is told, even where the half cannot be removed.
+            let _ = files[..at].iter().try_for_each(|(path, _)| remove_if_there(path));
             return Err(error);
         }
     }
