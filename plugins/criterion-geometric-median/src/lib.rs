@@ -7,6 +7,7 @@
 //! direction.
 
 mod distances;
+mod newton;
 mod weiszfeld;
 
 use mrpf_api::prelude::*;
@@ -91,7 +92,7 @@ register_plugin! {
     kind: Criterion,
     name: "geometric-median",
     summary: "distance of a filter from the geometric median of its layer's filters",
-    source: "He et al. 2019, Filter Pruning via Geometric Median, arXiv 1811.00250, without its relaxation to the layer's own filters; the median by Weiszfeld's algorithm (Vardi and Zhang 2000)",
+    source: "He et al. 2019, Filter Pruning via Geometric Median, arXiv 1811.00250, without its relaxation to the layer's own filters; the median by Weiszfeld's algorithm (Vardi and Zhang 2000) and Newton's",
     settings: MedianSettings,
     make: |settings| {
         if settings.tolerance > 0.0 && settings.steps > 0 {

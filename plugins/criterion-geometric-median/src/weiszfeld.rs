@@ -1,57 +1,108 @@
-//! The geometric median by Weiszfeld's algorithm.
+//! The geometric median by Weiszfeld's algorithm, with Newton's steps where they lead further.
 
 use mrpf_api::rayon::prelude::*;
 
 use super::distances::distance;
+use super::newton::newton_step;
 
 /// The point from which the sum of the Euclidean distances to `points`, all of one dimension, is least; empty for no points.
 ///
 /// Weiszfeld's step puts the mean, weighted by the inverse distances, in the place of the current point. At one of the points, whose
 /// weight would be infinite, it is shortened by how often the point occurs against the pull of the others (Vardi and Zhang 2000, The
-/// multivariate L1-median and associated data depth). Ends with a step below `tolerance` times the mean distance, or after
-/// `steps`. Where points lie on a line and their number is even the median is not unique, and one of them is found.
+/// multivariate L1-median and associated data depth). Alone it creeps where the median is one of the points, or near one: their test
+/// tells whether the nearest point is the median, and Newton's step is taken wherever it leads to a smaller sum. Ends with a
+/// step below `tolerance` times the mean distance, or after `steps`. Where points lie on a line and their number is even the median is
+/// not unique, and one of them is found.
 pub fn geometric_median(points: &[&[f64]], tolerance: f64, steps: usize) -> Vec<f64> {
     let Some(first) = points.first() else { return Vec::new() };
-    let mut median = vec![0.0; first.len()];
+    let mut centre = vec![0.0; first.len()];
     for point in points {
-        add(&mut median, 1.0 / points.len() as f64, point);
+        add(&mut centre, 1.0 / points.len() as f64, point);
     }
+    let mut here = Place::new(points, centre);
+    let mut tested = None;
     for _ in 0..steps {
-        let distances: Vec<f64> = points.par_iter().map(|point| distance(point, &median)).collect();
-        let spread = distances.iter().sum::<f64>() / points.len() as f64;
-        let Some(next) = step(points, &distances, &median, spread) else { break };
-        let length = distance(&next, &median);
-        median = next;
+        let nearest = here.nearest();
+        if tested != Some(nearest) {
+            tested = Some(nearest);
+            let there = Place::new(points, points[nearest].to_vec());
+            if there.weiszfeld_step(points).is_none() {
+                return there.at;
+            }
+        }
+        let Some(next) = here.next(points) else { break };
+        let (length, spread) = (distance(&next.at, &here.at), here.spread());
+        here = next;
         if length <= tolerance * spread {
             break;
         }
     }
-    median
+    here.at
 }
 
-/// The next point; none where the current one is the median.
-fn step(points: &[&[f64]], distances: &[f64], median: &[f64], spread: f64) -> Option<Vec<f64>> {
-    // Nearer than rounding can tell counts as being there.
-    let is_here = |distance: f64| distance <= 1e-14 * spread;
-    let here = distances.iter().filter(|distance| is_here(**distance)).count() as f64;
-    let weight: f64 = distances.iter().filter(|distance| !is_here(**distance)).map(|distance| 1.0 / distance).sum();
-    if weight == 0.0 {
-        return None;
+/// How much of Newton's step is tried, in this order.
+const SHARES: [f64; 4] = [1.0, 0.5, 0.25, 0.125];
+
+/// A place, and the distances of all points from it.
+struct Place {
+    at: Vec<f64>,
+    distances: Vec<f64>,
+    sum: f64,
+}
+
+impl Place {
+    fn new(points: &[&[f64]], at: Vec<f64>) -> Self {
+        let distances: Vec<f64> = points.par_iter().map(|point| distance(point, &at)).collect();
+        let sum = distances.iter().sum();
+        Self { at, distances, sum }
     }
-    let mut pull = vec![0.0; median.len()];
-    for (point, &distance) in points.iter().zip(distances) {
-        if !is_here(distance) {
-            let towards = pull.iter_mut().zip(point.iter().zip(median));
+
+    fn spread(&self) -> f64 {
+        self.sum / self.distances.len() as f64
+    }
+
+    fn nearest(&self) -> usize {
+        let by_distance = |a: &usize, b: &usize| self.distances[*a].total_cmp(&self.distances[*b]);
+        (0..self.distances.len()).min_by(by_distance).unwrap_or(0)
+    }
+
+    /// The better of both steps; none where this place is the median.
+    fn next(&self, points: &[&[f64]]) -> Option<Self> {
+        let weiszfeld = self.moved(points, &self.weiszfeld_step(points)?, 1.0);
+        let Some(step) = newton_step(points, &self.at, &self.distances) else { return Some(weiszfeld) };
+        // Whole, Newton's step leads past a point that lies in its way.
+        let mut shares = SHARES.iter().map(|share| self.moved(points, &step, *share));
+        Some(shares.find(|newton| newton.sum < weiszfeld.sum).unwrap_or(weiszfeld))
+    }
+
+    fn moved(&self, points: &[&[f64]], step: &[f64], share: f64) -> Self {
+        Self::new(points, self.at.iter().zip(step).map(|(at, step)| at + share * step).collect())
+    }
+
+    /// The step to the weighted mean; none where this place is the median.
+    fn weiszfeld_step(&self, points: &[&[f64]]) -> Option<Vec<f64>> {
+        // Nearer than rounding can tell counts as being there.
+        let is_here = |distance: f64| distance <= 1e-14 * self.spread();
+        let mut here = 0.0;
+        let mut weight = 0.0;
+        let mut pull = vec![0.0; self.at.len()];
+        for (point, &distance) in points.iter().zip(&self.distances) {
+            if is_here(distance) {
+                here += 1.0;
+                continue;
+            }
+            weight += 1.0 / distance;
+            let towards = pull.iter_mut().zip(point.iter().zip(&self.at));
             towards.for_each(|(pull, (point, here))| *pull += (point - here) / distance);
         }
+        let strength = pull.iter().map(|pull| pull * pull).sum::<f64>().sqrt();
+        if strength <= here {
+            return None;
+        }
+        let factor = (1.0 - here / strength) / weight;
+        pull.iter_mut().for_each(|pull| *pull *= factor);
+        Some(pull)
     }
-    let strength = pull.iter().map(|pull| pull * pull).sum::<f64>().sqrt();
-    if strength <= here {
-        return None;
-    }
-    let mut next = median.to_vec();
-    add(&mut next, (1.0 - here / strength) / weight, &pull);
-    Some(next)
 }
 
 fn add(sum: &mut [f64], factor: f64, term: &[f64]) {
