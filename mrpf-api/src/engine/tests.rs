@@ -124,24 +124,29 @@ fn gradient(classifier: &FrozenNetwork, images: &Tensor) -> Result<crate::networ
 }
 
 /// Compares with the same network in f64, which runs by the operations with a gradient.
+///
+/// A pre-activation within rounding of zero takes the other side now and then, and the gradient of its image is another one. Hence each
+/// place in the batch must agree for one of several draws of images.
 fn agrees(declaration: Declaration, batch: usize) -> Result<()> {
     let network = network(declaration, 3)?;
-    let images = images(&network, batch)?;
     let (fast, exact) = (network.freeze()?, network.to_dtype(DType::F64)?.freeze()?);
     assert!(fast.has_engine() && !exact.has_engine());
-    let (found, expected) = (gradient(&fast, &images)?, gradient(&exact, &images.to_dtype(DType::F64)?)?);
-    assert!(off(&found.logits, &expected.logits)? < 1e-4, "logits: {}", off(&found.logits, &expected.logits)?);
-    assert!(off(&found.loss, &expected.loss)? < 1e-4);
-    // A pre-activation within rounding of zero takes the other side now and then, which moves the gradient of its image a little.
-    let mut moved = 0;
-    for image in 0..batch {
-        let off = off(&found.gradient.get(image)?, &expected.gradient.get(image)?)?;
-        assert!(off < 0.2, "image {image}: {off}");
-        moved += usize::from(off > 1e-4);
+    let mut differ: Vec<(usize, f64)> = (0..batch).map(|image| (image, f64::NAN)).collect();
+    for draw in 0..8 {
+        let images = images_of(&network, batch, 9 + draw)?;
+        let (found, expected) = (gradient(&fast, &images)?, gradient(&exact, &images.to_dtype(DType::F64)?)?);
+        assert!(off(&found.logits, &expected.logits)? < 1e-4, "logits: {}", off(&found.logits, &expected.logits)?);
+        assert!(off(&found.loss, &expected.loss)? < 1e-4);
+        assert!(off(&fast.logits(&images)?, &found.logits)? == 0.0);
+        for (image, by) in &mut differ {
+            *by = off(&found.gradient.get(*image)?, &expected.gradient.get(*image)?)?;
+        }
+        differ.retain(|(_, by)| by.is_nan() || *by > 1e-4);
+        if differ.is_empty() {
+            return Ok(());
+        }
     }
-    assert!(moved <= 1 + batch / 4, "{moved} gradients of {batch}");
-    assert!(off(&fast.logits(&images)?, &found.logits)? == 0.0);
-    Ok(())
+    panic!("gradients that never agree, with how far they are off: {differ:?}");
 }
 
 proptest! {
