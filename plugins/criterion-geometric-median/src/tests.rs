@@ -28,6 +28,7 @@ fn medians_that_are_known() {
     assert_near(&median(&[[2.0, 3.0], [2.0, 3.0], [2.0, 3.0]]), &[2.0, 3.0], 1e-12);
     assert_near(&median(&[[2.0, 3.0]]), &[2.0, 3.0], 1e-12);
     assert_eq!(geometric_median(&[], 1e-9, 10), Vec::<f64>::new());
+    assert!(median(&[[f64::NAN, 0.0], [1.0, 1.0], [2.0, 0.0]])[0].is_nan());
 }
 
 /// In a corner of nearly 120 degrees the sum hardly falls on the way to the median, which is the corner or close beside it.

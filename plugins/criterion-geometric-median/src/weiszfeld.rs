@@ -5,7 +5,8 @@ use mrpf_api::rayon::prelude::*;
 use super::distances::distance;
 use super::newton::newton_step;
 
-/// The point from which the sum of the Euclidean distances to `points`, all of one dimension, is least; empty for no points.
+/// The point from which the sum of the Euclidean distances to `points`, all of one dimension, is least; empty for no points, and
+/// not a number where a coordinate is none.
 ///
 /// Weiszfeld's step puts the mean, weighted by the inverse distances, in the place of the current point. At one of the points, whose
 /// weight would be infinite, it is shortened by how often the point occurs against the pull of the others (Vardi and Zhang 2000, The
@@ -22,6 +23,9 @@ pub fn geometric_median(points: &[&[f64]], tolerance: f64, steps: usize) -> Vec<
     let mut here = Place::new(points, centre);
     let mut tested = None;
     for _ in 0..steps {
+        if !here.sum.is_finite() {
+            break;
+        }
         let nearest = here.nearest();
         if tested != Some(nearest) {
             tested = Some(nearest);
