@@ -1,30 +1,27 @@
 //! Newton's step towards the geometric median.
 
+use super::weiszfeld::Pull;
+
 /// Most products with the second derivatives for one step: filters of a layer need a handful.
 const MOST_PRODUCTS: usize = 30;
 
 /// The step -H⁻¹g of the sum of distances at a place, by conjugate gradients: with u the unit vectors from the points to the place and d the
 /// `distances`, g = Σu and H = Σ(I - uuᵀ)/d. The inverse is taken to three digits, or as far as the sum curves; none where a point lies
 /// here or the sum curves nowhere.
-pub(crate) fn newton_step(points: &[&[f64]], at: &[f64], distances: &[f64]) -> Option<Vec<f64>> {
-    if distances.contains(&0.0) {
+pub(crate) fn newton_step(points: &[&[f64]], at: &[f64], distances: &[f64], pull: &Pull) -> Option<Vec<f64>> {
+    if pull.points_here > 0.0 {
         return None;
     }
-    let weight: f64 = distances.iter().map(|distance| 1.0 / distance).sum();
-    let mut residual = vec![0.0; at.len()];
-    for (point, distance) in points.iter().zip(distances) {
-        let towards = residual.iter_mut().zip(point.iter().zip(at));
-        towards.for_each(|(pull, (point, at))| *pull += (point - at) / distance);
-    }
+    let mut residual = pull.force.clone();
     let mut step = vec![0.0; at.len()];
     let mut direction = residual.clone();
     let mut square = dot(&residual, &residual);
     let enough = 1e-6 * square;
     let mut has_moved = false;
     for _ in 0..MOST_PRODUCTS {
-        let product = second_derivatives(points, at, distances, weight, &direction);
+        let product = second_derivatives(points, at, distances, pull.weight, &direction);
         let curvature = dot(&direction, &product);
-        if curvature <= 1e-12 * weight * dot(&direction, &direction) {
+        if curvature <= 1e-12 * pull.weight * dot(&direction, &direction) {
             break;
         }
         has_moved = true;

@@ -30,7 +30,7 @@ pub fn geometric_median(points: &[&[f64]], tolerance: f64, steps: usize) -> Vec<
         if tested != Some(nearest) {
             tested = Some(nearest);
             let there = Place::new(points, points[nearest].to_vec());
-            if there.weiszfeld_step(points).is_none() {
+            if there.pull(points).weiszfeld_step().is_none() {
                 return there.at;
             }
         }
@@ -72,8 +72,9 @@ impl Place {
 
     /// The better of both steps; none where this place is the median.
     fn next(&self, points: &[&[f64]]) -> Option<Self> {
-        let weiszfeld = self.moved(points, &self.weiszfeld_step(points)?, 1.0);
-        let Some(step) = newton_step(points, &self.at, &self.distances) else { return Some(weiszfeld) };
+        let pull = self.pull(points);
+        let weiszfeld = self.moved(points, &pull.weiszfeld_step()?, 1.0);
+        let Some(step) = newton_step(points, &self.at, &self.distances, &pull) else { return Some(weiszfeld) };
         // Whole, Newton's step leads past a point that lies in its way.
         let mut shares = SHARES.iter().map(|share| self.moved(points, &step, *share));
         Some(shares.find(|newton| newton.sum < weiszfeld.sum).unwrap_or(weiszfeld))
@@ -83,29 +84,41 @@ impl Place {
         Self::new(points, self.at.iter().zip(step).map(|(at, step)| at + share * step).collect())
     }
 
-    /// The step to the weighted mean; none where this place is the median.
-    fn weiszfeld_step(&self, points: &[&[f64]]) -> Option<Vec<f64>> {
-        // Nearer than rounding can tell counts as being there.
-        let is_here = |distance: f64| distance <= 1e-14 * self.spread();
-        let mut here = 0.0;
-        let mut weight = 0.0;
-        let mut pull = vec![0.0; self.at.len()];
+    fn pull(&self, points: &[&[f64]]) -> Pull {
+        let mut pull = Pull { points_here: 0.0, weight: 0.0, force: vec![0.0; self.at.len()] };
         for (point, &distance) in points.iter().zip(&self.distances) {
-            if is_here(distance) {
-                here += 1.0;
+            // Nearer than rounding can tell counts as being there.
+            if distance <= 1e-14 * self.spread() {
+                pull.points_here += 1.0;
                 continue;
             }
-            weight += 1.0 / distance;
-            let towards = pull.iter_mut().zip(point.iter().zip(&self.at));
-            towards.for_each(|(pull, (point, here))| *pull += (point - here) / distance);
+            pull.weight += 1.0 / distance;
+            let towards = pull.force.iter_mut().zip(point.iter().zip(&self.at));
+            towards.for_each(|(force, (point, here))| *force += (point - here) / distance);
         }
-        let strength = pull.iter().map(|pull| pull * pull).sum::<f64>().sqrt();
-        if strength <= here {
+        pull
+    }
+}
+
+/// How the points pull at a place.
+pub(crate) struct Pull {
+    /// How many points lie at the place: these do not pull but hold.
+    pub points_here: f64,
+    /// The sum of the inverse distances of the others.
+    pub weight: f64,
+    /// The sum of the unit vectors towards the others.
+    pub force: Vec<f64>,
+}
+
+impl Pull {
+    /// The step to the weighted mean; none where the place is the median.
+    fn weiszfeld_step(&self) -> Option<Vec<f64>> {
+        let strength = self.force.iter().map(|force| force * force).sum::<f64>().sqrt();
+        if strength <= self.points_here {
             return None;
         }
-        let factor = (1.0 - here / strength) / weight;
-        pull.iter_mut().for_each(|pull| *pull *= factor);
-        Some(pull)
+        let factor = (1.0 - self.points_here / strength) / self.weight;
+        Some(self.force.iter().map(|force| factor * force).collect())
     }
 }
 
