@@ -8,12 +8,15 @@ use safetensors::SafeTensors;
 use std::collections::HashMap;
 
 use super::declaration::Declaration;
+use super::digest;
 use super::parameters::statistic_specs;
 use super::weights::{Network, Weights};
 use crate::{Context, Error, ErrorKind, Result};
 
 /// Version of the saved form; a reader refuses a newer one.
-pub const FORMAT_VERSION: &str = "1";
+pub const FORMAT_VERSION: &str = "2";
+/// The version whose files carried no digest; they are still read.
+const WITHOUT_DIGEST: &str = "1";
 
 const DECLARATION: &str = "mrpf.declaration";
 const FORMAT: &str = "mrpf.format";
@@ -32,8 +35,8 @@ impl Network {
     /// Reads a network from the bytes of a file that [`Network::to_bytes`] made.
     ///
     /// # Errors
-    /// [`ErrorKind::Checkpoint`] if the bytes are not a safetensors file, carry no declaration, or hold other tensors than the
-    /// declaration needs.
+    /// [`ErrorKind::Checkpoint`] if the bytes are not a safetensors file, have changed since they were written, carry no declaration,
+    /// or hold other tensors than the declaration needs.
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self> {
         let (mut tensors, mut header) = tensors_from_bytes(bytes, device)?;
         let wrong = |message: String| Error::new(ErrorKind::Checkpoint, message);
@@ -41,7 +44,8 @@ impl Network {
             wrong("the file carries no network declaration".into()).hint("expected a file saved by mrpf")
         })?;
         match header.get(FORMAT).map(String::as_str) {
-            Some(FORMAT_VERSION) => {}
+            Some(FORMAT_VERSION) => require_digest(&header)?,
+            Some(WITHOUT_DIGEST) => {}
             found => {
                 let found = found.unwrap_or("none");
                 return Err(wrong(format!("format version {found}, expected {FORMAT_VERSION}")).hint("update mrpf"));
@@ -60,9 +64,11 @@ impl Network {
     }
 }
 
-/// Named tensors and header entries as the bytes of a safetensors file, in the order of their names.
+/// Named tensors and header entries as the bytes of a safetensors file, in the order of their names, with a digest of all bytes in
+/// the header.
 pub fn tensors_to_bytes<'a>(tensors: &Weights, header: impl IntoIterator<Item = (&'a str, String)>) -> Result<Vec<u8>> {
     let mut entries: Vec<_> = header.into_iter().collect();
+    entries.push((digest::ENTRY, digest::UNKNOWN.to_owned()));
     entries.sort();
     // The library takes the header as a hash map and writes it in that order; one entry keeps the bytes the same every time.
     let joined = serde_json::to_string(&entries)
@@ -72,14 +78,18 @@ pub fn tensors_to_bytes<'a>(tensors: &Weights, header: impl IntoIterator<Item = 
         .iter()
         .map(|(name, tensor)| Ok((name, tensor.to_device(&Device::Cpu)?.contiguous()?)))
         .collect::<Result<_>>()?;
-    safetensors::serialize(cpu.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some(header))
-        .map_err(|error| Error::new(ErrorKind::Checkpoint, format!("the tensors cannot be written: {error}")))
+    let mut bytes = safetensors::serialize(cpu.iter().map(|(name, tensor)| (name.as_str(), tensor)), Some(header))
+        .map_err(|error| Error::new(ErrorKind::Checkpoint, format!("the tensors cannot be written: {error}")))?;
+    digest::seal(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Named tensors and header entries from the bytes of a file that [`tensors_to_bytes`] made.
 ///
+/// A digest in the header is checked; [`require_digest`] says whether there was one.
+///
 /// # Errors
-/// [`ErrorKind::Checkpoint`] if the bytes are not such a file.
+/// [`ErrorKind::Checkpoint`] if the bytes are not such a file, or have changed since they were written.
 pub fn tensors_from_bytes(bytes: &[u8], device: &Device) -> Result<(Weights, HashMap<String, String>)> {
     let wrong = |message: String| Error::new(ErrorKind::Checkpoint, message).hint("expected a file saved by mrpf");
     let not_safetensors = |error| wrong(format!("not a complete safetensors file ({error})"));
@@ -92,6 +102,9 @@ pub fn tensors_from_bytes(bytes: &[u8], device: &Device) -> Result<(Weights, Has
             .into_iter()
             .collect(),
     };
+    if let Some(written) = header.get(digest::ENTRY) {
+        digest::check(bytes, written)?;
+    }
     let mut tensors = Weights::new();
     for (name, view) in file.tensors() {
         let tensor = view.load(device).context(|| format!("tensor `{name}`"))?;
@@ -101,4 +114,15 @@ pub fn tensors_from_bytes(bytes: &[u8], device: &Device) -> Result<(Weights, Has
         tensors.insert(name, tensor);
     }
     Ok((tensors, header))
+}
+
+/// Checks that a file whose header is `header` carried a digest, which [`tensors_from_bytes`] has compared with its bytes.
+///
+/// # Errors
+/// [`ErrorKind::Checkpoint`] if there was none.
+pub fn require_digest(header: &HashMap<String, String>) -> Result<()> {
+    match header.contains_key(digest::ENTRY) {
+        true => Ok(()),
+        false => Err(digest::damaged("it carries no digest of its bytes")),
+    }
 }

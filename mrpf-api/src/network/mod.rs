@@ -3,6 +3,7 @@
 mod builder;
 mod classifier;
 mod declaration;
+mod digest;
 mod file;
 mod fold;
 mod forward;
@@ -20,7 +21,7 @@ mod weights;
 pub use builder::Builder;
 pub use classifier::{Classifier, FrozenNetwork, InputGradient, LossOnLogits};
 pub use declaration::{Declaration, INPUT, Layer, Wiring};
-pub use file::{FORMAT_VERSION, tensors_from_bytes, tensors_to_bytes};
+pub use file::{FORMAT_VERSION, require_digest, tensors_from_bytes, tensors_to_bytes};
 #[cfg(feature = "cudnn")]
 pub(crate) use fold::{FoldedNorm, FoldedNorms};
 pub use forward::Mode;
