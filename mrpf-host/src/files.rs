@@ -47,11 +47,16 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
     }
     for entry in entries {
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
-        if is_file && entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        if is_file && is_unfinished(&entry.file_name()) {
             std::fs::remove_file(entry.path()).map_err(|error| failed("remove", &entry.path(), &error))?;
         }
     }
     Ok(())
+}
+
+/// Whether a name is that of a file that is being written, or was when its process was killed.
+pub fn is_unfinished(name: &std::ffi::OsStr) -> bool {
+    name.to_string_lossy().starts_with(UNFINISHED)
 }
 
 /// Reads a whole file; `None` if there is none.

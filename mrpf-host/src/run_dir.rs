@@ -1,9 +1,9 @@
 //! A run on disk: one directory, one process at a time.
 //!
 //! ```text
-//! experiment.toml        the resolved settings
-//! task.json              of `mrpf evaluate`: the network and the radii
 //! run.json               version, seed, device, threads, start, arguments, plugins
+//! experiment.toml        the resolved settings
+//! task.json              of `mrpf evaluate` and `mrpf finetune`: the network, and the radii
 //! metrics.jsonl          every event
 //! tensorboard/           the same as curves, for TensorBoard
 //! results.json           the rows of the comparison
@@ -16,32 +16,38 @@
 //! evaluation/ROW.json    counts, and ROW.parquet with the outcome of every image
 //! latency/ROW.json       time of a pass on this machine
 //! latency-table.json     times of layers, where latency is the budget
+//! done/STAGE.json        what a stage was computed from, and the SHA-256 of each file that it left
 //! ```
 //!
 //! Different names lie in different files: a space is written `+`, and what no file name should hold as `%` and its hexadecimal code.
 
 mod create;
+mod done;
 mod file_name;
 mod lock;
 mod made_by;
+mod presence;
 mod provenance;
 mod records;
+mod sealed;
 
 use mrpf_api::{Error, ErrorKind, Result};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+pub use done::check_named_file;
 pub(crate) use file_name::file_name;
 pub(crate) use lock::lock;
+pub(crate) use presence::check_present;
 pub use provenance::Call;
-pub(crate) use records::{read_json, write_json};
+pub(crate) use sealed::{read_sealed, sealed};
 
 /// A run directory, locked for this process where it writes.
 #[derive(Debug)]
 pub struct RunDir {
     path: PathBuf,
     // Held open: the lock ends with the file, and so with the process however it ends.
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 impl RunDir {
@@ -51,7 +57,7 @@ impl RunDir {
     /// [`ErrorKind::Io`] if it is no run directory, or another process works in it.
     pub fn open(path: &Path) -> Result<Self> {
         let run = Self::inspect(path)?;
-        let run = Self { _lock: Some(lock(path)?), ..run };
+        let run = Self { lock: Some(lock(path)?), ..run };
         // With the lock held nobody else is writing there.
         crate::files::remove_unfinished(path)?;
         Ok(run)
@@ -63,6 +69,11 @@ impl RunDir {
     /// [`ErrorKind::Io`] if it is no run directory.
     pub fn inspect(path: &Path) -> Result<Self> {
         if !path.join("experiment.toml").is_file() {
+            if path.join("run.json").is_file() {
+                let message = format!("nothing has been computed in {} yet: it has no experiment.toml", path.display());
+                let hint = format!("begin anew with the command that made it and --out {}", path.display());
+                return Err(Error::new(ErrorKind::Io, message).hint(hint));
+            }
             let why = match (path.is_dir(), path.exists()) {
                 (true, _) => "has no experiment.toml in it",
                 (false, true) => "is a file",
@@ -72,7 +83,7 @@ impl RunDir {
             return Err(Error::new(ErrorKind::Io, message)
                 .hint("name a directory that `mrpf run` made, for example with --out"));
         }
-        Ok(Self { path: path.into(), _lock: None })
+        Ok(Self { path: path.into(), lock: None })
     }
 
     /// The directory.
@@ -100,9 +111,34 @@ impl RunDir {
         self.json("sensitivity", label)
     }
 
+    /// Where the record of a training lies.
+    pub fn training(&self, name: &str) -> PathBuf {
+        self.json("training", name)
+    }
+
+    /// Where what was cut from a row lies.
+    pub fn plan(&self, row: &str) -> PathBuf {
+        self.json("plans", row)
+    }
+
+    /// Where an evaluation lies.
+    pub fn evaluation(&self, label: &str) -> PathBuf {
+        self.json("evaluation", label)
+    }
+
+    /// Where a measured time lies.
+    pub fn latency(&self, row: &str) -> PathBuf {
+        self.json("latency", row)
+    }
+
+    /// Where the times of layers lie.
+    pub fn layer_times(&self) -> PathBuf {
+        self.path.join("latency-table.json")
+    }
+
     /// Where an evaluation in progress keeps what it has done.
     pub fn journal(&self, label: &str) -> PathBuf {
-        self.json("evaluation", label).with_extension("journal")
+        self.evaluation(label).with_extension("journal")
     }
 
     /// Where the results lie.
@@ -146,7 +182,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let run = RunDir::create(&folder.path().join("run"))?;
         run.write_latency("a b", &Latency { batch: 1, median_ms: 2.0 })?;
-        assert_eq!(run.read_latency("a-b")?, None);
+        assert!(run.latency("a b").exists() && !run.latency("a-b").exists());
         assert_ne!(run.network("a b"), run.network("a-b"));
         // What was written under a label is found again under that label.
         run.write_sensitivity("mrs a/b", &[])?;

@@ -14,12 +14,13 @@ use super::Console;
 use super::open::load;
 use crate::cli::CompareArgs;
 use crate::comparison::{
-    Cell, Forecast, Grid, Ground, Limits, Means, Plan, Schedule, Stage, Store, collect, comparison_table, data_digest,
-    write_page, write_results,
+    Cell, Forecast, Grid, Ground, Limits, Means, Plan, Schedule, Stage, Store, collect, comparison_table, write_page,
+    write_results,
 };
 use crate::device::{Arithmetic, DeviceChoice, OpenDevice, without_number};
 use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
+use crate::image_digest::ImageDigests;
 use crate::output::{Both, MetricsFile, TensorBoard};
 use crate::plugin_library::opened as opened_libraries;
 
@@ -65,6 +66,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
         .map_err(|error| Error::new(ErrorKind::Io, format!("cannot find this program's own file: {error}")))?;
     let tally =
         schedule.run(&|stage, means| process(&program, &store, stage, means, args.shared.device.arithmetic()))?;
+    store.check_present()?;
     let findings = collect(&experiment, &grid, &plan, &store)?;
     write_results(&findings, store.path())?;
     write_page(&findings, store.path(), store.path())?;
@@ -161,7 +163,7 @@ fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, console: &Cons
                 .make::<dyn DataSource>()?
                 .load_watched(settings.dir.as_deref(), console.watcher)
                 .context(about)?;
-            known.entry(choice).or_insert(data_digest(&data)).clone()
+            known.entry(choice).or_insert(ImageDigests::of(&data).whole()).clone()
         }
     };
     let libraries = opened_libraries().iter().map(|PluginLibrary { sha256, .. }| sha256.clone()).collect();

@@ -25,8 +25,8 @@ pub fn finetune(args: &FinetuneArgs, console: &Console<'_>) -> Result<()> {
     };
     let session = Session::open(opened, 2, console.events, console.watcher)?;
     session.check_fits(&network)?;
-    let settings = session.experiment.finetune.clone();
-    let (network, training) = session.trained("finetune", "finetuned", "finetune", &settings, None, || Ok(network))?;
+    session.check_attack("finetuned")?;
+    let (network, training) = session.finetuned("finetune", "finetuned", network)?;
     let row = session.dense_row("finetuned", &network, &training)?;
     session.finish(&[row], start.elapsed().as_secs_f64())
 }

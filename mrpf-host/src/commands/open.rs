@@ -38,7 +38,7 @@ pub fn reopen(dir: &Path, shared: &Shared, console: &Console<'_>) -> Result<Open
     experiment.plugins.extend_from_slice(console.plugin_files);
     experiment.open_plugins()?;
     experiment.check()?;
-    dir.add_session(&call(console), console.events)?;
+    dir.add_session(&experiment, &call(console), console.events)?;
     let name = format!("{}-{}", experiment.name, console.command);
     let goes_on = goes_on(&dir);
     Ok(Opened { experiment, dir, name, resumed: true, device: console.device.clone(), goes_on })
@@ -102,8 +102,9 @@ fn fresh(experiment: Experiment, shared: &Shared, name: String, console: &Consol
         Some(path) => RunDir::create(path)?,
         None => RunDir::create_numbered(Path::new("runs"), &name)?,
     };
-    dir.write_experiment(&experiment)?;
+    // In this order: a directory with the first of them is one that a command has begun.
     dir.write_provenance(&experiment, &call(console))?;
+    dir.write_experiment(&experiment)?;
     let goes_on = goes_on(&dir);
     Ok(Opened { experiment, dir, name, resumed: false, device: console.device.clone(), goes_on })
 }

@@ -2,7 +2,7 @@
 
 use mrpf_api::network::Declaration;
 use mrpf_api::sensitivity::ModuleSensitivity;
-use mrpf_api::{Error, ErrorKind, Result};
+use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -12,6 +12,7 @@ use super::dry_run::dry_run;
 use super::open::open_fresh;
 use crate::cli::{ModelArgs, PruneArgs};
 use crate::pipeline::{Session, read_model};
+use crate::run_dir::check_named_file;
 
 /// Prunes once to the asked ratio, without fine-tuning, and attacks the result.
 pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
@@ -47,6 +48,7 @@ pub(super) fn read_sensitivity(path: &Path, declaration: &Declaration) -> Result
     };
     let unreadable = |why: String| wrong(why).hint("expected a file that `mrpf sensitivity` made");
     let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    check_named_file(path, text.as_bytes()).context(|| "reading sensitivities".into())?;
     let modules: Vec<ModuleSensitivity> = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
     let found: BTreeSet<&str> = modules.iter().map(|module| module.module.as_str()).collect();
     let expected: BTreeSet<&str> = declaration.modules().map(|layer| layer.name.as_str()).collect();

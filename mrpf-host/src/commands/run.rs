@@ -1,17 +1,19 @@
 //! `mrpf run`: a whole experiment.
 
 use mrpf_api::Result;
+use mrpf_api::sensitivity::ModuleSensitivity;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::Console;
 use super::open::open_run;
 use crate::cli::RunArgs;
 use crate::event::{Event, EventSink};
-use crate::experiment::{Experiment, PluginChoice, Repeated};
+use crate::experiment::{Experiment, PluginChoice, Repeated, Variant};
 use crate::pipeline::Session;
 use crate::pruning::Dense;
 use crate::results::Row;
-use crate::training::Select;
+use crate::training::{Select, TrainingSettings};
 
 /// Trains, measures, prunes, fine-tunes, attacks and compares.
 pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
@@ -25,38 +27,34 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     }
     // What the constraints name must be there before hours go into training.
     Dense::new(&session.declare()?, &session.experiment.prune)?;
+    let (variants, metrics) = (session.experiment.variants(), metrics(&session.experiment)?);
+    let standard = session.experiment.standard_baseline.then(|| TrainingSettings {
+        trainer: PluginChoice::named("standard"),
+        select: Select::BestClean,
+        ..session.experiment.pretrain.clone()
+    });
+    check_resumed(&session, standard.as_ref(), &variants, &metrics)?;
     let mut rows: Vec<Row> = Vec::new();
 
-    if session.experiment.standard_baseline {
-        let mut settings = session.experiment.pretrain.clone();
-        settings.trainer = PluginChoice::named("standard");
-        settings.select = Select::BestClean;
-        let (network, training) =
-            session
-                .trained("train standard", "dense-standard", "pretrain", &settings, None, || session.fresh_network())?;
+    if let Some(settings) = standard {
+        let (network, training) = session.pretrained("train standard", "dense-standard", &settings)?;
         rows.push(session.dense_row("dense-standard", &network, &training)?);
     }
     let settings = session.experiment.pretrain.clone();
-    let (dense, training) =
-        session.trained("train dense", "dense", "pretrain", &settings, None, || session.fresh_network())?;
+    let (dense, training) = session.pretrained("train dense", "dense", &settings)?;
     rows.push(session.dense_row("dense", &dense, &training)?);
 
-    let mut measured: Vec<(PluginChoice, Vec<_>)> = Vec::new();
-    for variant in session.experiment.variants() {
-        let metric = &variant.prune.sensitivity;
-        let modules = match variant.needs_sensitivity()? {
-            false => Vec::new(),
-            true => match measured.iter().find(|(choice, _)| choice == metric) {
-                Some((_, modules)) => modules.clone(),
+    // Each metric is measured once, just before the first row that needs it.
+    let mut measured: BTreeMap<&str, Vec<ModuleSensitivity>> = BTreeMap::new();
+    for variant in variants {
+        let metric = metrics.iter().find(|metric| metric.choice == variant.prune.sensitivity);
+        let modules = match metric.filter(|metric| metric.rows.contains(&variant.name)) {
+            None => Vec::new(),
+            Some(metric) => match measured.get(metric.label.as_str()) {
+                Some(modules) => modules.clone(),
                 None => {
-                    let label = if measured.iter().any(|(choice, _)| choice.name == metric.name) {
-                        format!("{} {}", metric.name, variant.name)
-                    } else {
-                        metric.name.clone()
-                    };
-                    let modules = session.sensitivities(&label, metric, &dense)?;
-                    measured.push((metric.clone(), modules.clone()));
-                    modules
+                    let modules = session.sensitivities(&metric.label, &metric.choice, &dense)?;
+                    measured.entry(&metric.label).or_insert(modules).clone()
                 }
             },
         };
@@ -68,14 +66,50 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     session.finish(&rows, start.elapsed().as_secs_f64())
 }
 
-fn count_stages(experiment: &Experiment) -> Result<usize> {
-    let mut metrics: Vec<PluginChoice> = Vec::new();
-    let variants = experiment.variants();
-    for variant in &variants {
-        if variant.needs_sensitivity()? && !metrics.contains(&variant.prune.sensitivity) {
-            metrics.push(variant.prune.sensitivity.clone());
+/// A metric of a run, what its result is kept as, and the rows that need it.
+struct Metric {
+    choice: PluginChoice,
+    label: String,
+    rows: Vec<String>,
+}
+
+/// The metrics that the rows need. One that is used with several settings is also called by the first row that needs it.
+fn metrics(experiment: &Experiment) -> Result<Vec<Metric>> {
+    let mut metrics: Vec<Metric> = Vec::new();
+    for variant in experiment.variants() {
+        if !variant.needs_sensitivity()? {
+            continue;
         }
+        let choice = variant.prune.sensitivity;
+        if let Some(known) = metrics.iter_mut().find(|metric| metric.choice == choice) {
+            known.rows.push(variant.name);
+            continue;
+        }
+        let is_named_twice = metrics.iter().any(|metric| metric.choice.name == choice.name);
+        let label = if is_named_twice { format!("{} {}", choice.name, variant.name) } else { choice.name.clone() };
+        metrics.push(Metric { choice, label, rows: vec![variant.name] });
     }
+    Ok(metrics)
+}
+
+/// Checks every stage that is done already, before anything is computed.
+fn check_resumed(
+    session: &Session<'_>,
+    standard: Option<&TrainingSettings>,
+    variants: &[Variant],
+    metrics: &[Metric],
+) -> Result<()> {
+    if let Some(settings) = standard {
+        session.check_pretraining("train standard", "dense-standard", settings)?;
+    }
+    session.check_pretraining("train dense", "dense", &session.experiment.pretrain)?;
+    for metric in metrics {
+        session.check_measuring(&metric.label, &metric.choice)?;
+    }
+    variants.iter().try_for_each(|variant| session.check_row(variant))
+}
+
+fn count_stages(experiment: &Experiment) -> Result<usize> {
     let dense = 1 + usize::from(experiment.standard_baseline);
-    Ok(2 * dense + metrics.len() + 3 * variants.len())
+    Ok(2 * dense + metrics(experiment)?.len() + 3 * experiment.variants().len())
 }

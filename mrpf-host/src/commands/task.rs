@@ -48,7 +48,9 @@ impl SavedNetwork {
 /// [`ErrorKind::Checkpoint`] if it is not there or cannot be read.
 pub fn task<T: DeserializeOwned>(dir: &RunDir) -> Result<T> {
     dir.read_task()?.ok_or_else(|| {
-        let message = format!("{} has no task.json in it, which names the network", dir.path().display());
-        Error::new(ErrorKind::Checkpoint, message).hint("begin anew into another directory, with --out")
+        let at = dir.path().display();
+        let message = format!("nothing has been computed in {at} yet: it has no task.json, which names the network");
+        Error::new(ErrorKind::Checkpoint, message)
+            .hint(format!("begin anew with the command that made it and --out {at}"))
     })
 }

@@ -14,8 +14,8 @@ pub fn train(args: &RunArgs, console: &Console<'_>) -> Result<()> {
     let opened = open_run(args, |experiment| format!("{}-train", experiment.name), console)?;
     let session = Session::open(opened, 2, console.events, console.watcher)?;
     let settings = session.experiment.pretrain.clone();
-    let (dense, training) =
-        session.trained("train dense", "dense", "pretrain", &settings, None, || session.fresh_network())?;
+    session.check_pretraining("train dense", "dense", &settings)?;
+    let (dense, training) = session.pretrained("train dense", "dense", &settings)?;
     let row = session.dense_row("dense", &dense, &training)?;
     session.finish(&[row], start.elapsed().as_secs_f64())
 }

@@ -28,7 +28,7 @@ pub use grid::{Cell, Grid};
 pub use page::write_page;
 pub use plan::{Plan, PlannedDense, PlannedRow};
 pub use schedule::{Limits, MakeProcess, Means, Schedule, Tally};
-pub use stage::{Ground, Stage, Work, data_digest};
+pub use stage::{Ground, Stage, Work};
 pub use store::{Done, Store};
 pub use tables::{comparison_table, write_results};
 pub use work::work;

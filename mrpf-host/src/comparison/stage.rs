@@ -1,7 +1,6 @@
 //! Stages: what runs of a grid share. A stage's key names everything that its result depends on, so equal stages are one.
 
 use mrpf_api::budget::BudgetKind;
-use mrpf_api::data::LoadedData;
 use mrpf_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -11,7 +10,7 @@ use crate::experiment::{Experiment, PluginChoice, Variant};
 use crate::files::sha256;
 
 /// Raised when what a stage does changes without its settings changing: results of before are then computed anew.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// A piece of work with a result on disk.
 #[derive(Debug, Clone, PartialEq)]
@@ -218,15 +217,6 @@ fn digest(what: &str, path: Option<&std::path::Path>) -> Result<Option<String>> 
             .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read the {what} {}: {error}", path.display())))
     };
     path.map(read).transpose()
-}
-
-/// A digest of all images and labels.
-pub fn data_digest(data: &LoadedData) -> String {
-    let parts = [&data.train, &data.test].map(|set| {
-        let labels: Vec<u8> = set.labels().iter().flat_map(|label| label.to_le_bytes()).collect();
-        format!("{:?} {} {} {}", set.shape(), set.full_scale(), sha256(set.all_pixels()), sha256(&labels))
-    });
-    sha256(format!("{} {:?} {:?}", parts.join(" "), data.mean, data.std).as_bytes())
 }
 
 /// A plugin choice as a word, with its settings where it has some.

@@ -9,20 +9,19 @@
 
 use mrpf_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::stage::Stage;
 use crate::experiment::Experiment;
-use crate::files::{failed, read_if_there, remove_if_there, sha256, write_atomically};
-use crate::run_dir::{RunDir, lock, read_json, write_json};
+use crate::files::{failed, is_unfinished, remove_if_there, write_atomically};
+use crate::run_dir::{RunDir, check_present, lock, read_sealed, sealed};
 
 /// The directory of a comparison, locked for this process where it computes.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
-    _lock: Option<File>,
+    lock: Option<File>,
 }
 
 /// What is noted when a stage is complete.
@@ -35,35 +34,28 @@ pub struct Done {
     /// Where it computed.
     #[serde(default)]
     pub device: String,
-    /// SHA-256 of the files of its networks, by their names.
-    #[serde(default)]
-    pub networks: BTreeMap<String, String>,
 }
 
-impl Done {
-    /// Checks that the network `name` in the stage's directory is the one that was there when the stage was done.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Checkpoint`] if its file has changed.
-    pub fn check(&self, stage: &RunDir, name: &str) -> Result<()> {
-        let Some(before) = self.networks.get(name) else { return Ok(()) };
-        let path = stage.network(name);
-        match read_if_there(&path)?.map(|bytes| sha256(&bytes)) {
-            Some(now) if now != *before => {
-                let message = format!("{} has changed since it was written: it is damaged", path.display());
-                Err(Error::new(ErrorKind::Checkpoint, message))
-            }
-            _ => Ok(()),
+/// Whether something else than a comparison stands at `path`. What a call leaves that was killed before it wrote `comparison.toml` is
+/// in nobody's way.
+fn occupied(path: &Path) -> Result<bool> {
+    if !path.is_dir() {
+        return Ok(path.exists());
+    }
+    let list = |path: &Path| -> Result<Vec<std::ffi::OsString>> {
+        let names = std::fs::read_dir(path).and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect());
+        names.map_err(|error| failed("read", path, &error))
+    };
+    let names = list(path)?;
+    let is_begun = |name: &std::ffi::OsString| -> Result<bool> {
+        Ok(name == ".lock" || is_unfinished(name) || (name == "stages" && list(&path.join(name))?.is_empty()))
+    };
+    for name in &names {
+        if !is_begun(name)? {
+            return Ok(!names.iter().any(|name| name == "comparison.toml"));
         }
     }
-}
-
-/// SHA-256 of those files of networks that are in a stage's directory.
-pub(super) fn hashes(stage: &RunDir, names: &[&str]) -> Result<BTreeMap<String, String>> {
-    let hash = |name: &&str| -> Result<Option<(String, String)>> {
-        Ok(read_if_there(&stage.network(name))?.map(|bytes| ((*name).to_owned(), sha256(&bytes))))
-    };
-    names.iter().filter_map(|name| hash(name).transpose()).collect()
+    Ok(false)
 }
 
 /// What is noted when a stage could not be computed.
@@ -79,9 +71,7 @@ impl Store {
     /// # Errors
     /// [`ErrorKind::Io`] if something else stands there, or another process works in it.
     pub fn open(path: &Path) -> Result<Self> {
-        let entries = std::fs::read_dir(path).map(|mut entries| entries.next().is_some());
-        let occupied = path.is_file() || entries.is_ok_and(|any| any);
-        if occupied && !path.join("comparison.toml").is_file() {
+        if occupied(path)? {
             let what = match (path.is_file(), path.join("experiment.toml").is_file()) {
                 (true, _) => "is a file, expected a directory",
                 (false, true) => "holds a single run",
@@ -91,7 +81,7 @@ impl Store {
                 .hint("name another directory with --out; a comparison goes on in the directory that it has made"));
         }
         std::fs::create_dir_all(path.join("stages")).map_err(|error| failed("make", path, &error))?;
-        let store = Self { _lock: Some(lock(path)?), path: path.to_owned() };
+        let store = Self { lock: Some(lock(path)?), path: path.to_owned() };
         crate::files::remove_unfinished(path)?;
         Ok(store)
     }
@@ -102,7 +92,7 @@ impl Store {
     /// [`ErrorKind::Io`] if it is none.
     pub fn inspect(path: &Path) -> Result<Self> {
         match path.join("comparison.toml").is_file() {
-            true => Ok(Self { path: path.to_owned(), _lock: None }),
+            true => Ok(Self { path: path.to_owned(), lock: None }),
             false => {
                 let message = format!("{} is no comparison: it has no comparison.toml in it", path.display());
                 Err(Error::new(ErrorKind::Io, message).hint("name a directory that `mrpf compare` made"))
@@ -113,6 +103,14 @@ impl Store {
     /// The directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Checks that the directory is still the one that was opened.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if it was removed, renamed or replaced.
+    pub fn check_present(&self) -> Result<()> {
+        self.lock.as_ref().map_or(Ok(()), |lock| check_present(lock, &self.path))
     }
 
     /// Writes the settings of this call.
@@ -135,24 +133,28 @@ impl Store {
 
     /// What was noted of a stage that is complete.
     pub fn done(&self, key: &str) -> Result<Option<Done>> {
-        read_json(&self.stage(key).join("done.json"))
+        read_sealed(&self.stage(key).join("done.json"))
+            .map_err(|error| error.hint(format!("remove the directory stages/{key} to have it computed anew")))
     }
 
     /// What was noted of a stage that failed.
     pub fn failure(&self, key: &str) -> Result<Option<Failed>> {
-        read_json(&self.stage(key).join("failed.json"))
+        read_sealed(&self.stage(key).join("failed.json"))
     }
 
     /// Notes that a stage failed.
     pub fn write_failure(&self, key: &str, reason: &str) -> Result<()> {
-        write_json(&self.stage(key).join("failed.json"), &Failed { reason: reason.into() })
+        let path = self.stage(key).join("failed.json");
+        write_atomically(&path, &sealed(&path, &Failed { reason: reason.into() })?)
     }
 
     /// Makes the directory of a stage, with what its process needs to know; a failure of before is forgotten.
     pub fn prepare(&self, stage: &Stage) -> Result<()> {
+        self.check_present()?;
         let folder = self.stage(&stage.key);
         remove_if_there(&folder.join("failed.json"))?;
-        write_json(&folder.join("task.json"), &stage.work)?;
+        let task = folder.join("task.json");
+        write_atomically(&task, &sealed(&task, &stage.work)?)?;
         write_atomically(&folder.join("experiment.toml"), stage.experiment.to_toml()?.as_bytes())
     }
 }
@@ -175,19 +177,14 @@ mod tests {
     }
 
     #[test]
-    fn a_network_that_has_changed_since_its_stage_was_done_is_told()
-    -> std::result::Result<(), Box<dyn std::error::Error>> {
+    fn a_call_that_was_killed_at_its_first_files_takes_no_place() -> std::result::Result<(), Box<dyn std::error::Error>>
+    {
         let folder = tempfile::tempdir()?;
-        let stage = RunDir::create(&folder.path().join("prune-1"))?;
-        write_atomically(&stage.network("cut"), b"weights")?;
-        let networks = hashes(&stage, &["cut", "pruned"])?;
-        assert_eq!(networks.keys().collect::<Vec<_>>(), ["cut"]);
-        let done = Done { seconds: 1.0, threads: 1, device: "cpu".into(), networks };
-        done.check(&stage, "cut")?;
-        done.check(&stage, "pruned")?;
-        write_atomically(&stage.network("cut"), b"weighty")?;
-        let error = done.check(&stage, "cut").expect_err("damaged");
-        assert!(error.to_string().ends_with("has changed since it was written: it is damaged"), "{error}");
+        let path = folder.path().join("comparison");
+        drop(Store::open(&path)?);
+        std::fs::write(path.join(".mrpf-unfinished-a"), "half")?;
+        drop(Store::open(&path)?);
+        assert!(!path.join(".mrpf-unfinished-a").exists());
         Ok(())
     }
 

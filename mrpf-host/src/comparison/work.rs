@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::stage::{Stage, Work};
-use super::store::{Done, hashes};
+use super::store::Done;
 use crate::device::OpenDevice;
 use crate::event::EventSink;
 use crate::pipeline::{Opened, Session};
-use crate::run_dir::{Call, RunDir, read_json, write_json};
+use crate::run_dir::{Call, RunDir, sealed};
 
 /// How long a process waits for one before it, which is stopping, to let go of the directory.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ pub fn work(
     let resumed = path.join("run.json").is_file();
     let call = Call { command: "stage", arguments, device: &device.name };
     match resumed {
-        true => dir.add_session(&call, events)?,
+        true => dir.add_session(&experiment, &call, events)?,
         false => dir.write_provenance(&experiment, &call)?,
     }
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -58,22 +58,16 @@ pub fn work(
     let session = Session::open(opened, 1, events, watcher)?;
     run(&session, &work, path)?;
     let seconds = start.elapsed().as_secs_f64();
-    let done = Done {
-        seconds,
-        threads: mrpf_api::rayon::current_num_threads(),
-        device: device.name.clone(),
-        networks: hashes(&session.dir, &[names::DENSE, names::CUT, names::PRUNED])?,
-    };
-    write_json(&path.join("done.json"), &done)
+    let done = Done { seconds, threads: mrpf_api::rayon::current_num_threads(), device: device.name.clone() };
+    let path = path.join("done.json");
+    session.dir.write(&path, &sealed(&path, &done)?)
 }
 
 fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
     let other = |key: &str| RunDir::inspect(&path.with_file_name(key));
     let network = |key: &str, name: &str| -> Result<Network> {
         let stage = other(key)?;
-        let done: Option<Done> = read_json(&stage.path().join("done.json"))?;
-        let intact = done.map_or(Ok(()), |done| done.check(&stage, name));
-        let network = intact.and_then(|()| stage.read_network(name)).map_err(|error| damaged(key, error))?;
+        let network = stage.read_network(name).map_err(|error| damaged(key, error))?;
         let network = network.ok_or_else(|| missing(key, name))?.to_device(&session.device)?;
         session.check_fits(&network)?;
         Ok(network)
@@ -81,8 +75,7 @@ fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
     match work {
         Work::Train => {
             let settings = session.experiment.pretrain.clone();
-            let fresh = || session.fresh_network();
-            session.trained("train", names::DENSE, "pretrain", &settings, None, fresh)?;
+            session.pretrained("train", names::DENSE, &settings)?;
         }
         Work::Measure { dense } => {
             let metric = session.experiment.prune.sensitivity.clone();
@@ -103,7 +96,7 @@ fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
             let mut variant = Stage::variant(&session.experiment);
             variant.prune.latency_table = times.as_ref().map(|key| path.with_file_name(key).join("latency-table.json"));
             let finished = session.pruned_and_finetuned(&variant, &network(dense, names::DENSE)?, &modules)?;
-            session.dir.write_network(names::CUT, &finished.cut)?;
+            session.keep_cut(names::CUT, &finished)?;
         }
         Work::Attack { of } => {
             let settings = session.experiment.evaluate.clone();

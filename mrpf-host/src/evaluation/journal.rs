@@ -1,6 +1,7 @@
 //! Batches of an evaluation kept as they are finished, so that one that is killed goes on where it was.
 
-use mrpf_api::Result;
+use mrpf_api::{Error, ErrorKind, Result};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,7 +9,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::outcome::AttackedImage;
-use crate::files::{failed, read_if_there, write_atomically};
+use crate::files::{failed, read_if_there, sha256, write_atomically};
+use crate::stage_key::StageKey;
 
 /// What an attack, or a part of one, did to a batch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,27 +35,30 @@ pub struct Journal {
 /// The first line of the file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Header {
-    /// What the batches depend on: a journal of other settings or another network is not continued.
-    fingerprint: String,
+    /// What the outcome of every image depends on.
+    key: StageKey,
 }
 
 impl Journal {
-    /// Opens a journal to go on with it; one with another fingerprint, or none at all, begins anew.
+    /// Opens the journal of the stage `stage` to go on with it, or begins one.
     ///
     /// A line that a killed process left half written is dropped.
     ///
     /// # Errors
-    /// [`mrpf_api::ErrorKind::Io`] with the path and the system's reason.
-    pub fn open(path: &Path, fingerprint: &str) -> Result<Self> {
+    /// [`ErrorKind::Settings`] if its batches were attacked with other settings, images or another network, with the differences;
+    /// [`ErrorKind::Checkpoint`] if a line is not what was written; [`ErrorKind::Io`] with the path and the system's reason.
+    pub fn open(path: &Path, key: &StageKey, stage: &str) -> Result<Self> {
         let text = read_if_there(path)?.unwrap_or_default();
-        let header = Header { fingerprint: fingerprint.to_owned() };
-        let mut lines = text.split(|&byte| byte == b'\n');
-        let known = lines.next().and_then(|line| serde_json::from_slice::<Header>(line).ok());
+        // What follows the last newline is half a line, or nothing.
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        let mut lines = text[..whole].split_inclusive(|&byte| byte == b'\n');
         let mut batches = Vec::new();
-        if known.as_ref() == Some(&header) {
-            batches.extend(lines.map_while(|line| serde_json::from_slice::<AttackedBatch>(line).ok()));
+        if let Some(first) = lines.next() {
+            let run = path.parent().and_then(Path::parent).unwrap_or(path);
+            parsed::<Header>(path, first)?.key.check(key, stage, run)?;
+            batches = lines.map(|line| parsed(path, line)).collect::<Result<_>>()?;
         }
-        let mut whole = line(path, &header)?;
+        let mut whole = line(path, &Header { key: key.clone() })?;
         for batch in &batches {
             whole.extend(line(path, batch)?);
         }
@@ -82,10 +87,26 @@ impl Journal {
     }
 }
 
+/// Characters of a line's digest.
+const DIGEST: usize = 16;
+
+/// A line: the beginning of the SHA-256 of what follows, a space, and JSON.
 fn line(path: &Path, value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut line = serde_json::to_vec(value).map_err(|error| failed("write", path, &error.into()))?;
-    line.push(b'\n');
-    Ok(line)
+    let json = serde_json::to_string(value).map_err(|error| failed("write", path, &error.into()))?;
+    Ok(format!("{} {json}\n", &sha256(json.as_bytes())[..DIGEST]).into_bytes())
+}
+
+fn parsed<T: DeserializeOwned>(path: &Path, line: &[u8]) -> Result<T> {
+    let damaged = || {
+        let message = format!("{} is damaged: a line is not what was written", path.display());
+        Error::new(ErrorKind::Checkpoint, message).hint("remove the file to attack these images anew")
+    };
+    let text = std::str::from_utf8(line).map_err(|_| damaged())?.trim_end_matches('\n');
+    let (digest, json) = text.split_once(' ').ok_or_else(damaged)?;
+    if digest.len() != DIGEST || !sha256(json.as_bytes()).starts_with(digest) {
+        return Err(damaged());
+    }
+    serde_json::from_str(json).map_err(|_| damaged())
 }
 
 #[cfg(test)]
@@ -98,11 +119,15 @@ mod tests {
         AttackedBatch { attack: "a".into(), part: "b".into(), images: images.to_vec(), outcomes }
     }
 
+    fn key(epsilon: f64) -> Result<StageKey> {
+        StageKey::default().with("evaluate.threat.epsilon", &epsilon)
+    }
+
     #[test]
     fn what_is_kept_is_found_again_but_for_half_a_line() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let path = folder.path().join("journal.jsonl");
-        let mut journal = Journal::open(&path, "one")?;
+        let (path, key) = (folder.path().join("evaluation/dense.journal"), key(0.1)?);
+        let mut journal = Journal::open(&path, &key, "attack")?;
         journal.keep(batch(&[0, 1]))?;
         journal.keep(batch(&[2]))?;
         drop(journal);
@@ -110,12 +135,12 @@ mod tests {
         // Killed at any byte: whole lines stay, and what is written next follows them.
         for cut in (0..=whole.len()).rev().step_by(5) {
             std::fs::write(&path, &whole[..cut])?;
-            let mut journal = Journal::open(&path, "one")?;
+            let mut journal = Journal::open(&path, &key, "attack")?;
             let known: Vec<usize> = journal.known("a", "b").into_keys().collect();
             assert!([vec![], vec![0, 1], vec![0, 1, 2]].contains(&known), "{cut}: {known:?}");
             journal.keep(batch(&[7]))?;
             drop(journal);
-            let journal = Journal::open(&path, "one")?;
+            let journal = Journal::open(&path, &key, "attack")?;
             assert_eq!(journal.known("a", "b").len(), known.len() + 1);
             assert!(journal.known("a", "b").values().all(|&outcome| *outcome == batch(&[7]).outcomes[0]));
             assert!(journal.known("a", "other").is_empty());
@@ -124,12 +149,36 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_of_something_else_begins_anew() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    fn a_flipped_bit_is_noticed() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
-        let path = folder.path().join("journal.jsonl");
-        Journal::open(&path, "one")?.keep(batch(&[0]))?;
-        assert!(Journal::open(&path, "two")?.known("a", "b").is_empty());
-        assert!(Journal::open(&path, "one")?.known("a", "b").is_empty());
+        let (path, key) = (folder.path().join("evaluation/dense.journal"), key(0.1)?);
+        let mut journal = Journal::open(&path, &key, "attack")?;
+        journal.keep(batch(&[0, 1]))?;
+        journal.keep(batch(&[2]))?;
+        drop(journal);
+        let whole = std::fs::read(&path)?;
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                std::fs::write(&path, &flipped)?;
+                // Without its newline the last line is one that was being written: it is dropped, and those images are attacked again.
+                let last = at + 1 == whole.len();
+                let read = Journal::open(&path, &key, "attack").map(|journal| journal.known("a", "b").len());
+                assert!(if last { matches!(read, Ok(2)) } else { read.is_err() }, "byte {at}, bit {bit}: {read:?}");
+            }
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_journal_of_other_settings_is_refused() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("evaluation/dense.journal");
+        Journal::open(&path, &key(0.1)?, "attack dense")?.keep(batch(&[0]))?;
+        let error = Journal::open(&path, &key(0.3)?, "attack dense").expect_err("another radius");
+        assert!(error.to_string().ends_with("evaluate.threat.epsilon was 0.1 and is 0.3 now"), "{error}");
+        assert_eq!(Journal::open(&path, &key(0.1)?, "attack dense")?.known("a", "b").len(), 1, "it is kept");
         Ok(())
     }
 }

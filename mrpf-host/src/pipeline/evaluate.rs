@@ -1,14 +1,15 @@
 //! The stage that attacks a network.
 
+use mrpf_api::Result;
 use mrpf_api::network::Network;
-use mrpf_api::{Error, ErrorKind, Result};
 use std::time::Instant;
 
+use super::keys::network_digest;
 use super::session::Session;
 use crate::evaluation::{Evaluation, Journal, evaluate};
 use crate::event::{AttackShare, Event, EventSink};
 use crate::experiment::EvaluateSettings;
-use crate::files::sha256;
+use crate::files::remove_if_there;
 
 impl Session<'_> {
     /// Attacks `network` under the name `label`, or takes the outcome from an earlier session of this run; one that was stopped in
@@ -23,27 +24,28 @@ impl Session<'_> {
         settings: &EvaluateSettings,
         network: &Network,
     ) -> Result<Evaluation> {
-        if let Some(evaluation) = self.dir.read_evaluation(label)? {
+        let (stage, network_digest) = (format!("attack {label}"), network_digest(network)?);
+        let key = self.attack_key(settings)?.with_input("network", network_digest);
+        if self.dir.is_done(&stage, &key)?
+            && let Some(evaluation) = self.dir.read_evaluation(label)?
+        {
             self.tell(row, when, &evaluation, None);
             return Ok(evaluation);
         }
-        let mut journal = Journal::open(&self.dir.journal(label), &self.fingerprint(settings, network)?)?;
+        // How many images there are changes what happens to none of them.
+        let of_each = key.clone().without(&["evaluate.images", "evaluate.curves"]);
+        let journal = self.dir.journal(label);
         let start = Instant::now();
-        let evaluation = evaluate(&self.context("evaluate"), network, &self.data.test, settings, &mut journal)?;
+        let evaluation = {
+            let mut journal = Journal::open(&journal, &of_each, &stage)?;
+            evaluate(&self.context("evaluate"), network, &self.data.test, settings, &mut journal)?
+        };
         let seconds = start.elapsed().as_secs_f64();
-        self.dir.write_evaluation(label, &evaluation, &settings.threat)?;
+        let files = self.dir.write_evaluation(label, &evaluation, &settings.threat)?;
+        self.dir.write_done(&stage, &key, &files)?;
+        remove_if_there(&journal)?;
         self.tell(row, when, &evaluation, Some(evaluation.images as f64 / seconds.max(1e-9)));
         Ok(evaluation)
-    }
-
-    /// What the outcome of every single image depends on.
-    fn fingerprint(&self, settings: &EvaluateSettings, network: &Network) -> Result<String> {
-        // Neither the batch size nor how many images there are changes what happens to one.
-        let settings = EvaluateSettings { batch: 0, images: None, curves: None, ..settings.clone() };
-        let data = &self.experiment.data;
-        let about = serde_json::to_vec(&(&settings, &data.name, &data.dir, self.experiment.seed))
-            .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))?;
-        Ok(sha256(&[about, network.to_bytes()?].concat()))
     }
 
     fn tell(&self, row: &str, when: &str, evaluation: &Evaluation, images_per_s: Option<f64>) {

@@ -6,6 +6,7 @@ use mrpf_api::fraction::Fraction;
 use mrpf_api::network::Network;
 use std::path::Path;
 
+use super::keys::network_digest;
 use super::session::Session;
 use super::train::TrainedRecord;
 use super::variant::Finished;
@@ -13,6 +14,7 @@ use crate::evaluation::{Evaluation, Latency, measure_latency, robust_overfitting
 use crate::event::{Event, EventSink};
 use crate::experiment::{EvaluateSettings, Variant};
 use crate::results::{AttackedNetwork, Results, Row, comparison_table, report_markdown};
+use crate::stage_key::StageKey;
 
 impl Session<'_> {
     /// Attacks a dense network and makes its row.
@@ -93,11 +95,16 @@ impl Session<'_> {
 
     /// Latency is the one figure that differs from run to run; it is kept apart from the results, which do not.
     fn latency(&self, name: &str, network: &Network) -> Result<Latency> {
-        if let Some(latency) = self.dir.read_latency(name)? {
+        let (stage, digest) = (format!("latency {name}"), network_digest(network)?);
+        let key = StageKey::default().with_input("network", digest);
+        if self.dir.is_done(&stage, &key)?
+            && let Some(latency) = self.dir.read_latency(name)?
+        {
             return Ok(latency);
         }
         let latency = measure_latency(&self.context("latency"), network)?;
         self.dir.write_latency(name, &latency)?;
+        self.dir.write_done(&stage, &key, &[self.dir.latency(name)])?;
         Ok(latency)
     }
 

@@ -4,6 +4,7 @@ use mrpf_api::network::Network;
 use mrpf_api::sensitivity::{ModuleSensitivity, SensitivityMetric};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 
+use super::keys::network_digest;
 use super::session::Session;
 use crate::event::{Event, EventSink};
 use crate::experiment::PluginChoice;
@@ -20,7 +21,11 @@ impl Session<'_> {
         network: &Network,
     ) -> Result<Vec<ModuleSensitivity>> {
         self.stage(&format!("measure {label}"), || {
-            if let Some(modules) = self.dir.read_sensitivity(label)? {
+            let key = self.measuring_key(metric)?.with_input("network", network_digest(network)?);
+            let stage = format!("measure {label}");
+            if self.dir.is_done(&stage, &key)?
+                && let Some(modules) = self.dir.read_sensitivity(label)?
+            {
                 return Ok((modules, true));
             }
             let about = || format!("sensitivity metric `{}`", metric.name);
@@ -30,6 +35,7 @@ impl Session<'_> {
             // Whoever comes next needs other passes than those that are ready now.
             network.release_memory()?;
             self.dir.write_sensitivity(label, &modules)?;
+            self.dir.write_done(&stage, &key, &[self.dir.sensitivity(label)])?;
             let shown = modules.iter().map(|module| (module.module.clone(), module.value)).collect();
             self.send(Event::SensitivityMeasured { metric: metric.name.clone(), modules: shown });
             Ok((modules, false))

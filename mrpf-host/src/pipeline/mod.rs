@@ -2,7 +2,9 @@
 
 mod evaluate;
 mod finish;
+mod keys;
 mod measure;
+mod resumed;
 mod saved_network;
 mod session;
 mod timing;
@@ -12,5 +14,5 @@ mod variant;
 pub use saved_network::read_model;
 pub use session::{Opened, Session};
 pub use timing::read_layer_times;
-pub use train::TrainedRecord;
+pub use train::{TrainedRecord, TrainingStage};
 pub use variant::{Finished, PrunedRow};

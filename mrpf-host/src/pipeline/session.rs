@@ -17,6 +17,7 @@ use std::time::Instant;
 use crate::device::OpenDevice;
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
+use crate::image_digest::ImageDigests;
 use crate::output::{Both, MetricsFile, TensorBoard};
 use crate::plugin_library::opened as opened_libraries;
 use crate::run_dir::RunDir;
@@ -47,6 +48,8 @@ pub struct Session<'a> {
     pub dir: RunDir,
     /// The images.
     pub data: LoadedData,
+    /// Digests of the images.
+    pub digests: ImageDigests,
     /// Which training images are trained on.
     pub split: Split,
     /// Progress inside a call, and the wish to stop.
@@ -132,6 +135,7 @@ impl<'a> Session<'a> {
         Ok(Self {
             experiment,
             dir,
+            digests: ImageDigests::of(&data),
             data,
             split,
             watcher,

@@ -5,13 +5,18 @@ use mrpf_api::network::Network;
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::path::Path;
 
+use super::keys::network_digest;
 use super::session::Session;
 use crate::evaluation::measure_latency;
 use crate::event::{Event, EventSink};
 use crate::experiment::{PruneSettings, Variant};
-use crate::files::read_if_there;
+use crate::files::{read_if_there, sha256};
 use crate::pruning::{Dense, measure_layer_times};
+use crate::run_dir::check_named_file;
+use crate::stage_key::StageKey;
 
+/// The stage that times layers.
+const STAGE: &str = "time layers";
 /// How far the measured share of the time may be from the predicted one before it is said.
 const CLOSE: f64 = 0.1;
 
@@ -26,15 +31,22 @@ impl Session<'_> {
         if settings.budget != BudgetKind::Latency {
             return Ok(dense);
         }
-        let table = match self.dir.read_layer_times()? {
+        let mut key = StageKey::default().with_input("network", network_digest(network)?);
+        if let Some(file) = &settings.latency_table {
+            key = key.with("prune.latency_table", &sha256(&read_if_there(file)?.unwrap_or_default()))?;
+        }
+        let kept = if self.dir.is_done(STAGE, &key)? { self.dir.read_layer_times()? } else { None };
+        let table = match kept {
             Some(table) => table,
             None => {
                 let table = match &settings.latency_table {
                     Some(file) => read_layer_times(file)?,
-                    None => self
-                        .stage("time layers", || Ok((measure_layer_times(&self.context("timing"), network)?, false)))?,
+                    None => {
+                        self.stage(STAGE, || Ok((measure_layer_times(&self.context("timing"), network)?, false)))?
+                    }
                 };
                 self.dir.write_layer_times(&table)?;
+                self.dir.write_done(STAGE, &key, &[self.dir.layer_times()])?;
                 table
             }
         };
@@ -65,6 +77,7 @@ impl Session<'_> {
 pub fn read_layer_times(file: &Path) -> Result<LatencyTable> {
     let about = || format!("reading {}", file.display());
     let bytes = read_if_there(file)?.unwrap_or_default();
+    check_named_file(file, &bytes).context(about)?;
     let table: LatencyTable = serde_json::from_slice(&bytes).map_err(|error| {
         Error::new(ErrorKind::Data, format!("is no table of layer times: {error}")).context(about())
     })?;

@@ -2,13 +2,16 @@
 
 use mrpf_api::network::Network;
 use mrpf_api::trainer::AdversarialTrainer;
-use mrpf_api::{Context, Error, ErrorKind, Result};
+use mrpf_api::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
+use super::keys::network_digest;
 use super::saved_network::read_model;
 use super::session::Session;
-use crate::training::{EpochRecord, TrainingJob, TrainingSettings, train};
+use crate::files::remove_if_there;
+use crate::stage_key::StageKey;
+use crate::training::{Checkpoint, EpochRecord, TrainingJob, TrainingSettings, train};
 
 /// What is kept of a finished training beside its network.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,42 +36,84 @@ impl TrainedRecord {
     }
 }
 
+/// A training to be done, or found done.
+pub struct TrainingStage<'a> {
+    /// The stage, as it is told.
+    pub stage: &'a str,
+    /// What the trained network is kept as.
+    pub name: &'a str,
+    /// Names the randomness: stages with the same name see the same batches in the same order.
+    pub streams: &'a str,
+    /// Where the settings stand in the experiment.
+    pub path: &'a str,
+    /// The settings.
+    pub settings: &'a TrainingSettings,
+    /// Learnt from where the trainer needs a teacher and the settings name none.
+    pub teacher: Option<&'a Network>,
+    /// What the network at the start was made from.
+    pub start: StageKey,
+}
+
 impl Session<'_> {
-    /// Trains `network`, or takes the result from an earlier session of this run.
-    ///
-    /// The result is kept as the network `name`. `streams` names the randomness: stages with the same name see the same batches
-    /// in the same order. `teacher` is learnt from where the trainer needs a teacher and the settings name none.
+    /// Trains a fresh network of the experiment, or takes the result from an earlier session of this run.
     ///
     /// # Errors
-    /// As [`train`], and [`ErrorKind::Checkpoint`] for a teacher that cannot be read or does not fit the data.
+    /// As [`Self::trained`].
+    pub fn pretrained(&self, stage: &str, name: &str, settings: &TrainingSettings) -> Result<(Network, TrainedRecord)> {
+        let (path, start) = ("pretrain", self.fresh_key()?);
+        let training = TrainingStage { stage, name, streams: path, path, settings, teacher: None, start };
+        self.trained(&training, || self.fresh_network())
+    }
+
+    /// Fine-tunes a network that the user named.
+    ///
+    /// # Errors
+    /// As [`Self::trained`].
+    pub fn finetuned(&self, stage: &str, name: &str, network: Network) -> Result<(Network, TrainedRecord)> {
+        let (path, settings) = ("finetune", &self.experiment.finetune);
+        let start = StageKey::default().with_input("network", network_digest(&network)?);
+        let training = TrainingStage { stage, name, streams: path, path, settings, teacher: None, start };
+        self.trained(&training, || Ok(network))
+    }
+
+    /// Trains `network`, or takes the result from an earlier session of this run.
+    ///
+    /// # Errors
+    /// As [`train`], [`ErrorKind::Checkpoint`] for a teacher that cannot be read or does not fit the data, and
+    /// [`ErrorKind::Settings`] if the earlier session trained with other settings, images or inputs.
     pub fn trained(
         &self,
-        stage: &str,
-        name: &str,
-        streams: &str,
-        settings: &TrainingSettings,
-        teacher: Option<&Network>,
+        training: &TrainingStage<'_>,
         network: impl FnOnce() -> Result<Network>,
     ) -> Result<(Network, TrainedRecord)> {
+        let TrainingStage { stage, name, settings, .. } = *training;
         self.stage(stage, || {
-            if let (Some(network), Some(record)) = (self.kept_network(name)?, self.dir.read_training(name)?) {
-                return Ok(((network, record), true));
-            }
-            let checkpoint = self.dir.checkpoint(name);
+            let mut key = self.training_key(training.path, settings, &training.start)?;
             let needs_teacher = settings.trainer.make::<dyn AdversarialTrainer>()?.needs_teacher();
             let named =
                 settings.teacher.as_ref().filter(|_| needs_teacher).map(|path| self.teacher(path)).transpose()?;
+            let teacher = named.as_ref().or(training.teacher).filter(|_| needs_teacher);
+            if let Some(teacher) = teacher {
+                key = key.with_input("teacher", network_digest(teacher)?);
+            }
+            if self.dir.is_done(stage, &key)?
+                && let (Some(network), Some(record)) = (self.kept_network(name)?, self.dir.read_training(name)?)
+            {
+                return Ok(((network, record), true));
+            }
+            let path = self.dir.checkpoint(name);
             let network = network()?;
             self.tell_of_precision(stage, settings.precision, &network);
+            let write = |path: &Path, bytes: &[u8]| self.dir.write(path, bytes);
             let job = TrainingJob {
                 stage,
                 network,
-                teacher: named.as_ref().or(teacher).filter(|_| needs_teacher),
+                teacher,
                 data: &self.data,
                 split: &self.split,
                 settings,
-                streams: self.streams.child(streams),
-                checkpoint: Some(&checkpoint),
+                streams: self.streams.child(training.streams),
+                checkpoint: Some(Checkpoint { path: &path, key: &key, write: &write }),
                 events: self,
                 watcher: self,
             };
@@ -81,14 +126,10 @@ impl Session<'_> {
             };
             self.dir.write_training(name, &record)?;
             self.dir.write_network(name, &trained.network)?;
+            self.dir.write_done(stage, &key, &[self.dir.training(name), self.dir.network(name)])?;
             // The result is on disk; the checkpoint has done its duty.
-            match std::fs::remove_file(&checkpoint) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    let message = format!("cannot remove {}: {error}", checkpoint.display());
-                    Err(Error::new(ErrorKind::Io, message))
-                }
-                _ => Ok(((trained.network, record), false)),
-            }
+            remove_if_there(&path)?;
+            Ok(((trained.network, record), false))
         })
     }
 

@@ -8,11 +8,13 @@ use mrpf_api::schedule::PruningSchedule;
 use mrpf_api::sensitivity::ModuleSensitivity;
 use serde::{Deserialize, Serialize};
 
+use super::keys::network_digest;
 use super::session::Session;
-use super::train::TrainedRecord;
+use super::train::{TrainedRecord, TrainingStage};
 use crate::event::{Event, EventSink};
 use crate::experiment::Variant;
 use crate::pruning::{PruneRecord, PruneStep, prune_step, rounds};
+use crate::stage_key::StageKey;
 
 /// What is kept of a row's pruning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -60,6 +62,9 @@ impl Session<'_> {
         modules: &[ModuleSensitivity],
     ) -> Result<Finished> {
         let (teacher, before) = (dense, self.dense(dense, &variant.prune)?);
+        let key = self.pruning_inputs(variant, dense, modules, before.table.as_ref())?;
+        let done = format!("prune {}", variant.name);
+        self.dir.check_done(&done, &key)?;
         let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
         let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
         let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
@@ -108,13 +113,30 @@ impl Session<'_> {
             let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.
-            (network, training) =
-                self.trained(&stage, &name, &format!("finetune{suffix}"), &settings, Some(teacher), || {
-                    cut.duplicate()
-                })?;
+            let training_stage = TrainingStage {
+                stage: &stage,
+                name: &name,
+                streams: &format!("finetune{suffix}"),
+                path: "finetune",
+                settings: &settings,
+                teacher: Some(teacher),
+                start: key.clone().with_input("pruned network", network_digest(&cut)?),
+            };
+            (network, training) = self.trained(&training_stage, || cut.duplicate())?;
         }
         self.dir.write_plan(&variant.name, &pruned)?;
+        self.dir.write_done(&done, &key, &[self.dir.plan(&variant.name)])?;
         Ok(Finished { network, cut, pruned, training })
+    }
+
+    /// Keeps the cut network, before its last fine-tuning, as the network `name`.
+    ///
+    /// # Errors
+    /// [`mrpf_api::ErrorKind::Io`] if it cannot be written.
+    pub fn keep_cut(&self, name: &str, finished: &Finished) -> Result<()> {
+        self.dir.write_network(name, &finished.cut)?;
+        let key = StageKey::default().with_input("pruned network", network_digest(&finished.cut)?);
+        self.dir.write_done("cut", &key, &[self.dir.network(name)])
     }
 
     /// Tells what was cut.

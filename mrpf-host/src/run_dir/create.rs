@@ -6,13 +6,13 @@ use std::path::Path;
 use super::RunDir;
 use super::file_name::slug;
 use super::lock::{LOCK, lock};
-use crate::files::failed;
+use crate::files::{failed, is_unfinished, remove_unfinished};
 
-/// What lies in a directory before anything was computed there. A command that failed by then, say for want of its data, keeps no
-/// other from the directory.
-const BEGUN: [&str; 5] = ["experiment.toml", "task.json", "run.json", METRICS, TENSORBOARD];
-const METRICS: &str = "metrics.jsonl";
-const TENSORBOARD: &str = "tensorboard";
+/// What lies in a directory before anything was computed there. A command that failed or was killed by then keeps no other from the
+/// directory.
+const BEGUN: [&str; 5] = ["experiment.toml", "task.json", "metrics.jsonl", "tensorboard", MARK];
+/// The first file that a command writes, and the last one that is removed: what lies beside it belongs to a run.
+const MARK: &str = "run.json";
 
 impl RunDir {
     /// Makes a new run directory, also in one where a run ended before it computed anything.
@@ -34,13 +34,14 @@ impl RunDir {
             return Err(Error::new(ErrorKind::Io, format!("{} {what}", path.display())).hint(hint));
         }
         make(path)?;
-        let run = Self { path: path.into(), _lock: Some(lock(path)?) };
+        let run = Self { path: path.into(), lock: Some(lock(path)?) };
         // Before the lock was had, another process may have worked here.
         if occupied(path)? {
             drop(run);
             return Self::create(path);
         }
-        for begun in [METRICS, TENSORBOARD].map(|name| path.join(name)) {
+        remove_unfinished(path)?;
+        for begun in BEGUN.map(|name| path.join(name)) {
             let removed = if begun.is_dir() { std::fs::remove_dir_all(&begun) } else { std::fs::remove_file(&begun) };
             match removed {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -61,7 +62,7 @@ impl RunDir {
         for number in 1..10_000 {
             let path = parent.join(format!("{}-{number}", slug(name)));
             match std::fs::create_dir(&path) {
-                Ok(()) => return Ok(Self { _lock: Some(lock(&path)?), path }),
+                Ok(()) => return Ok(Self { lock: Some(lock(&path)?), path }),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
                     let message = format!("cannot make the directory {}: {error}", path.display());
@@ -88,11 +89,11 @@ fn occupied(path: &Path) -> Result<bool> {
         .map(|entry| entry.map(|entry| entry.file_name()))
         .collect::<std::io::Result<_>>()
         .map_err(|error| failed("read", path, &error))?;
-    // Of whoever looks; it holds only as long as its process lives.
-    names.retain(|name| name != LOCK);
+    // The lock holds only as long as the process that made it lives, and so does a file that is being written.
+    names.retain(|name| name != LOCK && !is_unfinished(name));
     let only_begun = names.iter().all(|name| BEGUN.iter().any(|begun| name == begun));
     // Settings and a log alone may be somebody's own.
-    let is_free = names.is_empty() || (only_begun && names.iter().any(|name| name == "run.json"));
+    let is_free = names.is_empty() || (only_begun && names.iter().any(|name| name == MARK));
     Ok(!is_free)
 }
 
@@ -105,8 +106,8 @@ mod tests {
     type Tested = std::result::Result<(), Box<dyn std::error::Error>>;
 
     fn begin(run: &RunDir, command: &str) -> Result<()> {
-        run.write_experiment(&Experiment::default())?;
-        run.write_provenance(&Experiment::default(), &Call { command, arguments: &[], device: "cpu" })
+        run.write_provenance(&Experiment::default(), &Call { command, arguments: &[], device: "cpu" })?;
+        run.write_experiment(&Experiment::default())
     }
 
     #[test]
@@ -143,6 +144,35 @@ mod tests {
         begin(&run, "run")?;
         drop(run);
         assert!(RunDir::create(&path).is_err() && path.join("mine.txt").exists());
+        Ok(())
+    }
+
+    #[test]
+    fn a_command_that_was_killed_at_any_of_its_first_files_takes_no_place() -> Tested {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("run");
+        let run = RunDir::create(&path)?;
+        drop(run);
+        // What is there after each step; the files that were being written stay as they are.
+        let steps: [&[&str]; 6] = [
+            &[".mrpf-unfinished-a"],
+            &["run.json"],
+            &["run.json", ".mrpf-unfinished-a"],
+            &["run.json", "experiment.toml", ".mrpf-unfinished-a"],
+            &["run.json", "experiment.toml", "task.json"],
+            &["run.json", "experiment.toml", "task.json", "metrics.jsonl"],
+        ];
+        for files in steps {
+            for file in files {
+                std::fs::write(path.join(file), "{}")?;
+            }
+            if files.contains(&"run.json") && !files.contains(&"experiment.toml") {
+                let error = RunDir::open(&path).expect_err("nothing to go on with");
+                assert!(error.to_string().contains("nothing has been computed in"), "{error}");
+            }
+            drop(RunDir::create(&path)?);
+            assert!(files.iter().all(|file| !path.join(file).exists()), "{files:?}");
+        }
         Ok(())
     }
 

@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 use std::time::SystemTime;
 
 use super::RunDir;
-use super::records::{read_json, write_json};
+use super::records::read_json;
 use crate::device::without_number;
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
 use crate::plugin_library::opened;
+use crate::stage_key::StageKey;
 
 /// A call of the program, as a run's record keeps it.
 #[derive(Debug, Clone, Copy)]
@@ -49,19 +50,29 @@ impl RunDir {
             "arguments": call.arguments,
             "libraries": libraries(),
             "plugins": plugins,
+            "experiment": experiment,
         });
-        write_json(&self.path.join("run.json"), &provenance)
+        self.write_json(&self.path.join("run.json"), &provenance)
     }
 
-    /// Adds a session that goes on with the run, and warns if a plugin library is not the one that the run was started with, or the
-    /// device is another.
-    pub fn add_session(&self, call: &Call<'_>, events: &dyn EventSink) -> Result<()> {
+    /// Adds a session that goes on with the run, and warns if settings or a plugin library are not those that the run was started
+    /// with, or the device is another. What a stage that is done depends on may not change; that is checked stage by stage.
+    pub fn add_session(&self, experiment: &Experiment, call: &Call<'_>, events: &dyn EventSink) -> Result<()> {
         let path = self.path.join("run.json");
         let Some(mut provenance) = read_json::<Value>(&path)? else { return Ok(()) };
         let Call { arguments, device, .. } = *call;
         let libraries = libraries();
         for message in changed(provenance["libraries"].as_array().map_or(&[], Vec::as_slice), &libraries) {
             events.send(Event::Warning { about: "plugin".into(), message });
+        }
+        if let Some(before) = provenance.get("experiment") {
+            // Where files lie makes no difference.
+            let [before, now] = [StageKey::default().with("", before)?, StageKey::default().with("", experiment)?]
+                .map(|key| key.without(&["data.dir", "plugins"]));
+            for difference in before.differences(&now) {
+                let message = format!("experiment.toml has changed since this run was started: {difference}");
+                events.send(Event::Warning { about: "settings".into(), message });
+            }
         }
         let before = provenance["device"].as_str().unwrap_or("cpu");
         if without_number(before) != without_number(device) {
@@ -75,7 +86,7 @@ impl RunDir {
             Some(sessions) => sessions.push(session),
             None => provenance["resumed"] = json!([session]),
         }
-        write_json(&path, &provenance)
+        self.write_json(&path, &provenance)
     }
 }
 

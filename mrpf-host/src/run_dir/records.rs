@@ -12,14 +12,15 @@ use std::path::{Path, PathBuf};
 
 use super::RunDir;
 use super::file_name::name_of;
+use super::sealed::{read_sealed, sealed};
 use crate::evaluation::{Evaluation, Latency, outcome_table};
 use crate::experiment::Experiment;
-use crate::files::{read_if_there, remove_if_there, write_atomically};
+use crate::files::{read_if_there, write_atomically};
 use crate::pipeline::{PrunedRow, TrainedRecord};
 use crate::results::Results;
 
 impl RunDir {
-    /// Reads a network, if it is there, on the CPU.
+    /// Reads a network, if the stage that makes it is done, on the CPU.
     pub fn read_network(&self, name: &str) -> Result<Option<Network>> {
         let path = self.network(name);
         let read = |bytes: Vec<u8>| {
@@ -27,32 +28,32 @@ impl RunDir {
                 .map_err(|error| error.hint("it is damaged; remove the file to have it computed anew"));
             network.context(|| format!("reading the network {}", path.display()))
         };
-        read_if_there(&path)?.map(read).transpose()
+        self.read_checked(&path)?.map(read).transpose()
     }
 
     /// Writes a network.
     pub fn write_network(&self, name: &str, network: &Network) -> Result<()> {
-        write_atomically(&self.network(name), &network.to_bytes()?)
+        self.write(&self.network(name), &network.to_bytes()?)
     }
 
     /// Reads what a training gave, if it is complete.
     pub fn read_training(&self, stage: &str) -> Result<Option<TrainedRecord>> {
-        read_json(&self.json("training", stage))
+        self.read_result(&self.training(stage))
     }
 
     /// Writes what a training gave.
     pub fn write_training(&self, stage: &str, record: &TrainedRecord) -> Result<()> {
-        write_json(&self.json("training", stage), record)
+        self.write_json(&self.training(stage), record)
     }
 
     /// Reads sensitivities, if they have been measured.
     pub fn read_sensitivity(&self, label: &str) -> Result<Option<Vec<ModuleSensitivity>>> {
-        read_json(&self.sensitivity(label))
+        self.read_result(&self.sensitivity(label))
     }
 
     /// Writes sensitivities.
     pub fn write_sensitivity(&self, label: &str, modules: &[ModuleSensitivity]) -> Result<()> {
-        write_json(&self.sensitivity(label), &modules)
+        self.write_json(&self.sensitivity(label), &modules)
     }
 
     /// All sensitivities that have been measured, in the order of their file names.
@@ -62,7 +63,7 @@ impl RunDir {
 
     /// Writes what was cut and why.
     pub fn write_plan(&self, row: &str, plan: &PrunedRow) -> Result<()> {
-        write_json(&self.json("plans", row), plan)
+        self.write_json(&self.plan(row), plan)
     }
 
     /// What was cut and why, for all rows, in the order of their file names.
@@ -72,60 +73,62 @@ impl RunDir {
 
     /// Reads an evaluation, if it is complete.
     pub fn read_evaluation(&self, label: &str) -> Result<Option<Evaluation>> {
-        read_json(&self.json("evaluation", label))
+        self.read_result(&self.evaluation(label))
     }
 
-    /// Writes an evaluation, and the outcome of every image as a table, and removes what it kept while it was in progress.
-    pub fn write_evaluation(&self, label: &str, evaluation: &Evaluation, threat: &ThreatModel) -> Result<()> {
-        let path = self.json("evaluation", label);
-        write_atomically(&path.with_extension("parquet"), &outcome_table(evaluation, threat)?)?;
-        write_json(&path, evaluation)?;
-        remove_if_there(&self.journal(label))
+    /// Writes an evaluation, and the outcome of every image as a table; gives both files.
+    pub fn write_evaluation(&self, label: &str, evaluation: &Evaluation, threat: &ThreatModel) -> Result<[PathBuf; 2]> {
+        let path = self.evaluation(label);
+        let table = path.with_extension("parquet");
+        self.write(&table, &outcome_table(evaluation, threat)?)?;
+        self.write_json(&path, evaluation)?;
+        Ok([path, table])
     }
 
     /// Writes what a command works on beside its experiment, for when it goes on.
     pub fn write_task(&self, task: &impl Serialize) -> Result<()> {
-        write_json(&self.path.join("task.json"), task)
+        let path = self.path.join("task.json");
+        self.write(&path, &sealed(&path, task)?)
     }
 
     /// Reads what a command works on beside its experiment, if it needs that.
     pub fn read_task<T: DeserializeOwned>(&self) -> Result<Option<T>> {
-        read_json(&self.path.join("task.json"))
+        read_sealed(&self.path.join("task.json"))
     }
 
     /// Reads a measured time, if it has been measured.
     pub fn read_latency(&self, row: &str) -> Result<Option<Latency>> {
-        read_json(&self.json("latency", row))
+        self.read_result(&self.latency(row))
     }
 
     /// Writes a measured time.
     pub fn write_latency(&self, row: &str, latency: &Latency) -> Result<()> {
-        write_json(&self.json("latency", row), latency)
+        self.write_json(&self.latency(row), latency)
     }
 
     /// Reads the times of layers, if they have been measured.
     pub fn read_layer_times(&self) -> Result<Option<LatencyTable>> {
-        read_json(&self.path.join("latency-table.json"))
+        self.read_result(&self.layer_times())
     }
 
     /// Writes the times of layers.
     pub fn write_layer_times(&self, table: &LatencyTable) -> Result<()> {
-        write_json(&self.path.join("latency-table.json"), table)
+        self.write_json(&self.layer_times(), table)
     }
 
     /// Writes the results.
     pub fn write_results(&self, results: &Results) -> Result<()> {
-        write_json(&self.results(), results)
+        self.write_json(&self.results(), results)
     }
 
     /// Writes the report.
     pub fn write_report(&self, text: &str) -> Result<()> {
-        write_atomically(&self.report(), text.as_bytes())
+        self.write(&self.report(), text.as_bytes())
     }
 
     /// Writes the resolved settings.
     pub fn write_experiment(&self, experiment: &Experiment) -> Result<()> {
-        write_atomically(&self.path.join("experiment.toml"), experiment.to_toml()?.as_bytes())
+        self.write(&self.path.join("experiment.toml"), experiment.to_toml()?.as_bytes())
     }
 
     /// Reads the resolved settings.
@@ -133,6 +136,23 @@ impl RunDir {
         let path = self.path.join("experiment.toml");
         let bytes = read_if_there(&path)?.unwrap_or_default();
         Experiment::from_toml(&String::from_utf8_lossy(&bytes)).context(|| format!("reading {}", path.display()))
+    }
+
+    /// Writes a file of the run.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] if the directory is gone, or with the system's reason.
+    pub(crate) fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        self.check_present()?;
+        write_atomically(path, bytes)
+    }
+
+    pub(super) fn write_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
+        self.write(path, &json(path, value)?)
+    }
+
+    fn read_result<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>> {
+        self.read_checked(path)?.map(|bytes| parsed(path, &bytes)).transpose()
     }
 
     fn read_all<T: DeserializeOwned>(&self, folder: &str) -> Result<Vec<(String, T)>> {
@@ -143,24 +163,27 @@ impl RunDir {
         let mut all = Vec::new();
         for path in paths {
             let name = path.file_stem().map(|stem| name_of(&stem.to_string_lossy())).unwrap_or_default();
-            all.extend(read_json(&path)?.map(|value| (name, value)));
+            all.extend(self.read_result(&path)?.map(|value| (name, value)));
         }
         Ok(all)
     }
 }
 
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let Some(bytes) = read_if_there(path)? else { return Ok(None) };
-    let wrong = |error| {
-        Error::new(ErrorKind::Checkpoint, format!("{} cannot be read: {error}", path.display()))
-            .hint("remove the file to have it computed anew")
-    };
-    serde_json::from_slice(&bytes).map(Some).map_err(wrong)
+    read_if_there(path)?.map(|bytes| parsed(path, &bytes)).transpose()
 }
 
-pub(crate) fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
+fn parsed<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| {
+        Error::new(ErrorKind::Checkpoint, format!("{} cannot be read: {error}", path.display()))
+            .hint("remove the file to have it computed anew")
+    })
+}
+
+/// A value as the bytes of a JSON file.
+pub(crate) fn json<T: Serialize>(path: &Path, value: &T) -> Result<Vec<u8>> {
     let failed = |error| Error::new(ErrorKind::Io, format!("{} cannot be written as JSON: {error}", path.display()));
     let mut text = serde_json::to_string_pretty(value).map_err(failed)?;
     text.push('\n');
-    write_atomically(path, text.as_bytes())
+    Ok(text.into_bytes())
 }

@@ -8,10 +8,9 @@ use mrpf_api::random::Streams;
 use mrpf_api::trainer::{AdversarialTrainer, EpochEnd};
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
-use std::path::Path;
 use std::time::Instant;
 
-use super::checkpoint::{Progress, State};
+use super::checkpoint::{Checkpoint, Progress, State};
 use super::device_images::DeviceImages;
 use super::epoch::train_epoch;
 use super::holdout::Split;
@@ -37,8 +36,8 @@ pub struct TrainingJob<'a> {
     pub settings: &'a TrainingSettings,
     /// Random streams of this stage.
     pub streams: Streams,
-    /// The file that keeps the state after each epoch; if it exists already, training continues from it.
-    pub checkpoint: Option<&'a Path>,
+    /// Where the state is kept after each epoch.
+    pub checkpoint: Option<Checkpoint<'a>>,
     /// Told what happens.
     pub events: &'a dyn EventSink,
     /// Progress inside a call, and the wish to stop.
@@ -103,7 +102,7 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
     let mut sgd = Sgd::new(job.settings);
     let (mut stopped, mut parts) = (None, Parts::default());
     let mut state = State::default();
-    if let Some(found) = job.checkpoint.map(|path| State::load(path, job)).transpose()?.flatten() {
+    if let Some(found) = job.checkpoint.map(|checkpoint| State::load(&checkpoint, job)).transpose()?.flatten() {
         network.set_parameters(&found.parameters)?;
         network.set_statistics(found.statistics.clone())?;
         sgd.velocity.clone_from(&found.velocity);
@@ -150,8 +149,8 @@ fn train_epochs(job: &TrainingJob<'_>) -> Result<(Progress, Option<String>)> {
             state.best_parameters.clone_from(&state.parameters);
             state.best_statistics.clone_from(&state.statistics);
         }
-        if let Some(path) = job.checkpoint {
-            state.save(path, job)?;
+        if let Some(checkpoint) = &job.checkpoint {
+            state.save(checkpoint, job)?;
         }
         job.events.send(Event::Epoch {
             stage: job.stage.into(),
@@ -201,13 +200,13 @@ fn kept(job: &TrainingJob<'_>, epoch: usize, error: Error) -> Error {
         (ErrorKind::Interrupted, Some(_), 0) => {
             Error::new(ErrorKind::Interrupted, "stopped on request before the first epoch was complete")
         }
-        (ErrorKind::Interrupted, Some(path), epoch) => {
+        (ErrorKind::Interrupted, Some(Checkpoint { path, .. }), epoch) => {
             let message =
                 format!("stopped on request; epoch {epoch} of {} is kept in {}", job.settings.epochs, path.display());
             Error::new(ErrorKind::Interrupted, message)
         }
         // What a GPU does when it fails cannot be mended here; what is on the disk is not touched by it.
-        (ErrorKind::Device, Some(path), epoch @ 1..) => error.context(format!(
+        (ErrorKind::Device, Some(Checkpoint { path, .. }), epoch @ 1..) => error.context(format!(
             "after epoch {epoch} of {}, which is kept in {}",
             job.settings.epochs,
             path.display()

@@ -17,6 +17,7 @@ mod step;
 mod validate;
 
 pub use augment::augment;
+pub use checkpoint::Checkpoint;
 pub use holdout::Split;
 pub(crate) use job::missing_teacher;
 pub use job::{EpochRecord, Trained, TrainingJob, train};

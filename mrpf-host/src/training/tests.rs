@@ -3,6 +3,8 @@
 use super::*;
 use crate::event::{Event, EventSink, Silent};
 use crate::experiment::PluginChoice;
+use crate::files::write_atomically;
+use crate::stage_key::StageKey;
 use crate::training::Split;
 use mrpf_api::candle_core;
 use mrpf_api::candle_core::backprop::GradStore;
@@ -196,6 +198,8 @@ fn run_telling(
 ) -> Result<Trained> {
     let data = data()?;
     let split = Split::new(&data, 0.2, None, &Streams::new(2))?;
+    let key = StageKey::default().with("finetune", settings)?;
+    let checkpoint = checkpoint.map(|path| Checkpoint { path, key: &key, write: &write_atomically });
     train(TrainingJob {
         stage: "test",
         network,
@@ -263,8 +267,8 @@ fn a_checkpoint_of_other_settings_is_refused() -> Result<()> {
     run(&settings(plain()), Some(&path), &Unwatched)?;
     let other = TrainingSettings { momentum: 0.5, ..settings(plain()) };
     let error = run(&other, Some(&path), &Unwatched).expect_err("other settings");
-    assert_eq!(error.kind(), ErrorKind::Checkpoint);
-    assert!(error.to_string().ends_with("other settings, other data or another network"), "{error}");
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert!(error.to_string().ends_with("finetune.momentum was 0.9 and is 0.5 now"), "{error}");
     std::fs::write(&path, b"nonsense").map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
     let error = run(&settings(plain()), Some(&path), &Unwatched).expect_err("no safetensors file");
     assert!(error.to_string().contains("not a complete safetensors file"), "{error}");

@@ -18,6 +18,7 @@ use crate::evaluation::cascade::{NamedAttack, Target};
 use crate::evaluation::journal::Journal;
 use crate::evaluation::robustness::evaluate_classifier;
 use crate::experiment::{EvaluateSettings, PluginChoice};
+use crate::stage_key::StageKey;
 
 /// A network on a GPU that has room for so many images.
 struct Cramped {
@@ -148,7 +149,7 @@ fn what_one_device_has_begun_goes_on_where_there_is_less_room() -> std::result::
     let whole = Trial::new([usize::MAX; 2])?.run(&Unwatched, &mut Journal::default())?;
     let rooms = [[usize::MAX; 2], [5, 5], [usize::MAX; 2]];
     for (at, room) in rooms.into_iter().enumerate() {
-        let (trial, mut journal) = (Trial::new(room)?, Journal::open(&path, "x")?);
+        let (trial, mut journal) = (Trial::new(room)?, Journal::open(&path, &StageKey::default(), "x")?);
         if at + 1 < rooms.len() {
             assert!(trial.run(&Stops(Mutex::new(0)), &mut journal).is_err());
         } else {

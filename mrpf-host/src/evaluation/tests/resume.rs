@@ -17,6 +17,7 @@ use crate::evaluation::Evaluation;
 use crate::evaluation::cascade::{NamedAttack, Target};
 use crate::evaluation::journal::Journal;
 use crate::evaluation::robustness::evaluate_classifier;
+use crate::stage_key::StageKey;
 
 /// Uniform noise from each image's own stream; counts the images that it is asked for.
 #[derive(Clone)]
@@ -116,10 +117,11 @@ fn a_stopped_evaluation_ends_as_an_uninterrupted_one() -> std::result::Result<()
     for asked in 0.. {
         let path = folder.path().join(format!("{asked}.journal"));
         let stops = StopsAfter(AtomicUsize::new(asked));
-        let Err(error) = trial.run(&stops, 8, &mut Journal::open(&path, "x")?) else { break };
+        let Err(error) = trial.run(&stops, 8, &mut Journal::open(&path, &StageKey::default(), "x")?) else { break };
         assert_eq!(error.kind(), ErrorKind::Interrupted);
         let before = trial.attacked();
-        let resumed = trial.run(&mrpf_api::context::Unwatched, 8, &mut Journal::open(&path, "x")?)?;
+        let resumed =
+            trial.run(&mrpf_api::context::Unwatched, 8, &mut Journal::open(&path, &StageKey::default(), "x")?)?;
         assert_eq!(resumed, whole);
         assert_eq!(before + trial.attacked(), work, "nothing is attacked twice");
         stopped += 1;
