@@ -10,6 +10,7 @@
 //! - `dry_run`: what `mrpf prune --dry-run` tells is what `mrpf prune` does, and budgets of latency.
 //! - `evaluation`: what `mrpf evaluate` leaves, and that a killed one goes on without loss.
 //! - `run_directories`: who may go on in them, and when they are free again.
+//! - `resuming`: what a resumed run refuses to set beside what it has.
 //! - `comparison`: `mrpf compare`, whole, killed, extended and failing.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
@@ -34,6 +35,7 @@ mod program;
 mod pruned_channels;
 mod pruning;
 mod repository;
+mod resuming;
 mod run_directories;
 mod support;
 mod tensorboard;

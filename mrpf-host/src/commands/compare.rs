@@ -14,8 +14,8 @@ use super::Console;
 use super::open::load;
 use crate::cli::CompareArgs;
 use crate::comparison::{
-    Cell, Forecast, Grid, Ground, Limits, Means, Plan, Schedule, Stage, Store, collect, comparison_table, write_page,
-    write_results,
+    Cell, Forecast, Grid, Ground, Limits, Means, Plan, Schedule, Stage, Store, collect, comparison_table,
+    write_digests, write_page, write_results,
 };
 use crate::device::{Arithmetic, DeviceChoice, OpenDevice, without_number};
 use crate::event::{Event, EventSink};
@@ -70,6 +70,7 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     let findings = collect(&experiment, &grid, &plan, &store)?;
     write_results(&findings, store.path())?;
     write_page(&findings, store.path(), store.path())?;
+    write_digests(store.path())?;
     events.send(Event::ComparisonFinished {
         seconds: start.elapsed().as_secs_f64(),
         computed: tally.computed,

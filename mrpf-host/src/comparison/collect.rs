@@ -50,9 +50,9 @@ pub fn collect(experiment: &Experiment, grid: &Grid, plan: &Plan, store: &Store)
 
 fn dense(planned: &PlannedDense, experiment: &Experiment, store: &Store) -> Result<DenseFinding> {
     let (trained, attacked) = (store.read(&planned.train)?, store.read(&planned.attack)?);
-    let network: Network = there(&trained, names::DENSE, trained.read_network(names::DENSE)?)?;
-    let training: TrainedRecord = there(&trained, names::DENSE, trained.read_training(names::DENSE)?)?;
-    let evaluation = there(&attacked, names::DENSE, attacked.read_evaluation(names::DENSE)?)?;
+    let network: Network = there(&trained, names::DENSE, trained.read_network(names::DENSE))?;
+    let training: TrainedRecord = there(&trained, names::DENSE, trained.read_training(names::DENSE))?;
+    let evaluation = there(&attacked, names::DENSE, attacked.read_evaluation(names::DENSE))?;
     let path = relative(store, &trained.network(names::DENSE));
     let name = format!("dense{}", Place::settings_text(&planned.settings));
     let mut row = row(&name, &cost(network.declaration())?, &evaluation, experiment, &path);
@@ -62,7 +62,7 @@ fn dense(planned: &PlannedDense, experiment: &Experiment, store: &Store) -> Resu
     for (metric, key) in &planned.measure {
         if store.done(key)?.is_some() {
             let measured = store.read(key)?;
-            let modules = there(&measured, metric, measured.read_sensitivity(names::SENSITIVITY)?)?;
+            let modules = there(&measured, metric, measured.read_sensitivity(names::SENSITIVITY))?;
             sensitivities.push((metric.clone(), modules));
         }
     }
@@ -72,11 +72,11 @@ fn dense(planned: &PlannedDense, experiment: &Experiment, store: &Store) -> Resu
 fn pruned(planned: &PlannedRow, dense: Option<usize>, store: &Store) -> Result<Finding> {
     let (place, variant) = (&planned.cell.place, &planned.cell.variant);
     let (made, attacked) = (store.read(&planned.prune)?, store.read(&planned.attack)?);
-    let training: TrainedRecord = there(&made, names::PRUNED, made.read_training(names::PRUNED)?)?;
-    let mut cut = there(&made, "plan", made.read_plans()?.pop())?;
+    let training: TrainedRecord = there(&made, names::PRUNED, made.read_training(names::PRUNED))?;
+    let mut cut = there(&made, "plan", made.read_plans().map(|mut plans| plans.pop()))?;
     cut.row = place.to_string();
-    let evaluation = there(&attacked, names::PRUNED, attacked.read_evaluation(names::PRUNED)?)?;
-    let as_cut = there(&attacked, names::CUT, attacked.read_evaluation(names::CUT)?)?;
+    let evaluation = there(&attacked, names::PRUNED, attacked.read_evaluation(names::PRUNED))?;
+    let as_cut = there(&attacked, names::CUT, attacked.read_evaluation(names::CUT))?;
     let path = relative(store, &made.network(names::PRUNED));
     let mut row = row(&cut.row, &cut.pruned, &evaluation, &planned.cell.experiment, &path);
     row.sensitivity = variant.needs_sensitivity()?.then(|| variant.prune.sensitivity.name.clone());
@@ -134,11 +134,15 @@ fn depends(plan: &Plan, row: &PlannedRow, key: &str) -> bool {
     [&row.prune, &row.attack, &dense.train].iter().any(|stage| *stage == key) || needs(&row.prune)
 }
 
-fn there<T>(dir: &RunDir, what: &str, found: Option<T>) -> Result<T> {
-    found.ok_or_else(|| {
-        Error::new(ErrorKind::Checkpoint, format!("{} lacks its `{what}`", dir.path().display()))
-            .hint("remove that directory to have it computed anew")
-    })
+fn there<T>(dir: &RunDir, what: &str, found: Result<Option<T>>) -> Result<T> {
+    let at = dir.path().display();
+    let hint = format!("remove the directory {at}; the same command then computes it anew");
+    match found {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(Error::new(ErrorKind::Checkpoint, format!("{at} lacks its `{what}`")).hint(hint)),
+        Err(error) if error.kind() == ErrorKind::Checkpoint => Err(error.hint(hint)),
+        Err(error) => Err(error),
+    }
 }
 
 fn relative(store: &Store, path: &Path) -> PathBuf {

@@ -2,6 +2,7 @@
 
 mod collect;
 mod database;
+mod digests;
 mod findings;
 mod forecast;
 mod grid;
@@ -22,6 +23,7 @@ mod work;
 
 pub use collect::collect;
 pub use database::write_database;
+pub use digests::{check_digest, write_digests};
 pub use findings::{Axis, DenseFinding, Failure, Finding, Findings, Place};
 pub use forecast::{Forecast, ForecastRow, KeptOf};
 pub use grid::{Cell, Grid};

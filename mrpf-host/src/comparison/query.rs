@@ -6,6 +6,7 @@ use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
 use super::database::{FILE, quoted};
+use super::digests::check_digest;
 use super::tables::{FlatColumn, FlatTable, Kind, Value};
 
 /// What is asked for.
@@ -35,6 +36,7 @@ pub fn runs(directory: &Path, query: &Query) -> Result<FlatTable> {
         Error::new(ErrorKind::Io, format!("{} cannot be read: {error}", path.display()))
             .hint("`mrpf compare` writes it anew from what the comparison has computed")
     };
+    check_digest(directory, FILE)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let database = Connection::open_with_flags(&path, flags).map_err(refused)?;
     let known = columns(&database).map_err(refused)?;

@@ -4,7 +4,8 @@
 //! comparison.toml        the resolved settings of the last call
 //! metrics.jsonl          what happened, call by call
 //! stages/KEY             a run directory for each stage: settings, networks, outcomes; done.json when it is complete
-//! report.html, report.md, results.json, results.csv, results.sqlite, tables.tex
+//! report.html, report.md, report.tex, results.csv, results.json, results.sqlite
+//! SHA256SUMS             digests of these
 //! ```
 
 use mrpf_api::{Error, ErrorKind, Result};
