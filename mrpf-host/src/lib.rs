@@ -27,6 +27,7 @@ pub mod plugin_sdk;
 pub mod pruning;
 pub mod results;
 pub mod run_dir;
+pub mod safe_text;
 pub mod summary;
 pub mod threads;
 pub mod training;
