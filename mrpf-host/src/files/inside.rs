@@ -62,7 +62,13 @@ fn file_or_nothing(path: &Path) -> io::Result<()> {
 /// [`ErrorKind::Io`] naming the first link, or the folder that cannot be read.
 pub fn refuse_links(directory: &Path) -> Result<()> {
     let unreadable = |error: io::Error| failed("read", directory, &error);
-    let mut entries: Vec<_> = std::fs::read_dir(directory).and_then(Iterator::collect).map_err(unreadable)?;
+    let mut entries: Vec<_> = match std::fs::read_dir(directory) {
+        // It has been removed since, or belongs to somebody else, as `lost+found` does: nothing is written there.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied) => {
+            return Ok(());
+        }
+        found => found.and_then(Iterator::collect).map_err(unreadable)?,
+    };
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let kind = entry.file_type().map_err(unreadable)?;

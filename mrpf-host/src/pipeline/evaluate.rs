@@ -8,6 +8,7 @@ use super::session::Session;
 use crate::evaluation::{Evaluation, Journal, evaluate};
 use crate::event::{AttackShare, Event, EventSink};
 use crate::experiment::EvaluateSettings;
+use crate::files::path_text::encode;
 use crate::files::sha256;
 
 impl Session<'_> {
@@ -41,7 +42,8 @@ impl Session<'_> {
         // Neither the batch size nor how many images there are changes what happens to one.
         let settings = EvaluateSettings { batch: 0, images: None, curves: None, ..settings.clone() };
         let data = &self.experiment.data;
-        let about = serde_json::to_vec(&(&settings, &data.name, &data.dir, self.experiment.seed))
+        let dir = data.dir.as_deref().map(encode);
+        let about = serde_json::to_vec(&(&settings, &data.name, dir, self.experiment.seed))
             .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))?;
         Ok(sha256(&[about, network.to_bytes()?].concat()))
     }
