@@ -3,6 +3,8 @@
 use serde::Serialize;
 use std::path::PathBuf;
 
+use crate::files::path_text;
+
 /// Something that happened in a run. The JSON form is `{"event": "...", ...}`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -13,6 +15,7 @@ pub enum Event {
         /// What is run: the experiment's name, or the command.
         name: String,
         /// Where results go.
+        #[serde(serialize_with = "path_text::shown")]
         directory: PathBuf,
         /// The run seed.
         seed: u64,
@@ -32,6 +35,7 @@ pub enum Event {
         /// Version of that crate.
         version: String,
         /// The file.
+        #[serde(serialize_with = "path_text::shown")]
         path: PathBuf,
         /// SHA-256 of the file.
         sha256: String,
@@ -110,6 +114,7 @@ pub enum Event {
         /// The file that was downloaded.
         file: String,
         /// Where it is, or the folder that it was unpacked to.
+        #[serde(serialize_with = "path_text::shown")]
         path: PathBuf,
         /// Whether it was there already.
         there: bool,
@@ -197,6 +202,7 @@ pub enum Event {
         /// Its name.
         name: String,
         /// Where its results go.
+        #[serde(serialize_with = "path_text::shown")]
         directory: PathBuf,
         /// Version of mrpf.
         version: String,
@@ -277,6 +283,7 @@ pub enum Event {
         /// The comparison as text lines.
         table: String,
         /// The folder with the page, the tables and the database.
+        #[serde(serialize_with = "path_text::shown")]
         directory: PathBuf,
     },
     /// Something that the reader should know, for example a sign of false robustness.
@@ -291,6 +298,7 @@ pub enum Event {
         /// What it is.
         what: String,
         /// Where it is.
+        #[serde(serialize_with = "path_text::shown")]
         path: PathBuf,
     },
     /// The run has ended well.

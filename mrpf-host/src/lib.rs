@@ -28,6 +28,7 @@ pub mod plugin_sdk;
 pub mod pruning;
 pub mod results;
 pub mod run_dir;
+pub mod safe_text;
 pub mod stage_key;
 pub mod summary;
 pub mod threads;

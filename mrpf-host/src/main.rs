@@ -20,10 +20,14 @@ use mrpf_host::plugin_library::{self, Found, Writable};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    mrpf_host::threads::quiet_elementwise_pool();
+    let notes = mrpf_host::threads::settle_pools();
     registry::tell_plugin_panics_as_errors();
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let cli = Cli::parse();
+    // Of the record of a run; what is not UTF-8 is shown as far as it is.
+    let arguments: Vec<String> = std::env::args_os().skip(1).map(|text| text.to_string_lossy().into_owned()).collect();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return output::print_answer(&answer),
+    };
     let style = match &cli.command {
         command if events_as_json(command) => Style::JsonLines,
         command if quiet(command) => Style::Quiet,
@@ -33,7 +37,7 @@ fn main() -> ExitCode {
         },
     };
     let sink = output::console(style);
-    match registry::catch(|| run(&cli, &arguments, sink.as_ref())).and_then(|()| output::check_printed()) {
+    match registry::catch(|| run(&cli, &arguments, notes, sink.as_ref())).and_then(|()| output::check_printed()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             sink.close();
@@ -43,10 +47,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_api::Result<()> {
+fn run(
+    cli: &Cli,
+    arguments: &[String],
+    mut notes: Vec<String>,
+    sink: &dyn output::ConsoleSink,
+) -> mrpf_api::Result<()> {
+    let interrupt = Interrupt::listen()?;
     if let Some(threads) = threads(&cli.command) {
-        mrpf_host::threads::limit(threads)?;
+        notes.extend(mrpf_host::threads::limit(threads)?);
     }
+    notes.into_iter().for_each(|note| warn(cli, "threads", note, sink));
     let found = open_plugins(cli)?;
     if shared(&cli.command).is_some() {
         for refused in &found.refused {
@@ -59,13 +70,8 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
     })?;
     let hint = device.hint.as_ref().map_or_else(String::new, |hint| format!("\n  hint: {hint}"));
     for note in &device.notes {
-        let message = format!("{note}{hint}");
-        match events_are_shown(&cli.command) {
-            true => sink.events().send(Event::Warning { about: "device".into(), message }),
-            false => output::print_error(&format!("warning: {message}")),
-        }
+        warn(cli, "device", format!("{note}{hint}"), sink);
     }
-    let interrupt = Interrupt::listen()?;
     if reads_input(&cli.command) {
         interrupt.at_end_of_input();
     }
@@ -81,6 +87,14 @@ fn run(cli: &Cli, arguments: &[String], sink: &dyn output::ConsoleSink) -> mrpf_
         command: name(&cli.command),
     };
     dispatch(cli, &console)
+}
+
+/// Tells what the user should know: with the events, or beside an answer that stands alone.
+fn warn(cli: &Cli, about: &str, message: String, sink: &dyn output::ConsoleSink) {
+    match events_are_shown(&cli.command) {
+        true => sink.events().send(Event::Warning { about: about.into(), message }),
+        false => output::print_error(&format!("warning: {message}")),
+    }
 }
 
 /// Opens the plugin libraries that the user names, and those in the searched places.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::support::Playground;
 
 /// Two methods, two ratios, two seeds, in a few seconds.
-const GRID: &str = r#"
+pub(crate) const GRID: &str = r#"
 extends = "built-in"
 name = "small"
 standard_baseline = false

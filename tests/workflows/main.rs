@@ -17,6 +17,8 @@
 //! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
 //! - `tensorboard`: event files, read by TensorBoard. Set MRPF_TENSORBOARD to a Python that has it.
+//! - `special_files`: devices, pipes and links in place of files, paths that are not UTF-8, inputs without an end.
+//! - `signals`: which ones stop the program, and how.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
 mod bad_input;
@@ -37,5 +39,9 @@ mod pruning;
 mod repository;
 mod resuming;
 mod run_directories;
+#[cfg(target_os = "linux")]
+mod signals;
+#[cfg(target_os = "linux")]
+mod special_files;
 mod support;
 mod tensorboard;

@@ -78,8 +78,8 @@ fn unsafe_code_is_where_it_is_known_to_be() {
     let mut names: Vec<_> =
         found.iter().map(|path| path.file_name().expect("a name").to_string_lossy().into_owned()).collect();
     names.sort();
-    // What is said to a GPU and its libraries, the matrix product's raw pointers, the system's loader, and an environment variable set
-    // before there are threads.
+    // What is said to a GPU and its libraries, the matrix product's raw pointers, the system's loader, an environment variable set
+    // before there are threads, and which signals are ignored.
     let gpu = [
         "augment.rs",
         "convolution.rs",
@@ -91,7 +91,7 @@ fn unsafe_code_is_where_it_is_known_to_be() {
         "memory.rs",
         "queue.rs",
     ];
-    let mut known = [gpu.as_slice(), &["gemm.rs", "system.rs", "threads.rs"]].concat();
+    let mut known = [gpu.as_slice(), &["gemm.rs", "interrupt.rs", "system.rs", "threads.rs"]].concat();
     known.sort_unstable();
     assert_eq!(names, known, "{found:?}");
 }
@@ -162,6 +162,26 @@ fn the_api_reads_no_files_and_draws_no_unseeded_randomness() {
         ["std::fs", "File::open", "thread_rng", "rand::rng()", "from_os_rng", "Tensor::randn", "Tensor::rand("]
             .iter()
             .any(|word| text.contains(word))
+    });
+    assert!(found.is_empty(), "{found:?}");
+}
+
+/// Everything else is said to the functions of that folder, which replace no device and follow no link that somebody put in the way.
+#[test]
+fn one_folder_writes_files() {
+    let known = [
+        // Files that are received bit by bit, and archives that are unpacked into a folder of their own.
+        "fetch/mod.rs",
+        "fetch/transfer.rs",
+        "fetch/unpack.rs",
+        // What the compiler of plugins is given, in a folder of the build.
+        "plugin_sdk/native.rs",
+    ];
+    let found = offenders(rust_files("mrpf-host/src"), |path, text| {
+        let writes = ["fs::write(", "File::create", "fs::rename(", "fs::copy(", ".persist(", "OpenOptions::new("];
+        let is_known = known.iter().any(|known| path.ends_with(known));
+        let writes_here = path.components().any(|part| part.as_os_str() == "files");
+        !is_test(path) && !is_known && !writes_here && writes.iter().any(|write| text.contains(write))
     });
     assert!(found.is_empty(), "{found:?}");
 }

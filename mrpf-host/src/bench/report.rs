@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 use super::Measurement;
+use crate::files::{JSON, read_text};
 
 /// A measurement of another program.
 pub type Peer = Measurement;
@@ -16,7 +17,7 @@ pub type Peer = Measurement;
 /// # Errors
 /// [`ErrorKind::Io`] if it cannot be read, [`ErrorKind::Data`] naming the line that is no measurement.
 pub fn read_peers(path: &Path) -> Result<Vec<Peer>> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = read_text(path, JSON).map_err(|error| {
         Error::new(ErrorKind::Io, format!("cannot read the measurements {}: {error}", path.display()))
             .hint("expected a file of JSON objects, one a line, as `mrpf bench --json` prints them")
     })?;

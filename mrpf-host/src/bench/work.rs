@@ -96,13 +96,13 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         let found = format!("batch {batch}, steps {steps}, images {images}, epochs {epochs}");
         return Err(Error::new(ErrorKind::Settings, format!("{found}, expected at least 1 of each")));
     }
+    let cx = CallContext::new(Streams::new(0), watcher);
     if settings.what == What::Conv {
         if settings.precision != Precision::F32 {
             return Err(no_precision(settings));
         }
-        return convolutions(settings);
+        return convolutions(&cx, settings);
     }
-    let cx = CallContext::new(Streams::new(0), watcher);
     let network = match settings.macs {
         None => network(settings)?,
         Some(share) => cut_to(&cx, &network(settings)?, share)?,
@@ -120,10 +120,10 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
     Ok(vec![match settings.what {
         What::Conv | What::Forward => {
             let frozen = network.freeze()?;
-            timed(head, settings, || frozen.logits(&batch.images).map(drop))?
+            timed(&cx, head, settings, || frozen.logits(&batch.images).map(drop))?
         }
         What::Attack => {
-            timed(Measurement { attack_steps, ..head }, settings, || attack(&cx, &network, &batch, settings))?
+            timed(&cx, Measurement { attack_steps, ..head }, settings, || attack(&cx, &network, &batch, settings))?
         }
         What::TrainStep => {
             let head = Measurement { attack_steps, trainer: Some(settings.trainer.clone()), ..head };
@@ -132,13 +132,13 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
                 trainer.teacher(&network)?;
             }
             let mut sgd = Sgd::new(&TrainingSettings::default());
-            let step = TrainingStep { cx, epoch: 0, epochs: 1, label_smoothing: 0.0 };
-            timed(head, settings, || {
+            let step = TrainingStep { cx: cx.clone(), epoch: 0, epochs: 1, label_smoothing: 0.0 };
+            timed(&cx, head, settings, || {
                 train_step(trainer.as_mut(), &network, &mut sgd, &step, std::slice::from_ref(&batch), 0.01).map(drop)
             })?
         }
         What::Cut => {
-            let measured = timed(head, settings, || halve(&network).map(drop))?;
+            let measured = timed(&cx, head, settings, || halve(&network).map(drop))?;
             Measurement { images_per_s: None, ..measured }
         }
         What::Mrs => {
@@ -149,7 +149,7 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
                 json!({"mode": "rift-code", "images": images, "steps": epochs, "batch": settings.batch}),
             )?;
             let data = data(images)?;
-            timed(head, settings, || metric.measure(&cx, &network, &data).map(drop))?
+            timed(&cx, head, settings, || metric.measure(&cx, &network, &data).map(drop))?
         }
     }])
 }
@@ -170,9 +170,18 @@ fn head(settings: &Settings) -> Measurement {
 }
 
 /// Repeats the work and keeps the time of each repetition after the first few.
-fn timed(head: Measurement, settings: &Settings, mut work: impl FnMut() -> Result<()>) -> Result<Measurement> {
+///
+/// # Errors
+/// Those of the work, and [`ErrorKind::Interrupted`] between two repetitions.
+fn timed(
+    cx: &CallContext<'_>,
+    head: Measurement,
+    settings: &Settings,
+    mut work: impl FnMut() -> Result<()>,
+) -> Result<Measurement> {
     let mut seconds = Vec::with_capacity(settings.steps);
     for repetition in 0..settings.warmup + settings.steps {
+        cx.check_interrupt()?;
         let start = Instant::now();
         work()?;
         // A GPU may still be at it.
@@ -289,7 +298,7 @@ fn trainer(settings: &Settings) -> Result<Box<dyn AdversarialTrainer>> {
 /// 3x3 convolutions: channels in and out, height and width.
 const CONVOLUTIONS: [[usize; 3]; 5] = [[3, 64, 32], [64, 64, 32], [128, 128, 16], [256, 256, 8], [512, 512, 4]];
 
-fn convolutions(settings: &Settings) -> Result<Vec<Measurement>> {
+fn convolutions(cx: &CallContext<'_>, settings: &Settings) -> Result<Vec<Measurement>> {
     let mut all = Vec::new();
     let settings = Settings { steps: settings.steps.max(5), warmup: 2, ..settings.clone() };
     for [input, output, side] in CONVOLUTIONS {
@@ -310,8 +319,8 @@ fn convolutions(settings: &Settings) -> Result<Vec<Measurement>> {
         let shape = Some([input, output, side]);
         let head = |pass: &str| Measurement { pass: Some(pass.into()), shape, ..head(&settings) };
         for (mut measured, factor) in [
-            (timed(head("forward"), &settings, forward)?, 1.0),
-            (timed(head("forward_backward"), &settings, forward_backward)?, 3.0),
+            (timed(cx, head("forward"), &settings, forward)?, 1.0),
+            (timed(cx, head("forward_backward"), &settings, forward_backward)?, 3.0),
         ] {
             measured.gflops = Some((flops * factor / measured.median.max(1e-9) / 1e8).round() / 10.0);
             measured.images_per_s = None;

@@ -9,6 +9,7 @@ use super::submission::{Locality, Pipeline};
 use super::{Bundle, Evidence, Requirement, json as to_json, requirement, told, two_decimals};
 use crate::evaluation::{AttackRecord, Evaluation};
 use crate::exchange::pytorch::module_name;
+use crate::safe_text::markdown;
 
 /// AutoAttack's radius in this benchmark, which is not 8/255.
 const EPSILON: f64 = 0.031;
@@ -122,7 +123,7 @@ fn requirements(evidence: &Evidence<'_>) -> Vec<Requirement> {
     let images = measured.map_or(0, |(found, _)| found.images);
     let found = minimum_norm(evidence).map_or(0, |(evaluation, _)| evaluation.images);
     let known = ["cifar10", "svhn"].contains(&evidence.data);
-    let name = &evidence.network.declaration().architecture;
+    let name = markdown(&evidence.network.declaration().architecture);
     vec![
         requirement("CIFAR-10 or SVHN", known, || format!("`{}` was attacked", evidence.data)),
         requirement("ResNet-18 or VGG-16", architecture(evidence).is_some(), || {

@@ -16,7 +16,7 @@ pub use submission::Submission;
 
 use crate::evaluation::{AttackRecord, Evaluation};
 use crate::exchange::pytorch;
-use crate::files::write_atomically;
+use crate::files::write_output;
 
 /// A leaderboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -83,7 +83,7 @@ impl Leaderboard {
         let mut written = Vec::with_capacity(files.len());
         for (name, bytes) in files {
             let path = folder.join(name);
-            write_atomically(&path, &bytes)?;
+            write_output(&path, &bytes)?;
             written.push(path);
         }
         Ok((written, unmet))

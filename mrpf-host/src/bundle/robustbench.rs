@@ -6,6 +6,8 @@ use serde_json::json;
 
 use super::{Bundle, Evidence, Requirement, json as to_json, requirement, told, two_decimals};
 use crate::exchange::pytorch::module_name;
+use crate::run_dir::file_name;
+use crate::safe_text::markdown;
 
 /// The threat models of the leaderboard for small images.
 const RADII: [(Norm, f64, &str); 2] = [(Norm::Linf, 8.0 / 255.0, "8/255"), (Norm::L2, 0.5, "0.5")];
@@ -40,7 +42,10 @@ pub(super) fn bundle(evidence: &Evidence<'_>) -> Result<Bundle> {
         entry["unreliable"] = true.into();
     }
     let name = about.entry.clone().unwrap_or_else(|| "unnamed".into());
-    let files = vec![(format!("{name}.json"), to_json(&entry)?), ("issue.md".into(), issue(evidence, &entry).into())];
+    let files = vec![
+        (format!("{}.json", file_name(&name)), to_json(&entry)?),
+        ("issue.md".into(), issue(evidence, &entry).into()),
+    ];
     Ok(Bundle { module: module_name(&name), files, requirements: requirements(evidence, epsilon) })
 }
 
@@ -84,12 +89,12 @@ fn requirements(evidence: &Evidence<'_>, epsilon: &str) -> Vec<Requirement> {
 fn issue(evidence: &Evidence<'_>, entry: &serde_json::Value) -> String {
     let about = evidence.submission;
     let text = |key: &str| match &entry[key] {
-        serde_json::Value::String(text) if !text.is_empty() => text.clone(),
+        serde_json::Value::String(text) if !text.is_empty() => markdown(text),
         serde_json::Value::Bool(value) => value.to_string(),
         _ => "(not said)".into(),
     };
     let threat = if evidence.norm == Norm::Linf { "Linf" } else { "L2" };
-    let checkpoint = about.checkpoint.as_deref().unwrap_or("(not said)");
+    let checkpoint = markdown(about.checkpoint.as_deref().unwrap_or("(not said)"));
     format!(
         "[New Model] {}\n\n# Paper Information\n\n- **Paper Title**: {}\n- **Paper URL**: {}\n- **Paper authors**: {}\n\n\
          # Leaderboard Claim(s)\n\n## Model 1\n\n- **Architecture**: {}\n- **Threat Model**: {threat}\n- **eps**: {}\n\
@@ -98,7 +103,7 @@ fn issue(evidence: &Evidence<'_>, entry: &serde_json::Value) -> String {
          # Model Zoo:\n\n- [ ] I want to add my models to the Model Zoo\n- [x] I use an architecture that is **not** included among those \
          of the zoo: the network is pruned, so its widths are its own (the Python file beside this one defines it)\n\
          - [ ] I agree to release my model(s) under MIT license\n",
-        about.entry.as_deref().unwrap_or("(not said)"),
+        markdown(about.entry.as_deref().unwrap_or("(not said)")),
         text("name"),
         text("link"),
         text("authors"),

@@ -4,7 +4,7 @@ use mrpf_api::{Error, ErrorKind, Result};
 use serde::Deserialize;
 use std::path::Path;
 
-use crate::files::failed;
+use crate::files::{SETTINGS, failed, read_text};
 
 /// The file given with `--about`, TOML; everything may be missing, and is then said to be.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -78,7 +78,7 @@ impl Submission {
     /// # Errors
     /// [`ErrorKind::Io`] if it cannot be read, [`ErrorKind::Settings`] for an unknown or wrong entry.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| failed("read", path, &error))?;
+        let text = read_text(path, SETTINGS).map_err(|error| failed("read", path, &error))?;
         toml::from_str(&text).map_err(|error| {
             Error::new(ErrorKind::Settings, format!("{}: {error}", path.display()))
                 .hint("README.md, `Robustness figures`, shows such a file")

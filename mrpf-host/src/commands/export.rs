@@ -5,7 +5,7 @@ use mrpf_api::{Context, Error, ErrorKind, Result};
 use super::Console;
 use crate::cli::{ExportArgs, Format};
 use crate::exchange::pytorch;
-use crate::files::{remove_if_there, write_atomically};
+use crate::files::{is_taken, remove_if_there, write_output};
 use crate::pipeline::read_model;
 
 /// Writes the files and says how they are used.
@@ -23,13 +23,13 @@ pub fn export(args: &ExportArgs, console: &Console<'_>) -> Result<()> {
             ]
         }
     };
-    if let Some((path, _)) = files.iter().find(|(path, _)| path.exists()) {
+    if let Some((path, _)) = files.iter().find(|(path, _)| is_taken(path)) {
         let message = format!("{} exists already", path.display());
         return Err(Error::new(ErrorKind::Io, message)
             .hint("remove it, or choose another folder with --out or another name with --name"));
     }
     for (at, (path, bytes)) in files.iter().enumerate() {
-        if let Err(error) = write_atomically(path, bytes) {
+        if let Err(error) = write_output(path, bytes) {
             // Half an export would stand in the way of the next attempt. Why it failed is told, even where the half cannot be removed.
             let _ = files[..at].iter().try_for_each(|(path, _)| remove_if_there(path));
             return Err(error);

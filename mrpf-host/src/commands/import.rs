@@ -12,13 +12,13 @@ use super::summary::{chosen, image_shape};
 use crate::cli::ImportArgs;
 use crate::exchange::names::Convention;
 use crate::exchange::{Imported, Normalisation, Request, StateDict, Template, import as read_weights};
-use crate::files::{self, write_atomically};
+use crate::files::{self, is_taken, write_output};
 use crate::output::count;
 use crate::pipeline::read_model;
 
 /// Reads the file, finds out what it holds, and writes the network.
 pub fn import(args: &ImportArgs, console: &Console<'_>) -> Result<()> {
-    if args.out.exists() {
+    if is_taken(&args.out) {
         let message = format!("{} exists already", args.out.display());
         return Err(Error::new(ErrorKind::Io, message).hint("remove it, or name another file with --out"));
     }
@@ -33,7 +33,7 @@ pub fn import(args: &ImportArgs, console: &Console<'_>) -> Result<()> {
     let names = args.names.as_deref().map(Convention::named).transpose()?;
     let input = args.input.as_deref().map(image_shape).transpose()?;
     let about = || format!("importing {}", args.file.display());
-    let bytes = std::fs::read(&args.file).map_err(|error| files::failed("read", &args.file, &error))?;
+    let bytes = files::read_regular(&args.file).map_err(|error| files::failed("read", &args.file, &error))?;
     let file = StateDict::from_bytes(&bytes).context(about)?;
     drop(bytes);
     let data = args.data.as_deref().map(|name| load(name, args, console)).transpose()?;
@@ -54,7 +54,7 @@ pub fn import(args: &ImportArgs, console: &Console<'_>) -> Result<()> {
     if let Some(data) = &data {
         check_classes(&imported, data).context(about)?;
     }
-    write_atomically(&args.out, &imported.network.to_bytes()?)?;
+    write_output(&args.out, &imported.network.to_bytes()?)?;
     let report = Report::new(&imported, &file, &args.out)?;
     (console.print)(&match args.json {
         true => serde_json::to_string_pretty(&report)

@@ -11,6 +11,7 @@ use super::Console;
 use super::dry_run::dry_run;
 use super::open::open_fresh;
 use crate::cli::{ModelArgs, PruneArgs};
+use crate::files::{JSON, read_text};
 use crate::pipeline::{Session, read_model};
 use crate::run_dir::check_named_file;
 
@@ -47,7 +48,7 @@ pub(super) fn read_sensitivity(path: &Path, declaration: &Declaration) -> Result
         Error::new(ErrorKind::Checkpoint, format!("{}: {why}", path.display())).context("reading sensitivities")
     };
     let unreadable = |why: String| wrong(why).hint("expected a file that `mrpf sensitivity` made");
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
+    let text = read_text(path, JSON).map_err(|error| unreadable(format!("cannot be read: {error}")))?;
     check_named_file(path, text.as_bytes()).context(|| "reading sensitivities".into())?;
     let modules: Vec<ModuleSensitivity> = serde_json::from_str(&text).map_err(|error| unreadable(error.to_string()))?;
     let found: BTreeSet<&str> = modules.iter().map(|module| module.module.as_str()).collect();

@@ -6,7 +6,8 @@ use super::Console;
 use crate::cli::{ResultsArgs, ResultsFormat};
 use crate::comparison::query::{Query, runs};
 use crate::comparison::tables::{FlatTable, Value, csv, flat_json, flat_parquet, flat_text};
-use crate::files::write_atomically;
+use crate::files::write_output;
+use crate::safe_text::terminal;
 
 /// What a table shows where no columns are asked for, beside what the grid varies and reasons of failures.
 const MAIN: [&str; 9] = [
@@ -25,9 +26,11 @@ const MAIN: [&str; 9] = [
 pub fn results(args: &ResultsArgs, console: &Console<'_>) -> Result<()> {
     let query = Query { conditions: args.conditions.clone(), sort: args.sort.clone(), columns: args.columns.clone() };
     let found = runs(&args.dir, &query)?;
+    // Whoever looks at a file with a table in it does so at a terminal.
+    let table = |found: &FlatTable| terminal(&flat_text(found)).into_owned().into_bytes();
     let bytes = match args.format {
-        ResultsFormat::Table if args.columns.is_empty() => flat_text(&main_columns(found)).into_bytes(),
-        ResultsFormat::Table => flat_text(&found).into_bytes(),
+        ResultsFormat::Table if args.columns.is_empty() => table(&main_columns(found)),
+        ResultsFormat::Table => table(&found),
         ResultsFormat::Csv => csv(&found)?,
         ResultsFormat::Json => flat_json(&found)?.into_bytes(),
         ResultsFormat::Parquet => flat_parquet(&found)?,
@@ -38,7 +41,7 @@ pub fn results(args: &ResultsArgs, console: &Console<'_>) -> Result<()> {
             if matches!(args.format, ResultsFormat::Table | ResultsFormat::Json) {
                 bytes.push(b'\n');
             }
-            write_atomically(path, &bytes)
+            write_output(path, &bytes)
         }
         None if args.format == ResultsFormat::Parquet => {
             let error = Error::new(ErrorKind::Settings, "--format parquet, which is no text for a terminal");

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
 use super::Console;
-use crate::files::sha256;
+use crate::files::{path_text, sha256};
 use crate::pipeline::read_model;
 use crate::run_dir::RunDir;
 
@@ -15,6 +15,7 @@ use crate::run_dir::RunDir;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SavedNetwork {
     /// The file.
+    #[serde(with = "path_text::one")]
     pub model: PathBuf,
     /// SHA-256 of its weights and declaration.
     sha256: String,

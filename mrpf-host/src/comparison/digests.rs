@@ -23,22 +23,22 @@ pub fn write_digests(directory: &Path) -> Result<()> {
     write_atomically(&directory.join(FILE), text.as_bytes())
 }
 
-/// Checks that a file of the comparison is the one that was written. Where no digest is known, there is nothing to check.
+/// Checks that `bytes`, read from a file of the comparison, are those that were written. Where no digest is known, there is nothing to
+/// check.
 ///
 /// # Errors
 /// [`ErrorKind::Checkpoint`] if it is another.
-pub fn check_digest(directory: &Path, name: &str) -> Result<()> {
+pub fn check_digest(directory: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let sums = read_if_there(&directory.join(FILE))?.unwrap_or_default();
     let sums = String::from_utf8_lossy(&sums);
     let written = sums.lines().find_map(|line| line.split_once("  ").filter(|(_, of)| *of == name));
-    let (Some((written, _)), Some(bytes)) = (written, read_if_there(&directory.join(name))?) else { return Ok(()) };
-    match sha256(&bytes) == written {
-        true => Ok(()),
-        false => {
+    match written {
+        Some((written, _)) if written != sha256(bytes) => {
             let path = directory.join(name);
             let message = format!("{} is damaged: its SHA-256 is not the one in {FILE}", path.display());
             Err(Error::new(ErrorKind::Checkpoint, message).hint("the same `mrpf compare` writes it anew"))
         }
+        _ => Ok(()),
     }
 }
 
@@ -50,12 +50,11 @@ mod tests {
     fn a_changed_result_is_noticed() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         std::fs::write(folder.path().join("results.csv"), "a,b\n1,2\n")?;
-        check_digest(folder.path(), "results.csv")?;
+        check_digest(folder.path(), "results.csv", b"a,b\n1,2\n")?;
         write_digests(folder.path())?;
-        check_digest(folder.path(), "results.csv")?;
-        check_digest(folder.path(), "results.json")?;
-        std::fs::write(folder.path().join("results.csv"), "a,b\n1,3\n")?;
-        let error = check_digest(folder.path(), "results.csv").expect_err("changed");
+        check_digest(folder.path(), "results.csv", b"a,b\n1,2\n")?;
+        check_digest(folder.path(), "results.json", b"{}")?;
+        let error = check_digest(folder.path(), "results.csv", b"a,b\n1,3\n").expect_err("changed");
         assert!(error.to_string().ends_with("its SHA-256 is not the one in SHA256SUMS"), "{error}");
         Ok(())
     }

@@ -1,13 +1,14 @@
 //! Questions about the networks of a comparison, answered from its `results.sqlite`.
 
 use mrpf_api::{Context, Error, ErrorKind, Result};
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 
 use super::database::{FILE, quoted};
 use super::digests::check_digest;
 use super::tables::{FlatColumn, FlatTable, Kind, Value};
+use crate::files::{failed, read_regular};
 
 /// What is asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,9 +37,13 @@ pub fn runs(directory: &Path, query: &Query) -> Result<FlatTable> {
         Error::new(ErrorKind::Io, format!("{} cannot be read: {error}", path.display()))
             .hint("`mrpf compare` writes it anew from what the comparison has computed")
     };
-    check_digest(directory, FILE)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let database = Connection::open_with_flags(&path, flags).map_err(refused)?;
+    let bytes = read_regular(&path).map_err(|error| failed("read", &path, &error))?;
+    check_digest(directory, FILE, &bytes)?;
+    let database = opened(bytes).map_err(refused)?;
+    if !has_table(&database).map_err(refused)? {
+        let message = format!("{} has no plain table `runs`: `mrpf compare` has not made it", path.display());
+        return Err(Error::new(ErrorKind::Io, message).hint("name the directory of a comparison"));
+    }
     let known = columns(&database).map_err(refused)?;
     let mut conditions = Vec::new();
     let mut values = Vec::new();
@@ -63,6 +68,24 @@ pub fn runs(directory: &Path, query: &Query) -> Result<FlatTable> {
     let statement = format!("SELECT {} FROM runs WHERE {conditions} ORDER BY {order}", names.join(", "));
     let rows = rows(&database, &statement, &values, chosen.len()).map_err(refused)?;
     Ok(FlatTable { columns: chosen, rows })
+}
+
+/// The database in memory, where nothing can change it. From its file, SQLite would not open it below very deep folders.
+fn opened(mut bytes: Vec<u8>) -> rusqlite::Result<Connection> {
+    // A database that somebody has changed with a log beside it says so in its header; the log is not read, and not needed.
+    if bytes.get(18..20) == Some(&[2, 2]) {
+        bytes[18..20].copy_from_slice(&[1, 1]);
+    }
+    let mut database = Connection::open_in_memory()?;
+    database.deserialize_read_exact(rusqlite::MAIN_DB, bytes.as_slice(), bytes.len(), true)?;
+    database.pragma_update(None, "trusted_schema", false)?;
+    Ok(database)
+}
+
+/// Whether `runs` is a table of rows. A view or a virtual table under that name would compute whatever its author wrote, for ever.
+fn has_table(database: &Connection) -> rusqlite::Result<bool> {
+    let plain = "SELECT count(*) FROM pragma_table_list('runs') WHERE schema = 'main' AND type = 'table'";
+    database.query_row(plain, [], |row| Ok(row.get::<_, i64>(0)? == 1))
 }
 
 fn columns(database: &Connection) -> rusqlite::Result<Vec<FlatColumn>> {
@@ -223,6 +246,36 @@ mod tests {
             assert!(error.to_string().contains(message), "{error}");
             assert!(error.hint_text().unwrap_or_default().contains(hint), "{:?}", error.hint_text());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_view_that_never_ends_is_refused() -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) AS run FROM n";
+        for made in [format!("CREATE VIEW runs AS {endless}"), "CREATE TABLE other (run INTEGER)".into()] {
+            let folder = tempfile::tempdir()?;
+            Connection::open(folder.path().join(FILE))?.execute_batch(&made)?;
+            let error = runs(folder.path(), &Query::default()).expect_err("no table");
+            assert!(error.to_string().contains("has no plain table `runs`"), "{error}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_database_is_read_below_very_deep_folders_and_with_a_log() -> std::result::Result<(), Box<dyn std::error::Error>>
+    {
+        let folder = tempfile::tempdir()?;
+        // SQLite itself opens no path of more than 512 bytes.
+        let deep = (0..6).fold(folder.path().to_owned(), |path, _| path.join("d".repeat(200)));
+        std::fs::create_dir_all(&deep)?;
+        write_results(&sample_with_a_failure()?, folder.path())?;
+        write_results(&sample_with_a_failure()?, &deep)?;
+        let expected = runs(folder.path(), &Query::default())?.rows;
+        assert_eq!(runs(&deep, &Query::default())?.rows, expected);
+        let database = Connection::open(folder.path().join(FILE))?;
+        database.pragma_update(None, "journal_mode", "wal")?;
+        drop(database);
+        assert_eq!(runs(folder.path(), &Query::default())?.rows, expected);
         Ok(())
     }
 

@@ -267,6 +267,8 @@ impl<'a> Schedule<'a> {
                     summary: self.summaries.remove(&job.stage),
                 });
             }
+            // The signal reached that process, too, and it was faster.
+            Ended::Stopped if self.watcher.interrupted() => self.states[job.stage] = State::Waiting,
             // Somebody stopped that process alone; it is begun again when this program is.
             Ended::Stopped => self.fail(job.stage, "stopped on request")?,
             Ended::Failed(reason) | Ended::DeviceFailed(reason) => self.fail(job.stage, &reason)?,

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::grid::Cell;
 use crate::experiment::{Experiment, PluginChoice, Variant};
-use crate::files::sha256;
+use crate::files::{read_regular, sha256};
 
 /// Raised when what a stage does changes without its settings changing: results of before are then computed anew.
 const FORMAT: u32 = 2;
@@ -212,7 +212,7 @@ fn key(kind: &str, experiment: &Experiment, ground: &Ground, depends: &Value) ->
 /// Digest of a file that settings name.
 fn digest(what: &str, path: Option<&std::path::Path>) -> Result<Option<String>> {
     let read = |path: &std::path::Path| {
-        std::fs::read(path)
+        read_regular(path)
             .map(|bytes| sha256(&bytes))
             .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read the {what} {}: {error}", path.display())))
     };

@@ -4,6 +4,8 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use crate::files::path_text;
+
 /// A library of CUDA.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Library {
@@ -19,6 +21,7 @@ pub struct Library {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Place {
     /// The file.
+    #[serde(serialize_with = "path_text::shown")]
     pub path: PathBuf,
     /// Whether the system's loader looks there by itself.
     pub is_searched: bool,

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::outcome::AttackedImage;
-use crate::files::{failed, read_if_there, sha256, write_atomically};
+use crate::files::{failed, open_inside, read_if_there, sha256, write_atomically};
 use crate::stage_key::StageKey;
 
 /// What an attack, or a part of one, did to a batch.
@@ -63,7 +63,7 @@ impl Journal {
             whole.extend(line(path, batch)?);
         }
         write_atomically(path, &whole)?;
-        let file = File::options().append(true).open(path).map_err(|error| failed("write", path, &error))?;
+        let file = open_inside(path, File::options().append(true))?;
         Ok(Self { open: Some((path.to_owned(), file)), batches })
     }
 

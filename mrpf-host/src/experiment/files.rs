@@ -2,15 +2,22 @@
 
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::load::BUILT_IN;
 use super::merge::merge;
+use crate::files::path_text::{decode, encode};
+use crate::files::{SETTINGS, read_text};
 
 /// The key by which a file names the files that it is laid over, the first lowest.
 const EXTENDS: &str = "extends";
 /// What a file extends to be laid over the built-in experiment.
 const BUILT_IN_NAME: &str = "built-in";
+/// The most files that are laid over one another, each counted as often as it is extended.
+const MOST: usize = 256;
+/// The most files that extend one another in a row.
+const DEEPEST: usize = 32;
 
 /// Lays `files` over `settings` in their order, each after those that it extends.
 ///
@@ -18,36 +25,65 @@ const BUILT_IN_NAME: &str = "built-in";
 /// [`ErrorKind::Io`] if a file cannot be read, [`ErrorKind::Settings`] or [`ErrorKind::UnknownName`] for what does not fit, and for
 /// a file that extends itself by others; each names its file.
 pub(super) fn lay_files(settings: &mut Value, files: &[PathBuf]) -> Result<()> {
-    files.iter().try_for_each(|file| lay(settings, file, &mut Vec::new()))
+    let mut layers = Layers::default();
+    files.iter().try_for_each(|file| layers.lay(settings, file))
 }
 
-fn lay(settings: &mut Value, file: &Path, open: &mut Vec<PathBuf>) -> Result<()> {
-    let about = || format!("reading {}", file.display());
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Error::new(ErrorKind::Io, format!("cannot read the experiment file {}: {error}", file.display()))
-            .hint("the built-in experiment runs when no file is given; examples/ holds others")
-    })?;
-    let place = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
-    if open.contains(&place) {
-        let message = format!("`{EXTENDS}` leads back to {}", file.display());
-        return Err(Error::new(ErrorKind::Settings, message).hint(format!("take one `{EXTENDS}` out of the circle")));
-    }
-    let mut table = parse(&text).context(about)?;
-    let folder = file.parent().unwrap_or(Path::new(""));
-    open.push(place);
-    for below in extended(table.remove(EXTENDS)).context(about)? {
-        if below == BUILT_IN_NAME {
-            merge(settings, Value::Object(parse(BUILT_IN)?), "").context(|| "the built-in experiment".into())?;
-            continue;
+/// The files that were read, each once, and those whose `extends` is being followed.
+#[derive(Default)]
+struct Layers {
+    read: BTreeMap<PathBuf, Map<String, Value>>,
+    open: Vec<PathBuf>,
+    laid: usize,
+}
+
+impl Layers {
+    fn lay(&mut self, settings: &mut Value, file: &Path) -> Result<()> {
+        let about = || format!("reading {}", file.display());
+        let place = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        if self.open.contains(&place) {
+            let message = format!("`{EXTENDS}` leads back to {}", file.display());
+            return Err(
+                Error::new(ErrorKind::Settings, message).hint(format!("take one `{EXTENDS}` out of the circle"))
+            );
         }
-        lay(settings, &folder.join(below), open).context(about)?;
+        self.laid += 1;
+        if self.open.len() >= DEEPEST || self.laid > MOST {
+            let message = format!(
+                "`{EXTENDS}` names more files than are read: {} of {MOST} in all, {} of {DEEPEST} within one another",
+                self.laid,
+                self.open.len() + 1
+            );
+            return Err(Error::new(ErrorKind::Settings, message)
+                .hint("a file counts each time that it is extended; name it once"));
+        }
+        let mut table = match self.read.get(&place) {
+            Some(table) => table.clone(),
+            None => {
+                let text = read_text(file, SETTINGS).map_err(|error| {
+                    Error::new(ErrorKind::Io, format!("cannot read the experiment file {}: {error}", file.display()))
+                        .hint("the built-in experiment runs when no file is given; examples/ holds others")
+                })?;
+                let table = parse(&text).context(about)?;
+                self.read.entry(place.clone()).or_insert(table).clone()
+            }
+        };
+        let folder = file.parent().unwrap_or(Path::new(""));
+        self.open.push(place);
+        for below in extended(table.remove(EXTENDS)).context(about)? {
+            if below == BUILT_IN_NAME {
+                merge(settings, Value::Object(parse(BUILT_IN)?), "").context(|| "the built-in experiment".into())?;
+                continue;
+            }
+            self.lay(settings, &folder.join(below)).context(about)?;
+        }
+        self.open.pop();
+        // Libraries are named as they lie beside the file, wherever it is read from.
+        for plugin in table.get_mut("plugins").and_then(Value::as_array_mut).into_iter().flatten() {
+            *plugin = plugin.as_str().map(|path| encode(&folder.join(decode(path)))).into();
+        }
+        merge(settings, Value::Object(table), "").context(about)
     }
-    open.pop();
-    // Libraries are named as they lie beside the file, wherever it is read from.
-    for plugin in table.get_mut("plugins").and_then(Value::as_array_mut).into_iter().flatten() {
-        *plugin = plugin.as_str().map(|path| folder.join(path).display().to_string()).into();
-    }
-    merge(settings, Value::Object(table), "").context(about)
 }
 
 /// TOML as a tree.
@@ -117,6 +153,25 @@ mod tests {
         assert!(told("a.toml").contains("leads back to"), "{}", told("a.toml"));
         assert!(told("c.toml").contains("found 3, expected a file or a list of files"), "{}", told("c.toml"));
         assert!(told("d.toml").contains("cannot read the experiment file"));
+    }
+
+    #[test]
+    fn files_that_extend_others_without_end_are_answered() {
+        let told = |count: usize, extends: fn(usize) -> String| {
+            let names: Vec<String> = (0..=count).map(|at| format!("{at}.toml")).collect();
+            let texts: Vec<String> = (0..count).map(|at| format!("extends = {}", extends(at + 1))).collect();
+            let last = [(names[count].as_str(), "seed = 1")];
+            let files: Vec<(&str, &str)> =
+                names.iter().zip(&texts).map(|(name, text)| (name.as_str(), text.as_str())).chain(last).collect();
+            laid(&files, &["0.toml"])
+        };
+        // Each extends the next twice: 2^24 files were they all laid.
+        let error = told(24, |next| format!("[\"{next}.toml\", \"{next}.toml\"]")).expect_err("too many").to_string();
+        assert!(error.contains("257 of 256 in all"), "{error}");
+        let once = |next| format!("\"{next}.toml\"");
+        assert_eq!(told(31, once).expect("they are few enough")["seed"], 1);
+        let error = told(32, once).expect_err("too deep").to_string();
+        assert!(error.contains("33 of 32 within one another"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::choice::PluginChoice;
+use crate::files::path_text;
 use crate::training::TrainingSettings;
 
 /// Everything that a run depends on. Written as TOML, changed with `--set key=value`.
@@ -18,6 +19,7 @@ pub struct Experiment {
     /// The seed that all randomness comes from.
     pub seed: u64,
     /// Plugin libraries to open before the rest is read; paths are relative to the file.
+    #[serde(with = "path_text::list")]
     pub plugins: Vec<PathBuf>,
     /// Which images.
     pub data: DataSettings,
@@ -71,6 +73,7 @@ pub struct DataSettings {
     /// The data set; `mrpf plugins list` shows them.
     pub name: PluginChoice,
     /// The folder that holds its files, where it needs one.
+    #[serde(default, with = "path_text::optional")]
     pub dir: Option<PathBuf>,
     /// Use only this many training images, class-balanced; all when not given.
     pub train_images: Option<usize>,
@@ -107,6 +110,7 @@ pub struct PruneSettings {
     /// What the ratio counts: macs, params, channels, bytes or latency.
     pub budget: BudgetKind,
     /// For a latency budget: the table of layer times of another run, `latency-table.json`; measured when not given.
+    #[serde(default, with = "path_text::optional")]
     pub latency_table: Option<PathBuf>,
     /// What every allocation must leave: widths that are multiples, a floor and a ceiling of each group, layers left whole.
     pub constraints: Constraints,

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::event::{Event, EventSink};
-use crate::files::failed;
+use crate::files::{failed, refuse_special};
 
 /// Where files come from and go to.
 pub struct Fetch<'a> {
@@ -63,6 +63,7 @@ fn one(download: &Download, fetch: &Fetch<'_>) -> Result<()> {
             }
         }
     }
+    refuse_special(&path)?;
     // Received beside and renamed when it is known to be right.
     let part = fetch.directory.join(format!("{}.part", download.file));
     transfer::receive(download, fetch, &part)?;

@@ -293,6 +293,24 @@ fn two_at_once_do_not_mix_their_bytes() -> Outcome {
 }
 
 #[test]
+#[cfg(unix)]
+fn nothing_is_received_through_a_link() -> Outcome {
+    let (folder, events) = (tempfile::tempdir()?, Kept::default());
+    let mine = folder.path().join("mine");
+    std::fs::write(&mine, "mine")?;
+    for name in ["file.bin.part", "file.bin"] {
+        let link = folder.path().join(name);
+        let target = if name == "file.bin" { folder.path().join("nowhere") } else { mine.clone() };
+        std::os::unix::fs::symlink(target, &link)?;
+        let error = run(&[download("http://127.0.0.1:9/", &bytes())], folder.path(), &events).expect_err("a link");
+        assert!(error.to_string().contains(&format!("{name}: it is a symbolic link")), "{error}");
+        std::fs::remove_file(&link)?;
+    }
+    assert_eq!(std::fs::read(&mine)?, b"mine");
+    Ok(())
+}
+
+#[test]
 fn a_mirror_is_asked_in_place_of_the_official_server() -> Outcome {
     let (folder, events) = (tempfile::tempdir()?, Kept::default());
     let served = serve(bytes(), Server::Good)?;

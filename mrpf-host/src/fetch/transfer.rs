@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Fetch, told};
 use crate::event::Event;
-use crate::files::failed;
+use crate::files::{failed, open_inside};
 
 /// Attempts in a row that bring no further byte before a server is given up.
 const ATTEMPTS: u32 = 4;
@@ -60,7 +60,7 @@ pub(super) fn receive(download: &Download, fetch: &Fetch<'_>, part: &Path) -> Re
 /// Opens what was received before, and keeps other processes out of it.
 fn open(part: &Path) -> Result<File> {
     let refused = |error: std::io::Error| failed("write", part, &error);
-    let file = File::options().create(true).truncate(false).read(true).write(true).open(part).map_err(refused)?;
+    let file = open_inside(part, File::options().create(true).truncate(false).read(true).write(true))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => {

@@ -4,19 +4,20 @@ use crate::event::Event;
 
 const BOLD: &str = "\x1b[1m";
 const YELLOW: &str = "\x1b[33m";
-const RESET: &str = "\x1b[0m";
+/// Ends a colour.
+pub(super) const RESET: &str = "\x1b[0m";
 
 /// Whether a terminal shall be coloured: not with `NO_COLOR` (no-color.org), and not where it cannot show colours.
 pub(super) fn wanted(no_color: Option<&str>, term: Option<&str>) -> bool {
     no_color.is_none_or(str::is_empty) && term != Some("dumb")
 }
 
-/// The line of an event with its colour: headings stand out, and warnings do more so.
-pub(super) fn coloured(event: &Event, line: String) -> String {
+/// The colour of an event's line: headings stand out, and warnings do more so.
+pub(super) fn of(event: &Event) -> Option<&'static str> {
     match event {
-        Event::StageStarted { .. } => format!("{BOLD}{line}{RESET}"),
-        Event::Warning { .. } => format!("{YELLOW}{line}{RESET}"),
-        _ => line,
+        Event::StageStarted { .. } => Some(BOLD),
+        Event::Warning { .. } => Some(YELLOW),
+        _ => None,
     }
 }
 
@@ -33,10 +34,10 @@ mod tests {
     #[test]
     fn headings_and_warnings_stand_out() {
         let heading = Event::StageStarted { stage: "train dense".into(), number: 1, of: 9 };
-        assert_eq!(coloured(&heading, "[1/9] train dense".into()), "\x1b[1m[1/9] train dense\x1b[0m");
+        assert_eq!(of(&heading), Some("\x1b[1m"));
         let warning = Event::Warning { about: "dense".into(), message: "no gradient".into() };
-        assert_eq!(coloured(&warning, "warning".into()), "\x1b[33mwarning\x1b[0m");
+        assert_eq!(of(&warning), Some("\x1b[33m"));
         let finished = Event::StageFinished { stage: "train dense".into(), seconds: 1.0, reused: false };
-        assert_eq!(coloured(&finished, "done".into()), "done");
+        assert_eq!(of(&finished), None);
     }
 }

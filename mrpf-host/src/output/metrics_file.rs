@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: every event but progress, with the time since the start.
 
-use mrpf_api::{Error, ErrorKind, Result};
+use mrpf_api::Result;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::event::{Event, EventSink};
+use crate::files::{failed, open_inside};
 
 /// Appends events to a file, a JSON object a line.
 pub struct MetricsFile {
@@ -19,17 +20,15 @@ impl MetricsFile {
     /// Opens the file, keeping what a session before has written.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] with the path.
+    /// [`mrpf_api::ErrorKind::Io`] with the path.
     pub fn open(path: &Path) -> Result<Self> {
-        let open = || {
-            let mut file = File::options().create(true).append(true).read(true).open(path)?;
-            if ends_in_mid_line(&mut file)? {
-                file.write_all(b"\n")?;
-            }
-            Ok(file)
+        let mut file = open_inside(path, File::options().create(true).append(true).read(true))?;
+        let mut end_line = || match ends_in_mid_line(&mut file)? {
+            true => file.write_all(b"\n"),
+            false => Ok(()),
         };
-        let failed = |error: io::Error| Error::new(ErrorKind::Io, format!("cannot write {}: {error}", path.display()));
-        Ok(Self { file: Mutex::new(open().map_err(failed)?), start: Instant::now() })
+        end_line().map_err(|error| failed("write", path, &error))?;
+        Ok(Self { file: Mutex::new(file), start: Instant::now() })
     }
 }
 

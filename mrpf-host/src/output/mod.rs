@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 
 pub use forecast::forecast_text;
 pub use metrics_file::MetricsFile;
-pub use print::{check_printed, print_error, print_text};
+pub use print::{check_printed, print_answer, print_error, print_text};
 pub(crate) use sentence::{count, duration, percent};
 pub use tensorboard::TensorBoard;
 
@@ -37,9 +37,14 @@ pub enum Style {
 }
 
 impl Style {
-    /// Bars on a terminal, lines elsewhere.
+    /// Bars on a terminal that can move its cursor, lines elsewhere.
     pub fn detect() -> Self {
-        if std::io::stderr().is_terminal() && std::io::stdout().is_terminal() { Self::Terminal } else { Self::Plain }
+        let terminal = std::io::stderr().is_terminal() && std::io::stdout().is_terminal();
+        Self::of(terminal, std::env::var("TERM").ok().as_deref())
+    }
+
+    fn of(terminal: bool, term: Option<&str>) -> Self {
+        if terminal && term != Some("dumb") { Self::Terminal } else { Self::Plain }
     }
 }
 
@@ -90,5 +95,18 @@ impl EventSink for Both<'_> {
     fn send(&self, event: Event) {
         self.0.send(event.clone());
         self.1.send(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_that_cannot_move_its_cursor_gets_lines() {
+        assert_eq!(Style::of(true, Some("xterm")), Style::Terminal);
+        assert_eq!(Style::of(true, None), Style::Terminal);
+        assert_eq!(Style::of(true, Some("dumb")), Style::Plain);
+        assert_eq!(Style::of(false, Some("xterm")), Style::Plain);
     }
 }

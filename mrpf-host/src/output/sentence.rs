@@ -2,6 +2,7 @@
 
 use crate::device::busy_text;
 use crate::event::{AttackShare, Event};
+use crate::safe_text::one_line;
 
 /// The line for an event; `None` for progress, which is shown otherwise.
 pub(super) fn sentence(event: &Event) -> Option<String> {
@@ -10,27 +11,34 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             let how = if *resumed { "going on with" } else { "running" };
             let plural = if *threads == 1 { "" } else { "s" };
             let on = if device == "cpu" { String::new() } else { format!(", on {device}") };
-            let directory = directory.display();
+            let (name, directory) = (one_line(name), directory.display());
             format!("mrpf {version}: {how} `{name}` in {directory}, seed {seed}, {threads} thread{plural}{on}")
         }
         Event::LibraryOpened { package, version, path, .. } => {
             format!("plugin library {package} {version}: {}", path.display())
         }
         Event::DataLoaded { name, train, holdout, test, shape: [channels, height, width], classes } => format!(
-            "data `{name}`: {train} images to train on, {holdout} held out, {test} to test, {channels}x{height}x{width}, {classes} classes"
+            "data `{}`: {train} images to train on, {holdout} held out, {test} to test, {channels}x{height}x{width}, {classes} classes",
+            one_line(name)
         ),
         Event::NetworkBuilt { architecture, params, macs } => {
-            format!("network `{architecture}`: {} parameters, {} MACs an image", count(*params), count(*macs))
+            format!(
+                "network `{}`: {} parameters, {} MACs an image",
+                one_line(architecture),
+                count(*params),
+                count(*macs)
+            )
         }
-        Event::StageStarted { stage, number, of } => format!("[{number}/{of}] {stage}"),
+        Event::StageStarted { stage, number, of } => format!("[{number}/{of}] {}", one_line(stage)),
         Event::StageFinished { reused: true, .. } => "  done before, taken from the run directory".into(),
         Event::StageFinished { seconds, .. } => format!("  done in {}", duration(*seconds)),
         Event::Progress { .. } | Event::Downloading { .. } => return None,
         Event::ComparisonPlanned { name, directory, version, networks, stages, reused, to_compute, jobs, devices } => {
             let on = if devices.is_empty() { String::new() } else { format!(" on {} devices", devices.len()) };
             format!(
-                "mrpf {version}: comparing `{name}` in {}\n{networks} pruned networks, {stages} stages: {reused} there from \
+                "mrpf {version}: comparing `{}` in {}\n{networks} pruned networks, {stages} stages: {reused} there from \
                  before, {} to compute, {jobs} at a time{on}",
+                one_line(name),
                 directory.display(),
                 to_compute.len()
             )
@@ -39,13 +47,13 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::JobFinished { stage, number, of, seconds, summary } => {
             let summary = summary.as_ref().map_or(String::new(), |summary| format!(": {summary}"));
             let width = of.to_string().len();
-            format!("[{number:>width$}/{of}] {stage}{summary}  ({})", duration(*seconds))
+            format!("[{number:>width$}/{of}] {}{summary}  ({})", one_line(stage), duration(*seconds))
         }
         Event::ComparisonForecast { forecast } => forecast.to_string(),
         Event::JobTriedAgain { stage, device, reason } => {
-            format!("{device} failed and {stage} is tried again: {reason}")
+            format!("{device} failed and {} is tried again: {reason}", one_line(stage))
         }
-        Event::JobFailed { stage, reason } => format!("failed: {stage}: {reason}"),
+        Event::JobFailed { stage, reason } => format!("failed: {}: {reason}", one_line(stage)),
         Event::ComparisonFinished { seconds, computed, reused, failed, table, directory } => {
             let failed = if *failed > 0 { format!(", {failed} failed or left out") } else { String::new() };
             format!(
@@ -87,7 +95,7 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         }
         Event::SensitivityMeasured { metric, modules } => {
             let longest = modules.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-            let lines = modules.iter().map(|(name, value)| format!("    {name:longest$}  {value:.4}"));
+            let lines = modules.iter().map(|(name, value)| format!("    {:longest$}  {value:.4}", one_line(name)));
             format!("  {metric} of each module (higher is more sensitive)\n{}", lines.collect::<Vec<_>>().join("\n"))
         }
         Event::Pruned {
@@ -115,7 +123,7 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
         Event::Evaluated { when, attacks, images, clean_accuracy, robust_accuracy, images_per_s, .. } => {
             let when = if when == "pruned" { "as cut" } else { "in the end" };
             let (clean, robust) = (percent(*clean_accuracy), percent(*robust_accuracy));
-            let names: Vec<&str> = attacks.iter().map(|attack| attack.name.as_str()).collect();
+            let names: Vec<_> = attacks.iter().map(|attack| one_line(&attack.name)).collect();
             let rate = images_per_s.map_or(String::new(), |rate| format!(", {rate:.1} images/s"));
             format!(
                 "  {when}: {clean} clean, {robust} under {} ({images} images{rate}){}",
@@ -133,10 +141,11 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
 fn each_attack(attacks: &[AttackShare]) -> String {
     let several = attacks.len() > 1;
     let lines = attacks.iter().filter(|attack| several || !attack.parts.is_empty()).map(|attack| {
-        let parts = attack.parts.iter().map(|part| format!("{} {}", part.name, percent(part.robust_accuracy)));
+        let parts =
+            attack.parts.iter().map(|part| format!("{} {}", one_line(&part.name), percent(part.robust_accuracy)));
         let parts = parts.collect::<Vec<_>>().join(", then ");
         let after = if parts.is_empty() { parts } else { format!("  ({parts})") };
-        format!("\n    {}: {}{after}", attack.name, percent(attack.robust_accuracy))
+        format!("\n    {}: {}{after}", one_line(&attack.name), percent(attack.robust_accuracy))
     });
     lines.collect()
 }

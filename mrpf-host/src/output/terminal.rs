@@ -4,11 +4,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::sync::Mutex;
 
 use super::ConsoleSink;
-use super::colour::{coloured, wanted};
-use super::print::print_text;
+use super::colour::{self, wanted};
+use super::print::{print_coloured, print_text};
 use super::sentence::{percent, sentence};
 use crate::device::busy_text;
 use crate::event::{Event, EventSink};
+use crate::safe_text::one_line;
 
 /// What a bar shows that counts steps.
 const STEPS: &str = "  {prefix}  {bar:28} {pos}/{len}  {msg}  {eta} left";
@@ -45,8 +46,8 @@ impl Terminal {
             *slot = Some((task.to_owned(), bar));
         }
         if let Some((_, bar)) = slot.as_ref() {
-            bar.set_prefix(what.to_owned());
-            bar.set_message(message);
+            bar.set_prefix(one_line(what).into_owned());
+            bar.set_message(one_line(&message).into_owned());
             bar.set_position(done);
             if done >= total {
                 bar.finish_and_clear();
@@ -80,11 +81,14 @@ impl EventSink for Terminal {
             return;
         }
         let Some(line) = sentence(&event) else { return };
-        let line = if self.colours { coloured(&event, line) } else { line };
+        let print = || match colour::of(&event).filter(|_| self.colours) {
+            Some(colour) => print_coloured(colour, &line),
+            None => print_text(&line),
+        };
         let slot = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match slot.as_ref() {
-            Some((_, bar)) if !bar.is_finished() => bar.suspend(|| print_text(&line)),
-            _ => print_text(&line),
+            Some((_, bar)) if !bar.is_finished() => bar.suspend(print),
+            _ => print(),
         }
     }
 }

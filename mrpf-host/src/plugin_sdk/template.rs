@@ -4,7 +4,7 @@ use mrpf_api::registry::{Kind, registrations};
 use mrpf_api::{Error, ErrorKind, Result};
 use std::path::Path;
 
-use crate::files::write_atomically;
+use crate::files::write_output;
 
 const MANIFEST: &str = include_str!("../../templates/plugin/Cargo.toml");
 
@@ -29,9 +29,9 @@ pub fn write_crate(name: &str, kind: Kind, dir: &Path) -> Result<()> {
         return Err(Error::new(ErrorKind::Io, message).hint("name another folder with --dir"));
     }
     let fill = |template: &str| template.replace(NAME, name).replace(TYPE, &type_name(name));
-    write_atomically(&dir.join("Cargo.toml"), fill(MANIFEST).as_bytes())?;
-    write_atomically(&dir.join("src").join("lib.rs"), fill(source(kind)).as_bytes())?;
-    write_atomically(&dir.join(".gitignore"), b"/target\n")
+    write_output(&dir.join("Cargo.toml"), fill(MANIFEST).as_bytes())?;
+    write_output(&dir.join("src").join("lib.rs"), fill(source(kind)).as_bytes())?;
+    write_output(&dir.join(".gitignore"), b"/target\n")
 }
 
 fn source(kind: Kind) -> &'static str {

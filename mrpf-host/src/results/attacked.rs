@@ -7,9 +7,9 @@ use std::fmt::Write;
 
 use super::interval::wilson;
 use super::row::AttackResult;
-use super::table::in_cell;
 use crate::evaluation::{Evaluation, Sign};
 use crate::output::percent;
+use crate::safe_text::markdown;
 
 /// Everything about a network under attack.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -142,14 +142,20 @@ impl AttackedNetwork {
         );
         for (name, by_radius) in &self.attacks {
             for (epsilon, result) in by_radius {
-                let parts = result.parts.iter().map(|part| format!("{} {}", part.name, percent(part.robust_accuracy)));
+                let parts = result
+                    .parts
+                    .iter()
+                    .map(|part| format!("{} {}", markdown(&part.name), percent(part.robust_accuracy)));
                 let parts = parts.collect::<Vec<_>>().join(", then ");
                 let robust = share(result.robust_accuracy, result.interval);
-                let _ = writeln!(text, "| {} | {epsilon} | {robust} | {parts} |", in_cell(name));
+                let epsilon = markdown(epsilon);
+                let _ = writeln!(text, "| {} | {epsilon} | {robust} | {parts} |", markdown(name));
             }
         }
         for (name, by_radius) in &self.attacks {
+            let name = markdown(name);
             for (epsilon, result) in by_radius.iter().filter(|(_, result)| !result.security.is_empty()) {
+                let epsilon = markdown(epsilon);
                 let _ = write!(
                     text,
                     "\n## Security curve of {name}, radius {epsilon}\n\nWhat survives within smaller radii, by the distance of the nearest image \
@@ -161,6 +167,7 @@ impl AttackedNetwork {
             }
         }
         for (epsilon, classes) in &self.classes {
+            let epsilon = markdown(epsilon);
             let _ = write!(
                 text,
                 "\n## By class, radius {epsilon}\n\n| class | images | clean | robust |\n| --- | ---: | ---: | ---: |\n"
@@ -168,10 +175,11 @@ impl AttackedNetwork {
             for class in classes {
                 let clean = share(class.clean_accuracy, class.clean_interval);
                 let robust = share(class.robust_accuracy, class.robust_interval);
-                let _ = writeln!(text, "| {} | {} | {clean} | {robust} |", in_cell(&class.name), class.images);
+                let _ = writeln!(text, "| {} | {} | {clean} | {robust} |", markdown(&class.name), class.images);
             }
         }
         for (epsilon, curves) in &self.curves {
+            let epsilon = markdown(epsilon);
             let _ = write!(
                 text,
                 "\n## Curves, radius {epsilon}\n\nAccuracy under PGD on the first {} images: with 20 steps against the radius, and at \

@@ -5,10 +5,11 @@ use mrpf_api::sensitivity::ModuleSensitivity;
 use std::fmt::Write;
 
 use super::row::{Results, radii};
-use super::table::{in_cell, markdown_table};
+use super::table::markdown_table;
 use crate::experiment::Experiment;
 use crate::output::percent;
 use crate::pipeline::PrunedRow;
+use crate::safe_text::{markdown, markdown_code};
 
 /// The report of a run. `sensitivities` are those that were measured, by label; `plans` those of the pruned rows.
 pub fn report_markdown(
@@ -19,18 +20,18 @@ pub fn report_markdown(
 ) -> Result<String> {
     let mut text = String::new();
     let images = results.rows.first().map_or(0, |row| row.images);
-    let attacks: Vec<&str> = experiment.evaluate.attacks.iter().map(|attack| attack.name.as_str()).collect();
+    let attacks: Vec<String> = experiment.evaluate.attacks.iter().map(|attack| markdown(&attack.name)).collect();
     let radius = match radii(&results.rows).as_slice() {
-        [_, _, ..] => format!("the row's radius ({})", results.epsilon),
-        _ => format!("radius {}", results.epsilon),
+        [_, _, ..] => format!("the row's radius ({})", markdown(&results.epsilon)),
+        _ => format!("radius {}", markdown(&results.epsilon)),
     };
     let _ = write!(
         text,
         "# {}\n\nNetwork `{}` on data set `{}`, seed {}. Robust accuracy is the share of {images} test images that survive {} \
          in the {} ball of {radius}.\n\n{}\n",
-        results.experiment,
-        results.architecture,
-        results.data,
+        markdown(&results.experiment),
+        markdown(&results.architecture),
+        markdown(&results.data),
         results.seed,
         attacks.join(" and "),
         results.norm,
@@ -50,9 +51,9 @@ pub fn report_markdown(
         text,
         "\n## Settings\n\nmrpf {}; the same settings, seed and version give the same networks and the same `results.json`. \
          The command of this report is in `run.json` beside it. The settings are in `experiment.toml`: \
-         `mrpf run experiment.toml --out DIR` runs the whole experiment again.\n\n```toml\n{}```\n",
+         `mrpf run experiment.toml --out DIR` runs the whole experiment again.\n\n{}\n",
         results.version,
-        experiment.to_toml()?
+        markdown_code("toml", &experiment.to_toml()?)
     );
     Ok(text)
 }
@@ -73,7 +74,7 @@ fn how_to_read(results: &Results) -> String {
     }
     for row in &results.rows {
         if let Some(why) = &row.shortfall {
-            let _ = writeln!(text, "- {}: {why}.", row.name);
+            let _ = writeln!(text, "- {}: {}.", markdown(&row.name), markdown(why));
         }
     }
     text
@@ -89,8 +90,14 @@ fn training(results: &Results) -> String {
     );
     for row in &results.rows {
         if let Some([best, last]) = row.best_and_last_robust {
-            let _ =
-                writeln!(text, "| {} | {} | {} | {} |", in_cell(&row.name), row.trainer, percent(best), percent(last));
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {} |",
+                markdown(&row.name),
+                markdown(&row.trainer),
+                percent(best),
+                percent(last)
+            );
         }
     }
     text
@@ -101,7 +108,11 @@ fn warnings(results: &Results) -> String {
     let told: Vec<String> = results
         .rows
         .iter()
-        .flat_map(|row| row.signs.iter().map(|sign| format!("- {}: `{}`: {}.\n", row.name, sign.name, sign.message)))
+        .flat_map(|row| {
+            row.signs.iter().map(|sign| {
+                format!("- {}: `{}`: {}.\n", markdown(&row.name), markdown(&sign.name), markdown(&sign.message))
+            })
+        })
         .collect();
     match told.is_empty() {
         true => text.push_str(
@@ -118,9 +129,9 @@ fn warnings(results: &Results) -> String {
 }
 
 fn sensitivity_table(label: &str, modules: &[ModuleSensitivity]) -> String {
-    let mut text = format!("\n## Sensitivity: {label}\n\n| module | sensitivity |\n| --- | ---: |\n");
+    let mut text = format!("\n## Sensitivity: {}\n\n| module | sensitivity |\n| --- | ---: |\n", markdown(label));
     for module in modules {
-        let _ = writeln!(text, "| `{}` | {:.4} |", module.module, module.value);
+        let _ = writeln!(text, "| `{}` | {:.4} |", markdown(&module.module), module.value);
     }
     text
 }
@@ -131,13 +142,13 @@ fn kept_channels(plans: &[PrunedRow]) -> String {
     };
     let mut text = String::from("\n## Kept channels\n\n| group | channels |");
     plans.iter().for_each(|row| {
-        let _ = write!(text, " {} |", in_cell(&row.row));
+        let _ = write!(text, " {} |", markdown(&row.row));
     });
     text.push_str("\n| --- | ---: |");
     text.push_str(&" ---: |".repeat(plans.len()));
     text.push('\n');
     for entry in groups.iter().filter(|entry| entry.group.frozen.is_none()) {
-        let _ = write!(text, "| `{}` | {} |", entry.group.name, entry.group.channels);
+        let _ = write!(text, "| `{}` | {} |", markdown(&entry.group.name), entry.group.channels);
         for row in plans {
             let kept = row.plan.keep.get(&entry.group.name).map_or(entry.group.channels, Vec::len);
             let _ = write!(text, " {kept} |");

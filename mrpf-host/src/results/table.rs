@@ -5,27 +5,23 @@ use comfy_table::{CellAlignment, Table};
 
 use super::row::{Results, Row};
 use crate::output::{count, percent};
+use crate::safe_text::{markdown, one_line};
 
 const HEADINGS: [&str; 9] =
     ["network", "asked", "gone", "MACs", "parameters", "clean", "robust", "robust as cut", "latency"];
 
 /// The comparison with box lines, for the terminal.
 pub fn comparison_table(results: &Results) -> String {
-    let mut table = filled(results, str::to_owned);
+    let mut table = filled(results, |name| one_line(name).into_owned());
     table.load_style(UTF8_FULL_CONDENSED);
     table.to_string()
 }
 
 /// The comparison as a Markdown table.
 pub(super) fn markdown_table(results: &Results) -> String {
-    let mut table = filled(results, in_cell);
+    let mut table = filled(results, markdown);
     table.load_style(ASCII_MARKDOWN);
     table.to_string()
-}
-
-/// A text that users chose, as it stands in a cell of a Markdown table.
-pub(super) fn in_cell(text: &str) -> String {
-    text.replace('|', "\\|")
 }
 
 fn filled(results: &Results, named: impl Fn(&str) -> String) -> Table {

@@ -5,6 +5,8 @@ use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::Path;
 
+use crate::files::{open_inside, refuse_links};
+
 /// The file that is locked.
 pub(super) const LOCK: &str = ".lock";
 
@@ -15,9 +17,10 @@ pub(super) const LOCK: &str = ".lock";
 pub(crate) fn lock(path: &Path) -> Result<File> {
     let file = path.join(LOCK);
     let failed = |error: std::io::Error| Error::new(ErrorKind::Io, format!("cannot lock {}: {error}", path.display()));
-    let mut handle = File::options().create(true).truncate(false).write(true).open(&file).map_err(failed)?;
+    let mut handle = open_inside(&file, File::options().create(true).truncate(false).write(true))?;
     match handle.try_lock() {
         Ok(()) => {
+            refuse_links(path)?;
             // The number only helps to find the process; where it cannot be written, the lock holds all the same.
             let _ = handle.set_len(0).and_then(|()| handle.write_all(std::process::id().to_string().as_bytes()));
             Ok(handle)

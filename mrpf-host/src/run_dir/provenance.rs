@@ -10,6 +10,7 @@ use super::records::read_json;
 use crate::device::without_number;
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
+use crate::files::path_text::encode;
 use crate::plugin_library::opened;
 use crate::stage_key::StageKey;
 
@@ -35,7 +36,7 @@ impl RunDir {
                     "name": plugin.name,
                     "package": plugin.package,
                     "version": plugin.version,
-                    "library": plugin.origin.library().map(|library| &library.path),
+                    "library": plugin.origin.library().map(|library| encode(&library.path)),
                 })
             })
             .collect();
@@ -94,7 +95,7 @@ impl RunDir {
 fn libraries() -> Vec<Value> {
     let record = |library: &&mrpf_api::registry::PluginLibrary| {
         json!({
-            "path": library.path,
+            "path": encode(&library.path),
             "sha256": library.sha256,
             "package": library.package,
             "version": library.version,

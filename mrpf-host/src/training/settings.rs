@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
 use crate::experiment::PluginChoice;
+use crate::files::path_text;
 
 /// One training stage: pretraining, or the fine-tuning after pruning.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -15,6 +16,7 @@ pub struct TrainingSettings {
     pub trainer: PluginChoice,
     /// File of a saved network to learn from, for trainers that distil. When not given, fine-tuning in a run learns from its dense
     /// network.
+    #[serde(default, with = "path_text::optional")]
     pub teacher: Option<PathBuf>,
     /// Passes over the training images; 0 leaves the network as it is.
     pub epochs: usize,

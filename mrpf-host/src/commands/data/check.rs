@@ -7,7 +7,7 @@ use crate::cli::DataCheckArgs;
 use crate::commands::Console;
 use crate::data_check::{DataCheck, as_text, contact_sheet};
 use crate::event::Event;
-use crate::files::write_atomically;
+use crate::files::write_output;
 
 /// Loads the data, prints what is in them, and draws the contact sheet.
 pub fn check(args: &DataCheckArgs, console: &Console<'_>) -> Result<()> {
@@ -23,7 +23,7 @@ pub fn check(args: &DataCheckArgs, console: &Console<'_>) -> Result<()> {
         (console.print)(&as_text(&found));
     }
     if let Some(path) = &args.out {
-        write_atomically(path, &contact_sheet(&data)?)?;
+        write_output(path, &contact_sheet(&data)?)?;
         if !args.json {
             console.events.send(Event::Written { what: "contact sheet".into(), path: path.clone() });
         }

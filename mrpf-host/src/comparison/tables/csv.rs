@@ -3,6 +3,7 @@
 use mrpf_api::{Error, ErrorKind, Result};
 
 use super::flat::{FlatTable, Value};
+use crate::safe_text::csv as safe;
 
 /// The table as comma-separated values; what is not known is empty.
 ///
@@ -13,11 +14,21 @@ pub fn csv(table: &FlatTable) -> Result<Vec<u8>> {
         Error::new(ErrorKind::Io, format!("the results cannot be written as CSV: {error}"))
     };
     let mut writer = ::csv::Writer::from_writer(Vec::new());
-    writer.write_record(table.columns.iter().map(|column| &column.name)).map_err(|error| failed(&error))?;
+    writer
+        .write_record(table.columns.iter().map(|column| safe(&column.name).into_owned()))
+        .map_err(|error| failed(&error))?;
     for row in &table.rows {
-        writer.write_record(row.iter().map(plain)).map_err(|error| failed(&error))?;
+        writer.write_record(row.iter().map(cell)).map_err(|error| failed(&error))?;
     }
     writer.into_inner().map_err(|error| failed(&error))
+}
+
+/// Only text can be taken for a formula; a number below zero is one.
+fn cell(value: &Value) -> String {
+    match value {
+        Value::Text(text) => safe(text).into_owned(),
+        Value::Null | Value::Integer(_) | Value::Real(_) => plain(value),
+    }
 }
 
 /// A value as text; of nothing none.

@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::document::{Block, Document, Table, one_line};
+use super::document::{Block, Document, Table};
+use crate::safe_text::{latex as escaped, latex_code};
 
 const PREAMBLE: &str = "\
 \\documentclass{article}
@@ -23,12 +24,7 @@ pub(super) fn latex(document: &Document) -> String {
             Block::Text(paragraph) => writeln!(text, "{}", escaped(paragraph)),
             Block::List(points) => writeln!(text, "{}", list(points)),
             Block::Table(table) => writeln!(text, "{}", of_table(table)),
-            // The one text that would end the environment is broken up.
-            Block::Verbatim(code) => writeln!(
-                text,
-                "{{\\footnotesize\\begin{{verbatim}}\n{}\n\\end{{verbatim}}}}",
-                code.trim_end().replace("\\end{verbatim}", "\\end {verbatim}")
-            ),
+            Block::Verbatim(code) => writeln!(text, "{}", latex_code(code)),
         };
     }
     text.push_str("\n\\end{document}\n");
@@ -58,22 +54,4 @@ fn of_table(table: &Table) -> String {
         true => text,
         false => format!("{text}\n\n{}", list(&table.notes)),
     }
-}
-
-/// The text with what LaTeX would take for commands written as signs.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for sign in one_line(text).chars() {
-        match sign {
-            '\\' => escaped.push_str("\\textbackslash{}"),
-            '~' => escaped.push_str("\\textasciitilde{}"),
-            '^' => escaped.push_str("\\textasciicircum{}"),
-            '±' => escaped.push_str("$\\pm$"),
-            // A row that begins with a bracket would be read as an option of the line break before it.
-            '[' => escaped.push_str("{[}"),
-            '{' | '}' | '$' | '&' | '#' | '_' | '%' => escaped.extend(['\\', sign]),
-            sign => escaped.push(sign),
-        }
-    }
-    escaped
 }

@@ -23,6 +23,8 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::files::{SETTINGS, read_text};
+
 pub use pattern::{Pattern, Rename};
 use split::Split;
 
@@ -126,7 +128,7 @@ impl Convention {
     /// [`ErrorKind::UnknownName`] with the nearest known names; [`ErrorKind::Settings`] and [`ErrorKind::Io`] for a file.
     pub fn named(name: &str) -> Result<Self> {
         if name.ends_with(".toml") {
-            let text = std::fs::read_to_string(name)
+            let text = read_text(Path::new(name), SETTINGS)
                 .map_err(|error| Error::new(ErrorKind::Io, format!("cannot read the names in {name}: {error}")))?;
             let stem = Path::new(name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
             return Self::parse(&stem.unwrap_or_default(), &text).context(|| format!("reading {name}"));

@@ -17,6 +17,7 @@ use super::ConsoleSink;
 use super::print::print_text;
 use super::sentence::sentence;
 use crate::event::{Event, EventSink};
+use crate::safe_text::terminal as terminal_text;
 use state::State;
 
 /// How often it is drawn.
@@ -66,7 +67,8 @@ impl Shared {
                 let width = terminal.size().map_or(80, |size| size.width.max(1));
                 let lines: usize =
                     text.lines().map(|line| line.chars().count().div_ceil(usize::from(width)).max(1)).sum();
-                let paragraph = Paragraph::new(Text::raw(text)).wrap(Wrap { trim: false });
+                let text = terminal_text(text);
+                let paragraph = Paragraph::new(Text::raw(text.as_ref())).wrap(Wrap { trim: false });
                 let height = u16::try_from(lines).unwrap_or(u16::MAX);
                 let _ = terminal.insert_before(height, |buffer| paragraph.render(buffer.area, buffer));
             }

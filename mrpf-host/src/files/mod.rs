@@ -1,35 +1,29 @@
-//! Files are written beside and renamed, so that a reader sees the old or the new one, never half of it.
+//! Reading and writing files: whole, bounded, and never through what somebody else put in the way.
+//!
+//! | to do | call |
+//! |---|---|
+//! | write a file that the user named, such as `--out FILE` | [`write_output`] |
+//! | write a file inside a run or comparison directory | [`write_atomically`] |
+//! | append to a file, or lock one, inside such a directory | [`open_inside`] |
+//! | read a file that the user named | [`read_regular`], [`read_text`] |
+//! | read a file that may not be there | [`read_if_there`] |
+
+mod file_type;
+mod inside;
+mod output;
+pub(crate) mod path_text;
+mod read;
 
 use mrpf_api::{Error, ErrorKind, Result};
 use sha2::{Digest, Sha256};
-use std::io::Write;
 use std::path::Path;
+
+pub use inside::{open_inside, refuse_links, refuse_special, write_atomically};
+pub use output::{is_taken, write_output};
+pub use read::{JSON, SETTINGS, read_if_there, read_regular, read_text};
 
 /// How the names of files begin that are being written.
 const UNFINISHED: &str = ".mrpf-unfinished-";
-
-/// Writes a whole file.
-///
-/// # Errors
-/// [`ErrorKind::Io`] with the path and the system's reason; whatever stood there before still does.
-pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(folder)?;
-        file.write_all(contents)?;
-        file.as_file().sync_all()?;
-        // Temporary files are private to their owner; results are as open as any other file.
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        }
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error| failed("write", path, &error))
-}
 
 /// Removes what a process left that was killed while it wrote into `folder` or a folder in it; for those who know that nobody writes there.
 ///
@@ -57,18 +51,6 @@ pub fn remove_unfinished(folder: &Path) -> Result<()> {
 /// Whether a name is that of a file that is being written, or was when its process was killed.
 pub fn is_unfinished(name: &std::ffi::OsStr) -> bool {
     name.to_string_lossy().starts_with(UNFINISHED)
-}
-
-/// Reads a whole file; `None` if there is none.
-///
-/// # Errors
-/// [`ErrorKind::Io`] with the path and the system's reason.
-pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed("read", path, &error)),
-    }
 }
 
 /// Removes a file if there is one.
