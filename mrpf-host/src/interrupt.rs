@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::event::{Event, EventSink};
 use crate::failure::exit_code;
 use crate::output::print_error;
+use crate::plugin_library::agree_to_end;
 
 /// Whether the user asked to stop.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +24,7 @@ impl Interrupt {
         let flag = interrupt.0.clone();
         ctrlc::set_handler(move || {
             if flag.swap(true, Ordering::SeqCst) {
+                agree_to_end();
                 std::process::exit(i32::from(exit_code(ErrorKind::Interrupted)));
             }
             print_error("stopping after this step; once more to stop at once");

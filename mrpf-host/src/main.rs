@@ -24,6 +24,7 @@ fn main() -> ExitCode {
     registry::tell_plugin_panics_as_errors();
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let cli = Cli::parse();
+    let _working = plugin_library::guard_process();
     let style = match &cli.command {
         command if events_as_json(command) => Style::JsonLines,
         command if quiet(command) => Style::Quiet,
