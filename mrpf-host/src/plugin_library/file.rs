@@ -1,27 +1,28 @@
-//! What can be said of a library without opening it: that it is a regular file which nobody else can change, and a whole library.
+//! What can be said of a library without opening it: that it is a regular file of a sensible size, and a whole library.
 
 use object::{Architecture, BinaryFormat, Object, ObjectKind, ObjectSegment};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
 use std::path::Path;
 
-use super::open::Writable;
-use super::ownership;
 use super::refusal::Refusal;
 
+/// No plugin comes near this size, and a file that only claims to be large is not read.
+const LARGEST: u64 = 1 << 30;
+
 /// Reads the library at an absolute path without links. The file is opened once: what is checked is what was read.
-pub(super) fn read(path: &Path, writable: Writable) -> Result<Vec<u8>, Refusal> {
-    let mut file = open(path).map_err(Refusal::Unreadable)?;
+pub(super) fn read(resolved: &Path) -> Result<(Vec<u8>, Metadata), Refusal> {
+    let file = open(resolved).map_err(Refusal::Unreadable)?;
     let metadata = file.metadata().map_err(Refusal::Unreadable)?;
     if !metadata.is_file() {
         return Err(Refusal::NotAFile(if metadata.is_dir() { "a folder" } else { "a device, pipe or socket" }));
     }
-    if writable == Writable::Refuse {
-        ownership::check(path, &metadata)?;
+    if metadata.len() > LARGEST {
+        return Err(Refusal::NotALibrary(format!("it has {} bytes, expected {LARGEST} at most", metadata.len())));
     }
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(Refusal::Unreadable)?;
-    Ok(bytes)
+    file.take(LARGEST).read_to_end(&mut bytes).map_err(Refusal::Unreadable)?;
+    Ok((bytes, metadata))
 }
 
 /// Follows no link that was put there after the path was resolved, and does not wait for a pipe's other end.

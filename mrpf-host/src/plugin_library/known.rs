@@ -48,9 +48,8 @@ fn append(place: &Path, sha256: &str, path: &Path) -> std::io::Result<()> {
 /// A list that others can write to says nothing.
 fn is_in(place: &Path, sha256: &str) -> bool {
     let read = || -> Option<String> {
-        let place = place.canonicalize().ok()?;
-        let mut file = File::open(&place).ok()?;
-        ownership::check(&place, &file.metadata().ok()?).ok()?;
+        let mut file = File::open(place).ok()?;
+        ownership::check(place, &file.metadata().ok()?).ok()?;
         let mut text = String::new();
         file.read_to_string(&mut text).ok()?;
         Some(text)

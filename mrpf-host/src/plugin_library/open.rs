@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::private_copy::PrivateCopy;
 use super::refusal::{Proof, Refusal};
 use super::shared_library::shared_library;
-use super::{ending, file, own_copy, seal, system};
+use super::{ending, file, own_copy, ownership, seal, system};
 use crate::files::sha256;
 
 /// What to do with a library that others can change.
@@ -81,7 +81,7 @@ pub(super) fn open_with(path: &Path, consent: Consent<'_>) -> Result<Outcome> {
     if let Some(known) = opened.iter().find(|library| library.path == absolute) {
         return Ok(Outcome::Opened(known));
     }
-    let outcome = open_new(&absolute, &opened, consent).map_err(|refusal| refusal.into_error(path))?;
+    let outcome = open_new(path, &absolute, &opened, consent).map_err(|refusal| refusal.into_error(path))?;
     if let Outcome::Opened(library) = outcome
         && !opened.contains(&library)
     {
@@ -90,9 +90,14 @@ pub(super) fn open_with(path: &Path, consent: Consent<'_>) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn open_new(path: &Path, opened: &[&'static PluginLibrary], consent: Consent<'_>) -> Result<Outcome, Refusal> {
+fn open_new(
+    path: &Path,
+    resolved: &Path,
+    opened: &[&'static PluginLibrary],
+    consent: Consent<'_>,
+) -> Result<Outcome, Refusal> {
     let host = shared_library().ok_or(Refusal::StaticProgram)?;
-    let bytes = file::read(path, accepts_writable())?;
+    let (bytes, metadata) = file::read(resolved)?;
     let sha256 = sha256(&bytes);
     if let Some(same) = opened.iter().find(|library| library.sha256 == sha256) {
         // The same bytes from another place are the same plugin.
@@ -102,11 +107,15 @@ fn open_new(path: &Path, opened: &[&'static PluginLibrary], consent: Consent<'_>
         Consent::ForDigests(accepted) if !accepted(&sha256) => return Ok(Outcome::NotNamed { sha256 }),
         Consent::ForDigests(_) | Consent::Named => {}
     }
+    match accepts_writable() {
+        Writable::Refuse => ownership::check(path, &metadata)?,
+        Writable::Accept => {}
+    }
     file::check_whole(&bytes)?;
     let stated = check_manifest(&bytes, &host.build)?;
     own_copy::check_own_copy(&bytes, &stated)?;
     seal::check(&bytes, &stated)?;
-    load(path, &bytes, sha256, stated).map(Outcome::Opened)
+    load(resolved, &bytes, sha256, stated).map(Outcome::Opened)
 }
 
 /// Lets the system's loader have the bytes that were checked, and takes what they register. From here on the library's code runs.

@@ -17,7 +17,7 @@ pub struct Found {
     pub refused: Vec<Error>,
 }
 
-/// Opens a library at the user's word, and remembers that: see [`known`].
+/// Opens a library at the user's word, and remembers its digest, so that settings which nobody named may ask for it.
 ///
 /// # Errors
 /// As [`open`].

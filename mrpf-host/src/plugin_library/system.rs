@@ -38,10 +38,13 @@ pub(super) fn file_of(anchor: &'static Anchor) -> Option<PathBuf> {
 #[cfg(all(unix, feature = "dynamic-plugins"))]
 pub(super) fn open(path: &Path) -> Result<Open, String> {
     use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+    use std::error::Error;
     // SAFETY: opening runs the library's initialisers. Its manifest says that it was compiled against this very shared library by
     // this very compiler, so they agree on every type; what a library does on its own account is its user's trust.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    Ok(Open { library: library.map_err(|error| error.to_string())? })
+    // The loader's own words are the cause; libloading only says which call failed.
+    let why = |error: libloading::Error| error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Ok(Open { library: library.map_err(why)? })
 }
 
 impl Open {
