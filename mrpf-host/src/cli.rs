@@ -39,10 +39,11 @@ pub struct Cli {
 #[command(next_help_heading = "Plugins")]
 pub struct PluginArgs {
     /// Open this plugin library, as `mrpf plugins build` makes it; may be given several times. Libraries are also looked for in
-    /// MRPF_PLUGIN_PATH and in the folder mrpf/plugins of your configuration folder.
+    /// MRPF_PLUGIN_PATH and in the folder mrpf/plugins of your configuration folder. Those that a saved network's run or a run to resume
+    /// asks for are opened only if you have opened the same library before, or name it here.
     #[arg(long = "plugin", value_name = "FILE", global = true)]
     pub files: Vec<PathBuf>,
-    /// Open plugin libraries even if every user of this machine can change them.
+    /// Open plugin libraries even if others than you and root own them, or can change or replace them.
     #[arg(long, global = true)]
     pub allow_writable_plugins: bool,
 }

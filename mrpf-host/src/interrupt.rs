@@ -75,6 +75,7 @@ mod signals {
     use super::{Arc, AtomicBool, ErrorKind, Ordering};
     use crate::failure::exit_code;
     use crate::output::print_error;
+    use crate::plugin_library::agree_to_end;
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
     use signal_hook::iterator::Signals;
     use std::time::{Duration, Instant};
@@ -99,6 +100,7 @@ mod signals {
                         print_error("stopping after this step; Ctrl-C once more stops at once");
                     }
                     Some(first) if at_once(signal, first.elapsed()) => {
+                        agree_to_end();
                         std::process::exit(i32::from(exit_code(ErrorKind::Interrupted)));
                     }
                     Some(_) => {}

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(answer) => return output::print_answer(&answer),
     };
+    let _working = plugin_library::guard_process();
     let style = match &cli.command {
         command if events_as_json(command) => Style::JsonLines,
         command if quiet(command) => Style::Quiet,

@@ -105,8 +105,8 @@ fn a_library_that_was_built_against_something_else() {
         // Nothing else is said to differ.
         assert_eq!(ran.stderr.matches("the plugin has").count(), 1, "{}", ran.stderr);
     }
-    let bad = patched(&playground, &good, "manifest=1\n", "manifest=7\n");
-    list(&playground, &bad).fails(6, &["its manifest is of generation 7, this mrpf reads generation 1"]);
+    let bad = patched(&playground, &good, "manifest=2\n", "manifest=7\n");
+    list(&playground, &bad).fails(6, &["its manifest is of generation 7, this mrpf reads generation 2"]);
     let bad = patched(&playground, &good, "\ncandle=", "\nkandle=");
     list(&playground, &bad).fails(6, &["its manifest is damaged: `candle` is missing"]);
 }
@@ -138,9 +138,13 @@ fn a_library_with_its_own_copy_of_candle() {
     let made = PluginCrate::of_example(&playground, "logit-pairing", "private", &[]);
     let sdk = Sdk::locate().expect("the test links the shared library");
     let copy = newest_rlib(&sdk.metadata);
-    for (id, proof) in [
-        (None, "its manifest names no shared library"),
-        (Some(&sdk.library.build.library), "it sees another copy in memory"),
+    let flags = format!("--extern\x1fmrpf_api={}\x1f-L\x1fdependency={}", copy.display(), sdk.metadata.display());
+    let stripped = format!("{flags}\x1f-C\x1fstrip=symbols");
+    let lie = Some(&sdk.library.build.library);
+    for (id, flags, of, proof) in [
+        (None, &flags, "mrpf-api and Candle", "its manifest names no shared library"),
+        (lie, &flags, "", "its symbols say so"),
+        (lie, &stripped, "mrpf-api and Candle", "it sees another copy in memory"),
     ] {
         let mut command = Command::new("cargo");
         command
@@ -148,10 +152,7 @@ fn a_library_with_its_own_copy_of_candle() {
             .current_dir(&made.dir)
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_TARGET_DIR")
-            .env(
-                "CARGO_ENCODED_RUSTFLAGS",
-                format!("--extern\x1fmrpf_api={}\x1f-L\x1fdependency={}", copy.display(), sdk.metadata.display()),
-            );
+            .env("CARGO_ENCODED_RUSTFLAGS", flags);
         match id {
             Some(id) => command.env("MRPF_LIBRARY_ID", id),
             None => command.env_remove("MRPF_LIBRARY_ID"),
@@ -159,9 +160,53 @@ fn a_library_with_its_own_copy_of_candle() {
         let output = command.output().expect("cargo starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let library = find(&made.dir.join("target"), "libprivate.so").expect("a library");
-        let ran = list(&playground, &library);
-        ran.fails(6, &["private 0.1.0 carries a copy of mrpf-api and Candle of its own", proof, "mrpf plugins build"]);
+        mrpf_host::plugin_library::seal(&library).expect("it is sealed");
+        let ran = list(&playground, &library).fails(6, &["private 0.1.0 carries a copy of ", of, proof]);
+        assert!(ran.stderr.contains("hint: "), "{}", ran.stderr);
     }
+}
+
+/// A crate called `package`, whose library is called `candle_core` and counts as Candle does.
+fn stand_in_for_candle(playground: &Playground, package: &str) -> String {
+    let dir = playground.path(package);
+    std::fs::create_dir_all(dir.join("src")).expect("a folder");
+    let manifest = format!(
+        "[package]\nname = \"{package}\"\nversion = \"0.9.1\"\nedition = \"2021\"\n[lib]\nname = \"candle_core\"\n"
+    );
+    std::fs::write(dir.join("Cargo.toml"), manifest).expect("a manifest");
+    let source = "pub mod tensor {\n    pub struct TensorId(pub usize);\n    impl TensorId {\n        #[inline(never)]\n        pub fn new() -> Self {\n            \
+                  static COUNTER: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(1);\n            \
+                  Self(COUNTER.fetch_add(1, std::sync::atomic::Ordering::Relaxed))\n        }\n    }\n}\n";
+    std::fs::write(dir.join("src/lib.rs"), source).expect("a source file");
+    format!("[dependencies]\n{package} = {{ path = {:?} }}", dir.display().to_string())
+}
+
+/// Candle of another version, as `candle-core = "0.9"` among the dependencies; and a fork of it under another name.
+#[test]
+fn a_crate_that_brings_its_own_candle() {
+    let playground = Playground::new();
+    for (package, told) in [
+        ("candle-core", "the crate depends on `candle-core v0.9.1"),
+        ("my-candle", "mine 0.1.0 carries a copy of Candle of its own (its symbols say so)"),
+    ] {
+        let made = PluginCrate::of_example(
+            &playground,
+            "redundancy",
+            "mine",
+            &[(
+                "export_plugin!();",
+                "export_plugin!();\n#[unsafe(no_mangle)]\npub extern \"C\" fn count() -> usize {\n    ::candle_core::tensor::TensorId::new().0\n}\n",
+            )],
+        );
+        let manifest = std::fs::read_to_string(made.dir.join("Cargo.toml")).expect("a manifest");
+        let dependency = stand_in_for_candle(&playground, package);
+        std::fs::write(made.dir.join("Cargo.toml"), manifest.replace("[dependencies]", &dependency))
+            .expect("a manifest");
+        let ran = playground.mrpf(&["plugins", "build", &made.dir.display().to_string()]);
+        ran.fails(6, &[told, "remove it from [dependencies]"]);
+    }
+    let library = find(&playground.path("mine"), "libmine.so").expect("it was compiled all the same");
+    list(&playground, &library).fails(6, &["mine 0.1.0 carries a copy of Candle of its own (its symbols say so)"]);
 }
 
 #[test]
@@ -225,33 +270,6 @@ fn the_same_library_twice_is_one() {
     std::fs::copy(&good, &copy).expect("a copy");
     let [good, copy] = [good, copy].map(|path| path.display().to_string());
     playground.mrpf(&["plugins", "list", "--plugin", &good, "--plugin", &good, "--plugin", &copy]).ok();
-}
-
-#[cfg(unix)]
-#[test]
-fn a_library_that_everybody_can_change() {
-    use std::fs::{Permissions, set_permissions};
-    use std::os::unix::fs::PermissionsExt;
-    let playground = Playground::new();
-    let folder = playground.path("open");
-    std::fs::create_dir(&folder).expect("a folder");
-    let copy = folder.join("copy.so");
-    std::fs::copy(library("redundancy"), &copy).expect("a copy");
-    let set = |path: &Path, mode: u32| set_permissions(path, Permissions::from_mode(mode)).expect("a mode");
-    let told = |ran: Ran, path: &Path| {
-        let path = path.canonicalize().expect("a path");
-        let sentence = format!("{} can be changed by every user of this machine", path.display());
-        ran.fails(4, &[&sentence, "chmod o-w", "--allow-writable-plugins"]);
-    };
-    set(&copy, 0o646);
-    told(list(&playground, &copy), &copy);
-    playground.mrpf(&["plugins", "list", "--plugin", "open/copy.so", "--allow-writable-plugins"]).ok();
-    set(&copy, 0o644);
-    set(&folder, 0o777);
-    told(list(&playground, &copy), &folder);
-    // In a sticky folder nobody can replace what another owns.
-    set(&folder, 0o1777);
-    list(&playground, &copy).ok();
 }
 
 /// The file of that name below a folder.

@@ -200,8 +200,10 @@ fn every_file_says_what_it_is_and_is_one_idea() {
 
 #[test]
 fn what_documents_link_to_is_there() {
-    let mut documents: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "PERFORMANCE.md", "SIGNS.md"].iter().map(|name| repository(name)).collect();
+    let mut documents: Vec<PathBuf> = ["README.md", "ARCHITECTURE.md", "PERFORMANCE.md", "SECURITY.md", "SIGNS.md"]
+        .iter()
+        .map(|name| repository(name))
+        .collect();
     documents.extend(["examples", "plugins", "tests"].iter().flat_map(|folder| files(folder, "md")));
     for document in documents {
         let text = std::fs::read_to_string(&document).expect("a text file");
@@ -212,6 +214,27 @@ fn what_documents_link_to_is_there() {
         for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
             let there = document.parent().is_some_and(|folder| folder.join(link).exists());
             assert!(there, "{} links to {link}", document.display());
+        }
+    }
+}
+
+#[test]
+fn every_test_that_the_security_page_names_is_there() {
+    let page = std::fs::read_to_string(repository("SECURITY.md")).expect("a text file");
+    let rows =
+        page.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| rule ") && !line.contains("---"));
+    let tests: Vec<_> =
+        everywhere().into_iter().map(|path| (std::fs::read_to_string(&path).expect("a text file"), path)).collect();
+    for row in rows {
+        let named: Vec<&str> = row.split('`').filter(|word| word.contains("::")).collect();
+        assert!(!named.is_empty(), "no test shows: {row}");
+        for name in named {
+            let (file, function) = name.rsplit_once("::").expect("a path");
+            let file = file.rsplit("::").find(|part| *part != "tests").expect("a module");
+            let is_there = tests.iter().any(|(text, path)| {
+                path.file_stem().is_some_and(|stem| stem == file) && text.contains(&format!("fn {function}("))
+            });
+            assert!(is_there, "{name}");
         }
     }
 }

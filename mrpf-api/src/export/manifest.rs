@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! 16 bytes of magic
-//! manifest=1
+//! manifest=2
+//! digest=0000... (64 digits, written by `mrpf plugins build` once the file is linked)
 //! package=my-trainer
 //! version=0.1.0
 //! symbol=MRPF_PLUGIN_my_trainer
@@ -12,16 +13,25 @@
 //! zeros up to 1024 bytes
 //! ```
 //!
-//! It is found by its magic, so that no reader of any object format is needed, and `strip` leaves it in place.
+//! It is found by its magic, so that no reader of any object format is needed.
+//!
+//! The digest is the SHA-256 of the whole file with the digest's own digits taken as zeros. It tells a damaged file from a whole one;
+//! it is no signature, for whoever changes the file can write another digest.
 
 use std::fmt;
+use std::ops::Range;
 
 use super::HostBuild;
 use super::build::{API, CANDLE, COMPILER, FEATURES, LOCK, TARGET, VERSION};
 
 const SIZE: usize = 1024;
 const MAGIC: [u8; 16] = *b"\x93mrpf plugin\r\n\x1a\n";
-const GENERATION: &str = "1";
+
+/// The generation of manifests that this copy writes and reads.
+pub const GENERATION: &str = "2";
+
+/// The digest of a file that was linked and not sealed yet.
+pub const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
 /// What the exported symbol's name begins with; the crate's name follows.
 pub const SYMBOL_PREFIX: &str = "MRPF_PLUGIN_";
@@ -52,6 +62,7 @@ impl Manifest {
         let mut writer = Writer { bytes: [0; SIZE], at: 0 };
         writer = writer.raw(&MAGIC);
         writer = writer.line("manifest", GENERATION, "");
+        writer = writer.line("digest", UNSEALED, "");
         writer = writer.line("package", package.name, "");
         writer = writer.line("version", package.version, "");
         writer = writer.line("symbol", SYMBOL_PREFIX, package.module);
@@ -100,6 +111,8 @@ impl Writer {
 /// What a manifest in a file states.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stated {
+    /// SHA-256 of the file, taken as if its own digits were zeros; [`UNSEALED`] if nobody has written it yet.
+    pub digest: String,
     /// Name of the plugin's crate.
     pub package: String,
     /// Its version.
@@ -150,15 +163,10 @@ impl Stated {
     /// [`ManifestError`] if there is none, or none that can be read.
     pub fn find(file: &[u8]) -> Result<Self, ManifestError> {
         let mut found: Vec<Self> = Vec::new();
-        let mut rest = file;
-        while let Some(at) = rest.windows(MAGIC.len()).position(|window| window == MAGIC) {
-            rest = &rest[at + MAGIC.len()..];
-            // A library with its own copy of mrpf-api holds the bare magic as well, without any text behind it.
-            if rest.starts_with(b"manifest=") {
-                let stated = Self::parse(&rest[..rest.len().min(SIZE - MAGIC.len())])?;
-                if !found.contains(&stated) {
-                    found.push(stated);
-                }
+        for block in blocks(file) {
+            let stated = Self::parse(&file[block])?;
+            if !found.contains(&stated) {
+                found.push(stated);
             }
         }
         match found.len() {
@@ -191,7 +199,8 @@ impl Stated {
             lock: line("lock")?,
             library: line("library")?,
         };
-        Ok(Self { package: line("package")?, version: line("version")?, symbol: line("symbol")?, build })
+        let digest = line("digest")?;
+        Ok(Self { digest, package: line("package")?, version: line("version")?, symbol: line("symbol")?, build })
     }
 
     /// Everything in which the plugin was built against something else than `host`.
@@ -215,6 +224,32 @@ impl Stated {
     }
 }
 
+/// Where the digits of the digest stand in a library file, in every copy of its manifest.
+pub fn digest_places(file: &[u8]) -> Vec<Range<usize>> {
+    const KEY: &[u8] = b"\ndigest=";
+    let digits = |block: Range<usize>| {
+        let text = file[block.clone()].split(|&byte| byte == 0).next().unwrap_or_default();
+        let start = text.windows(KEY.len()).position(|window| window == KEY)? + KEY.len();
+        let end = start + UNSEALED.len();
+        (text.get(end) == Some(&b'\n')).then(|| block.start + start..block.start + end)
+    };
+    blocks(file).filter_map(digits).collect()
+}
+
+/// Where the text of each manifest stands in a file, with the zeros behind it.
+fn blocks(file: &[u8]) -> impl Iterator<Item = Range<usize>> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            from += file[from..].windows(MAGIC.len()).position(|window| window == MAGIC)? + MAGIC.len();
+            // A library with its own copy of mrpf-api holds the bare magic as well, without any text behind it.
+            if file[from..].starts_with(b"manifest=") {
+                return Some(from..file.len().min(from + SIZE - MAGIC.len()));
+            }
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,7 +267,7 @@ mod tests {
     fn a_manifest_states_what_it_was_built_from() {
         let stated = Stated::find(OURS.bytes()).expect("a manifest");
         assert_eq!((stated.package.as_str(), stated.version.as_str()), ("my-trainer", "1.2.3"));
-        assert_eq!(stated.symbol, "MRPF_PLUGIN_my_trainer");
+        assert_eq!((stated.symbol.as_str(), stated.digest.as_str()), ("MRPF_PLUGIN_my_trainer", UNSEALED));
         assert_eq!(stated.build, HostBuild::of_this_copy("none"));
         assert!(stated.build.compiler.starts_with("rustc ") && stated.build.candle.starts_with("0."));
         assert_eq!((stated.build.api.len(), stated.build.lock.len()), (64, 64));
@@ -278,8 +313,8 @@ mod tests {
         };
         assert_eq!(Stated::find(&MAGIC), Err(ManifestError::None));
         assert_eq!(
-            Stated::find(&replaced("manifest=1", "manifest=2")),
-            Err(ManifestError::OtherGeneration("2".into()))
+            Stated::find(&replaced("manifest=2", "manifest=1")),
+            Err(ManifestError::OtherGeneration("1".into()))
         );
         assert_eq!(Stated::find(&replaced("candle=", "kandle=")), Err(ManifestError::Damaged("candle".into())));
         let two = [OURS.bytes(), &replaced("1.2.3", "1.2.4")].concat();
@@ -298,9 +333,26 @@ mod tests {
         }
 
         #[test]
+        fn the_digest_can_be_written_wherever_the_manifest_lies(
+            before in prop::collection::vec(any::<u8>(), 0..300),
+            copies in 1_usize..3,
+        ) {
+            let mut file = [&before[..], &OURS.bytes().repeat(copies)].concat();
+            let places = digest_places(&file);
+            prop_assert_eq!(places.len(), copies);
+            let digest = "5a".repeat(32);
+            for place in places.clone() {
+                prop_assert_eq!(&file[place.clone()], UNSEALED.as_bytes());
+                file[place].copy_from_slice(digest.as_bytes());
+            }
+            prop_assert_eq!(digest_places(&file), places);
+            prop_assert_eq!(Stated::find(&file).map(|stated| stated.digest), Ok(digest));
+        }
+
+        #[test]
         fn no_bytes_upset_the_reader(cut in 0..SIZE, noise in prop::collection::vec(any::<u8>(), 0..64)) {
             let file = [&OURS.bytes()[..cut], &noise].concat();
-            let _ = Stated::find(&file);
+            let _ = (Stated::find(&file), digest_places(&file));
         }
     }
 }

@@ -8,7 +8,9 @@ mod build;
 mod manifest;
 
 pub use build::{HostBuild, LIBRARY_ID_VARIABLE};
-pub use manifest::{Difference, Manifest, ManifestError, Package, SYMBOL_PREFIX, Stated};
+pub use manifest::{
+    Difference, GENERATION, Manifest, ManifestError, Package, SYMBOL_PREFIX, Stated, UNSEALED, digest_places,
+};
 
 /// One byte whose address tells one copy of this crate from another.
 #[derive(Debug)]

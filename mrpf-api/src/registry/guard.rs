@@ -6,8 +6,8 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind, resume_unwind};
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use candle_core::backprop::GradStore;
 
@@ -26,8 +26,11 @@ use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
 use crate::trainer::{AdversarialTrainer, EpochEnd, TrainingLoss, TrainingStep};
 use crate::{Error, ErrorKind, Result};
 
-/// Calls into plugins that are in progress, in all threads.
+/// How many calls into plugins are in progress, in all threads.
 static CALLS: AtomicUsize = AtomicUsize::new(0);
+
+/// The plugins that are being called, in the order of the calls.
+static CALLED: Mutex<Vec<&'static Registration>> = Mutex::new(Vec::new());
 
 /// Where the last panic inside a plugin happened.
 static PLACE: Mutex<Option<String>> = Mutex::new(None);
@@ -57,9 +60,15 @@ pub fn catch<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
 }
 
 /// Calls a plugin's function; a panic becomes an error that names the plugin.
-pub(super) fn guarded<T>(registration: &Registration, call: impl FnOnce() -> Result<T>) -> Result<T> {
+pub(super) fn guarded<T>(registration: &'static Registration, call: impl FnOnce() -> Result<T>) -> Result<T> {
     CALLS.fetch_add(1, Ordering::SeqCst);
+    called().push(registration);
     let outcome = catch_unwind(AssertUnwindSafe(call));
+    let mut open = called();
+    if let Some(at) = open.iter().rposition(|one| std::ptr::eq(*one, registration)) {
+        open.remove(at);
+    }
+    drop(open);
     CALLS.fetch_sub(1, Ordering::SeqCst);
     outcome.unwrap_or_else(|payload| match payload.downcast::<Error>() {
         // A plugin that was called by this one failed already.
@@ -68,8 +77,17 @@ pub(super) fn guarded<T>(registration: &Registration, call: impl FnOnce() -> Res
     })
 }
 
+fn called() -> MutexGuard<'static, Vec<&'static Registration>> {
+    CALLED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The plugins that are being called at this moment, by whatever thread, the first call first; for messages.
+pub fn plugins_being_called() -> Vec<&'static Registration> {
+    called().clone()
+}
+
 /// The same where the function has no way to fail.
-fn unwinding<T>(registration: &Registration, call: impl FnOnce() -> T) -> T {
+fn unwinding<T>(registration: &'static Registration, call: impl FnOnce() -> T) -> T {
     guarded(registration, || Ok(call())).unwrap_or_else(|error| resume_unwind(Box::new(error)))
 }
 

@@ -128,7 +128,7 @@ impl Registration {
     }
 
     /// Calls functions of the plugin that make nothing, such as [`Registration::schema`]; a panic becomes an error.
-    pub fn ask<T>(&self, question: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+    pub fn ask<T>(&'static self, question: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         guarded(self, || question(self))
     }
 }

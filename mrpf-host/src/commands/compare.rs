@@ -22,7 +22,7 @@ use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
 use crate::image_digest::ImageDigests;
 use crate::output::{Both, MetricsFile, TensorBoard};
-use crate::plugin_library::opened as opened_libraries;
+use crate::plugin_library::{Writable, accepts_writable, opened as opened_libraries};
 
 /// Plans the grid, computes what is not there, and writes what is found.
 pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
@@ -128,6 +128,13 @@ fn process(program: &Path, store: &Store, stage: &Stage, means: Means, arithmeti
     }
     if arithmetic.deterministic {
         command.arg("--deterministic");
+    }
+    // The stage's settings are found in its directory, so the process is told what the user named.
+    for library in opened_libraries() {
+        command.arg("--plugin").arg(&library.path);
+    }
+    if accepts_writable() == Writable::Accept {
+        command.arg("--allow-writable-plugins");
     }
     command
 }

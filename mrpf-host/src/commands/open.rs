@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::Console;
 use crate::cli::{RunArgs, Shared};
 use crate::event::Event;
-use crate::experiment::{Base, Experiment, Sources};
+use crate::experiment::{Base, Chosen, Experiment, Sources};
 use crate::pipeline::Opened;
 use crate::run_dir::{Call, RunDir};
 
@@ -35,8 +35,7 @@ pub fn reopen(dir: &Path, shared: &Shared, console: &Console<'_>) -> Result<Open
     if let Some(data_dir) = &shared.data_dir {
         experiment.data.dir = Some(data_dir.clone());
     }
-    experiment.plugins.extend_from_slice(console.plugin_files);
-    experiment.open_plugins()?;
+    experiment.open_found_plugins(&dir.path().join("experiment.toml"), console.plugin_files)?;
     experiment.check()?;
     dir.add_session(&experiment, &call(console), console.events)?;
     let name = format!("{}-{}", experiment.name, console.command);
@@ -70,7 +69,7 @@ pub(super) fn load_for_model(
     // The file may be a link to that in a run.
     let run = run_of(model).or_else(|| run_of(&std::fs::canonicalize(model).ok()?));
     if let Some(run) = run.filter(|_| files.is_empty()) {
-        return load(&[run], Base::Defaults, shared, console);
+        return load_files(&[run], Chosen::Found, Base::Defaults, shared, console);
     }
     let experiment = load(files, Base::Defaults, shared, console)?;
     let data = &experiment.data.name;
@@ -86,8 +85,19 @@ pub(super) fn load_for_model(
 }
 
 pub fn load(files: &[PathBuf], base: Base, shared: &Shared, console: &Console<'_>) -> Result<Experiment> {
+    load_files(files, Chosen::Named, base, shared, console)
+}
+
+fn load_files(
+    files: &[PathBuf],
+    chosen: Chosen,
+    base: Base,
+    shared: &Shared,
+    console: &Console<'_>,
+) -> Result<Experiment> {
     Experiment::load(&Sources {
         files,
+        chosen,
         base,
         set: &shared.set,
         data: shared.data.as_deref(),

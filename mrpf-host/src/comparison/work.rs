@@ -41,7 +41,8 @@ pub fn work(
     let start = Instant::now();
     let dir = patiently(path)?;
     let mut experiment = dir.read_experiment()?;
-    experiment.open_plugins()?;
+    // The process that started this one has named them.
+    experiment.open_found_plugins(&path.join("experiment.toml"), &[])?;
     experiment.check()?;
     let Some(work) = dir.read_task::<Work>()? else {
         return Err(Error::new(ErrorKind::Io, format!("{} has no task.json in it", path.display())));

@@ -60,7 +60,7 @@ enum Word {
 }
 
 /// The words in `18`, `-34-10`, `-50-imagenet` or nothing; none if it is something else.
-fn words(plugin: &Registration, text: &str) -> Result<Option<Vec<Word>>> {
+fn words(plugin: &'static Registration, text: &str) -> Result<Option<Vec<Word>>> {
     if text.is_empty() {
         return Ok(Some(Vec::new()));
     }
@@ -96,7 +96,7 @@ fn chosen(schema: &Value, value: &str, before: &[Word]) -> Option<Word> {
     Some(Word::Choice { key: key.clone(), value: value.to_owned() })
 }
 
-fn whole_numbers(plugin: &Registration) -> Result<Vec<String>> {
+fn whole_numbers(plugin: &'static Registration) -> Result<Vec<String>> {
     let defaults = plugin.ask(|plugin| Ok((plugin.defaults)()))?;
     let settings = defaults.as_object().into_iter().flatten();
     Ok(settings.filter(|(_, value)| value.is_u64()).map(|(key, _)| key.clone()).collect())

@@ -28,6 +28,8 @@ pub const BUILT_IN: &str = include_str!("digits.toml");
 pub struct Sources<'a> {
     /// Experiment files, the later over the earlier.
     pub files: &'a [PathBuf],
+    /// How the files were come by.
+    pub chosen: Chosen,
     /// What stands when there is no file.
     pub base: Base,
     /// `--data`.
@@ -40,6 +42,16 @@ pub struct Sources<'a> {
     pub seed: Option<u64>,
     /// `--plugin`: libraries that the experiment needs beside those it names itself.
     pub plugins: &'a [PathBuf],
+}
+
+/// How settings files were come by, which says whether the plugin libraries that they ask for are opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Chosen {
+    /// The user named them, and so what they ask for.
+    #[default]
+    Named,
+    /// They lay beside something that the user named. What they ask for is opened only if the user named it as well.
+    Found,
 }
 
 /// What an experiment is when no file is given.
@@ -67,6 +79,10 @@ impl Experiment {
             }
             files => lay_files(&mut value, files)?,
         }
+        let found: Vec<PathBuf> = match sources.chosen {
+            Chosen::Named => Vec::new(),
+            Chosen::Found => value["plugins"].as_array().into_iter().flatten().filter_map(as_path).collect(),
+        };
         // Before `--set`, which may change settings of this data set.
         if let Some(data) = sources.data {
             merge(&mut value, assignment(&format!("data.name={data}"))?, "")?;
@@ -85,7 +101,7 @@ impl Experiment {
         }
         experiment.seed = sources.seed.unwrap_or(experiment.seed);
         experiment.plugins.extend_from_slice(sources.plugins);
-        experiment.open_plugins()?;
+        experiment.open_plugins(&found, sources.files.first().map_or(Path::new(""), PathBuf::as_path))?;
         experiment.network.architecture =
             architecture(&experiment.network.architecture).context(|| "setting `network.architecture`".into())?;
         experiment.check()?;
@@ -131,14 +147,28 @@ impl Experiment {
             .map_err(|error| Error::new(ErrorKind::Settings, format!("the settings cannot be written: {error}")))
     }
 
-    /// Opens the plugin libraries of the experiment, whose paths then are absolute, each once.
+    /// Opens the plugin libraries of settings that were found in a file which the user did not name, such as those of a run to go on
+    /// with, and the libraries that the user named beside them.
     ///
     /// # Errors
-    /// As [`plugin_library::open`].
-    pub fn open_plugins(&mut self) -> Result<()> {
+    /// As [`Experiment::open_plugins`].
+    pub fn open_found_plugins(&mut self, settings: &Path, named: &[PathBuf]) -> Result<()> {
+        let found = std::mem::take(&mut self.plugins);
+        self.plugins = [&found, named].concat();
+        self.open_plugins(&found, settings)
+    }
+
+    /// Opens the plugin libraries of the experiment, whose paths then are absolute, each once. Those in `found` are what the file
+    /// `settings` asks for, which the user did not name.
+    ///
+    /// # Errors
+    /// As [`plugin_library::open_named`] and [`plugin_library::open_found`].
+    fn open_plugins(&mut self, found: &[PathBuf], settings: &Path) -> Result<()> {
+        let named = self.plugins.iter().filter(|path| !found.contains(path));
+        let named = named.map(|path| plugin_library::open_named(path)).collect::<Result<Vec<_>>>()?;
+        let found = plugin_library::open_found(found, settings)?;
         let mut paths: Vec<PathBuf> = Vec::new();
-        for path in &self.plugins {
-            let library = plugin_library::open(path)?;
+        for library in found.into_iter().chain(named) {
             if !paths.contains(&library.path) {
                 paths.push(library.path.clone());
             }
@@ -265,6 +295,10 @@ fn check_row_name(name: &str) -> Result<()> {
                 .hint("`dense`, `dense-standard`, `... cut` and `... round N` are taken"))
         }
     }
+}
+
+fn as_path(value: &Value) -> Option<PathBuf> {
+    value.as_str().map(PathBuf::from)
 }
 
 fn made<T: mrpf_api::registry::PluginKind + ?Sized>(setting: &str, choice: &PluginChoice) -> Result<()> {

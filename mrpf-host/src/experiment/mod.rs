@@ -11,7 +11,7 @@ mod variant;
 
 pub use architecture::architecture;
 pub use choice::PluginChoice;
-pub use load::{BUILT_IN, Base, Sources};
+pub use load::{BUILT_IN, Base, Chosen, Sources};
 pub(crate) use merge::assignment;
 pub use settings::{
     Combine, CompareRow, DataSettings, EvaluateSettings, Experiment, GridSettings, NetworkSettings, Pretraining,

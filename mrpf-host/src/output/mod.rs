@@ -15,7 +15,7 @@ use std::io::IsTerminal;
 
 pub use forecast::forecast_text;
 pub use metrics_file::MetricsFile;
-pub use print::{check_printed, print_answer, print_error, print_text};
+pub use print::{check_printed, keep_output_apart, print_answer, print_error, print_text};
 pub(crate) use sentence::{count, duration, percent};
 pub use tensorboard::TensorBoard;
 

@@ -2,9 +2,10 @@
 
 use mrpf_api::{Error, ErrorKind, Result};
 use std::borrow::Cow;
+use std::fs::File;
 use std::io::{self, Write};
 use std::process::ExitCode;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::colour::RESET;
 use crate::failure::{self, exit_code};
@@ -12,6 +13,33 @@ use crate::safe_text::{one_line, terminal};
 
 /// Why something that was to be printed is lost, from the first time on.
 static LOST: OnceLock<String> = OnceLock::new();
+
+/// The program's own way to standard output, once it is kept apart from what others in this process print.
+static APART: OnceLock<Mutex<File>> = OnceLock::new();
+
+/// From now on only [`print_text`] reaches standard output; what anything else in this process writes there goes to standard error.
+///
+/// # Errors
+/// The system's reason.
+#[cfg(all(unix, feature = "dynamic-plugins"))]
+pub fn keep_output_apart() -> io::Result<()> {
+    use std::os::fd::AsFd;
+    let mut out = io::stdout().lock();
+    out.flush()?;
+    let own = out.as_fd().try_clone_to_owned()?;
+    nix::unistd::dup2_stdout(io::stderr())?;
+    let _ = APART.set(Mutex::new(own.into()));
+    Ok(())
+}
+
+/// Nothing else is in the process.
+///
+/// # Errors
+/// None.
+#[cfg(not(all(unix, feature = "dynamic-plugins")))]
+pub fn keep_output_apart() -> io::Result<()> {
+    Ok(())
+}
 
 /// Prints what was asked for. A reader that has gone away (`mrpf plugins list | head`) is no failure; any other is kept for
 /// [`check_printed`], so that work in progress goes on.
@@ -25,8 +53,11 @@ pub(super) fn print_coloured(colour: &str, text: &str) {
 }
 
 fn write_line(text: &str) {
-    let mut out = io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+    let printed = match APART.get() {
+        None => print_line(&mut io::stdout().lock(), text),
+        Some(own) => print_line(&mut *own.lock().unwrap_or_else(PoisonError::into_inner), text),
+    };
+    match printed {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let _ = LOST.set(error.to_string());
         }
@@ -51,6 +82,11 @@ pub fn print_answer(answer: &clap::Error) -> ExitCode {
         }
         _ => ExitCode::from(code),
     }
+}
+
+/// In one piece, so that lines of several processes do not mix.
+fn print_line(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(format!("{text}\n").as_bytes()).and_then(|()| out.flush())
 }
 
 /// Checks that everything came out that was printed.

@@ -1,51 +1,44 @@
-//! What can be said of a library without opening it: that it is a regular file which nobody else can change, and a whole library.
+//! What can be said of a library without opening it: that it is a regular file of a sensible size, and a whole library.
 
 use object::{Architecture, BinaryFormat, Object, ObjectKind, ObjectSegment};
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io::Read;
 use std::path::Path;
 
-use super::open::Writable;
 use super::refusal::Refusal;
 
-/// Reads the library at an absolute path without links.
-pub(super) fn read(path: &Path, writable: Writable) -> Result<Vec<u8>, Refusal> {
-    let metadata = path.metadata().map_err(Refusal::Unreadable)?;
+/// No plugin comes near this size, and a file that only claims to be large is not read.
+const LARGEST: u64 = 1 << 30;
+
+/// Reads the library at an absolute path without links. The file is opened once: what is checked is what was read.
+pub(super) fn read(resolved: &Path) -> Result<(Vec<u8>, Metadata), Refusal> {
+    let file = open(resolved).map_err(Refusal::Unreadable)?;
+    let metadata = file.metadata().map_err(Refusal::Unreadable)?;
     if !metadata.is_file() {
         return Err(Refusal::NotAFile(if metadata.is_dir() { "a folder" } else { "a device, pipe or socket" }));
     }
-    if writable == Writable::Refuse {
-        check_writable(path, &metadata)?;
+    if metadata.len() > LARGEST {
+        return Err(Refusal::NotALibrary(format!("it has {} bytes, expected {LARGEST} at most", metadata.len())));
     }
-    let bytes = std::fs::read(path).map_err(Refusal::Unreadable)?;
-    check_whole(&bytes)?;
-    Ok(bytes)
+    let mut bytes = Vec::new();
+    file.take(LARGEST).read_to_end(&mut bytes).map_err(Refusal::Unreadable)?;
+    Ok((bytes, metadata))
 }
 
-/// The file, and the folder it lies in: who can write there can put another file in its place.
-#[cfg(unix)]
-fn check_writable(path: &Path, file: &Metadata) -> Result<(), Refusal> {
-    use std::os::unix::fs::MetadataExt;
-    const OTHERS_WRITE: u32 = 0o002;
-    const STICKY: u32 = 0o1000;
-    if file.mode() & OTHERS_WRITE != 0 {
-        return Err(Refusal::Writable(path.into()));
-    }
-    let Some(folder) = path.parent() else { return Ok(()) };
-    let mode = folder.metadata().map_err(Refusal::Unreadable)?.mode();
-    // In a sticky folder such as /tmp only the owner of a file can replace it.
-    match mode & OTHERS_WRITE != 0 && mode & STICKY == 0 {
-        true => Err(Refusal::Writable(folder.into())),
-        false => Ok(()),
-    }
+/// Follows no link that was put there after the path was resolved, and does not wait for a pipe's other end.
+#[cfg(all(unix, feature = "dynamic-plugins"))]
+fn open(path: &Path) -> std::io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+    File::options().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)
 }
 
-#[cfg(not(unix))]
-fn check_writable(_: &Path, _: &Metadata) -> Result<(), Refusal> {
-    Ok(())
+#[cfg(not(all(unix, feature = "dynamic-plugins")))]
+fn open(path: &Path) -> std::io::Result<File> {
+    File::open(path)
 }
 
 /// A library whose end is missing would stop the process when the loader touches the missing part, so it is never opened.
-fn check_whole(bytes: &[u8]) -> Result<(), Refusal> {
+pub(super) fn check_whole(bytes: &[u8]) -> Result<(), Refusal> {
     if bytes.is_empty() {
         return Err(Refusal::NotALibrary("it is empty".into()));
     }

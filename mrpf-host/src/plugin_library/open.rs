@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::private_copy::PrivateCopy;
 use super::refusal::{Proof, Refusal};
 use super::shared_library::shared_library;
-use super::{file, system};
+use super::{ending, file, own_copy, ownership, seal, system};
 use crate::files::sha256;
 
-/// What to do with a library that every user of the machine can change.
+/// What to do with a library that others can change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Writable {
     /// It is not opened.
@@ -30,44 +31,105 @@ pub fn accept_writable(writable: Writable) {
     ACCEPT_WRITABLE.store(writable == Writable::Accept, Ordering::SeqCst);
 }
 
+/// Whether this process opens libraries that others can change.
+pub fn accepts_writable() -> Writable {
+    if ACCEPT_WRITABLE.load(Ordering::SeqCst) { Writable::Accept } else { Writable::Refuse }
+}
+
 /// The libraries opened so far, in the order of opening.
 pub fn opened() -> Vec<&'static PluginLibrary> {
     OPENED.lock().map(|opened| opened.clone()).unwrap_or_default()
 }
 
-/// Checks and opens a library; its plugins are then known by name like all others. Opening it again changes nothing.
+/// Which libraries the user agrees to have opened.
+#[derive(Clone, Copy)]
+pub(super) enum Consent<'a> {
+    /// This one: the user named it.
+    Named,
+    /// It, if its SHA-256 is accepted.
+    ForDigests(&'a dyn Fn(&str) -> bool),
+}
+
+/// What came of a library that was asked for.
+pub(super) enum Outcome {
+    /// It is open.
+    Opened(&'static PluginLibrary),
+    /// The user does not know it, so nothing of it was run.
+    NotNamed {
+        /// SHA-256 of the file.
+        sha256: String,
+    },
+}
+
+/// Checks and opens a library that the user named; its plugins are then known by name like all others. Opening it again changes
+/// nothing.
 ///
 /// # Errors
 /// A [`Refusal`] in words: [`ErrorKind::Io`] for the file itself, [`ErrorKind::Plugin`] for what is in it.
 pub fn open(path: &Path) -> Result<&'static PluginLibrary> {
+    match open_with(path, Consent::Named)? {
+        Outcome::Opened(library) => Ok(library),
+        Outcome::NotNamed { .. } => Err(Error::new(ErrorKind::Plugin, "a library that was named was not opened")),
+    }
+}
+
+/// As [`open`], if the user agrees.
+pub(super) fn open_with(path: &Path, consent: Consent<'_>) -> Result<Outcome> {
     let absolute = path.canonicalize().map_err(|error| Refusal::Unreadable(error).into_error(path))?;
     let mut opened =
         OPENED.lock().map_err(|_| Error::new(ErrorKind::Plugin, "an earlier library was left half-opened"))?;
     if let Some(known) = opened.iter().find(|library| library.path == absolute) {
-        return Ok(known);
+        return Ok(Outcome::Opened(known));
     }
-    let library = open_new(&absolute, &opened).map_err(|refusal| refusal.into_error(path))?;
-    if !opened.contains(&library) {
+    let outcome = open_new(path, &absolute, &opened, consent).map_err(|refusal| refusal.into_error(path))?;
+    if let Outcome::Opened(library) = outcome
+        && !opened.contains(&library)
+    {
         opened.push(library);
     }
-    Ok(library)
+    Ok(outcome)
 }
 
-fn open_new(path: &Path, opened: &[&'static PluginLibrary]) -> Result<&'static PluginLibrary, Refusal> {
-    let writable = if ACCEPT_WRITABLE.load(Ordering::SeqCst) { Writable::Accept } else { Writable::Refuse };
-    let bytes = file::read(path, writable)?;
+fn open_new(
+    path: &Path,
+    resolved: &Path,
+    opened: &[&'static PluginLibrary],
+    consent: Consent<'_>,
+) -> Result<Outcome, Refusal> {
     let host = shared_library().ok_or(Refusal::StaticProgram)?;
-    let stated = check_manifest(&bytes, &host.build)?;
+    let (bytes, metadata) = file::read(resolved)?;
     let sha256 = sha256(&bytes);
     if let Some(same) = opened.iter().find(|library| library.sha256 == sha256) {
         // The same bytes from another place are the same plugin.
-        return Ok(same);
+        return Ok(Outcome::Opened(same));
     }
+    match consent {
+        Consent::ForDigests(accepted) if !accepted(&sha256) => return Ok(Outcome::NotNamed { sha256 }),
+        Consent::ForDigests(_) | Consent::Named => {}
+    }
+    match accepts_writable() {
+        Writable::Refuse => ownership::check(path, &metadata)?,
+        Writable::Accept => {}
+    }
+    file::check_whole(&bytes)?;
+    let stated = check_manifest(&bytes, &host.build)?;
+    own_copy::check_own_copy(&bytes, &stated)?;
+    seal::check(&bytes, &stated)?;
+    load(resolved, &bytes, sha256, stated).map(Outcome::Opened)
+}
 
+/// Lets the system's loader have the bytes that were checked, and takes what they register. From here on the library's code runs.
+fn load(path: &Path, bytes: &[u8], sha256: String, stated: Stated) -> Result<&'static PluginLibrary, Refusal> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let copy = PrivateCopy::of(bytes, &name).map_err(|error| Refusal::CannotOpen(format!("no copy of it: {error}")))?;
+    let opening = ending::opening(path).map_err(Refusal::CannotOpen)?;
     let before: Vec<*const Registration> = inventory::iter::<Registration>().map(std::ptr::from_ref).collect();
-    let library = system::open(path).map_err(Refusal::CannotOpen)?;
+    let shown = |why: String| why.replace(&copy.path().display().to_string(), &path.display().to_string());
+    let library = system::open(copy.path()).map_err(|why| Refusal::CannotOpen(shown(why)))?;
     let exported = library.exported(&stated.symbol);
     library.keep();
+    copy.keep();
+    drop(opening);
     let new: Vec<&'static Registration> =
         inventory::iter::<Registration>().filter(|&new| !before.contains(&std::ptr::from_ref(new))).collect();
 
@@ -77,7 +139,7 @@ fn open_new(path: &Path, opened: &[&'static PluginLibrary]) -> Result<&'static P
         Some(exported) if !std::ptr::eq(exported.anchor, &raw const ANCHOR) => {
             Err(Refusal::OwnCopy { plugin: plugin.clone(), proof: Proof::Anchor })
         }
-        // The file was read and then opened; what lies in memory must be what was read.
+        // The loader was given what was read; what lies in memory must say the same.
         Some(exported) if Stated::find(exported.manifest.bytes()).as_ref() != Ok(&stated) => {
             Err(Refusal::DamagedManifest("the one that was read before it was opened".into()))
         }

@@ -1,6 +1,6 @@
 //! Why a library is not taken: one case for each thing that can be wrong, with what mends it.
 
-use mrpf_api::export::Difference;
+use mrpf_api::export::{Difference, GENERATION};
 use mrpf_api::{Error, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -11,8 +11,22 @@ pub enum Refusal {
     Unreadable(std::io::Error),
     /// Something else than a regular file, for example a folder.
     NotAFile(&'static str),
-    /// Others than the owner may change the file, or put another one in its place.
-    Writable(PathBuf),
+    /// Somebody else than the user and root may change the file, or put another one in its place.
+    Writable {
+        /// The file, or a folder above it.
+        path: PathBuf,
+        /// Who may.
+        by: WritableBy,
+    },
+    /// The file, or a folder above it, belongs to somebody else than the user and root.
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// Its owner's name.
+        owner: String,
+    },
+    /// Another file was put in its place while it was looked at.
+    Replaced,
     /// No library of this system.
     NotALibrary(String),
     /// A library whose end is missing.
@@ -23,6 +37,10 @@ pub enum Refusal {
     OtherGeneration(String),
     /// A manifest that cannot be read.
     DamagedManifest(String),
+    /// Its digest was never written.
+    Unsealed,
+    /// Its bytes are not those that it was built with.
+    Changed,
     /// Built against something else.
     DoesNotFit {
         /// The plugin's crate and version.
@@ -68,15 +86,30 @@ pub enum Refusal {
 pub enum Proof {
     /// Its manifest says so.
     Manifest,
+    /// It defines what is in this crate once.
+    Symbols(&'static str),
     /// It sees the anchor at another address than the program.
     Anchor,
+}
+
+/// Who may change a file beside its owner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WritableBy {
+    /// Every user of the machine.
+    Everybody,
+    /// The members of a group.
+    Group(String),
+    /// Those that its access control list names.
+    AccessList,
 }
 
 impl Refusal {
     /// The refusal of the library at `path` as an error that says what to do next.
     pub fn into_error(self, path: &Path) -> Error {
         let kind = match &self {
-            Self::Unreadable(_) | Self::NotAFile(_) | Self::Writable(_) => ErrorKind::Io,
+            Self::Unreadable(_) | Self::NotAFile(_) | Self::Writable { .. } | Self::Foreign { .. } | Self::Replaced => {
+                ErrorKind::Io
+            }
             _ => ErrorKind::Plugin,
         };
         let hint = self.hint(path);
@@ -87,25 +120,39 @@ impl Refusal {
         match self {
             Self::Unreadable(error) => format!("cannot be read: {error}"),
             Self::NotAFile(what) => format!("found {what}, expected a regular file"),
-            Self::Writable(path) => format!("{} can be changed by every user of this machine", path.display()),
+            Self::Writable { path, by } => {
+                let by = match by {
+                    WritableBy::Everybody => "every user of this machine".into(),
+                    WritableBy::Group(group) => format!("all members of the group {group}"),
+                    WritableBy::AccessList => "those in its access control list".into(),
+                };
+                format!("{} can be changed by {by}", path.display())
+            }
+            Self::Foreign { path, owner } => {
+                format!("{} belongs to {owner}, who can change it; expected you or root", path.display())
+            }
+            Self::Replaced => "another file was put in its place while it was looked at".into(),
             Self::NotALibrary(why) => format!("not a library of this system: {why}"),
             Self::Truncated(why) => format!("the file is not whole: {why}"),
             Self::NoManifest => "a library, but no plugin of mrpf: it has no manifest".into(),
             Self::OtherGeneration(found) => {
-                format!("its manifest is of generation {found}, this mrpf reads generation 1")
+                format!("its manifest is of generation {found}, this mrpf reads generation {GENERATION}")
             }
             Self::DamagedManifest(what) => format!("its manifest is damaged: `{what}` is missing"),
+            Self::Unsealed => "it has no digest, by which damage could be told".into(),
+            Self::Changed => "the file is damaged: its bytes are not those that it was built with".into(),
             Self::DoesNotFit { plugin, differences } => {
                 let differences: Vec<String> = differences.iter().map(ToString::to_string).collect();
                 format!("{plugin} was not built against this mrpf; {}", differences.join("; "))
             }
             Self::OwnCopy { plugin, proof } => {
-                let proof = match proof {
-                    Proof::Manifest => "its manifest names no shared library",
-                    Proof::Anchor => "it sees another copy in memory",
+                let (of, proof) = match proof {
+                    Proof::Manifest => ("mrpf-api and Candle", "its manifest names no shared library"),
+                    Proof::Symbols(of) => (*of, "its symbols say so"),
+                    Proof::Anchor => ("mrpf-api and Candle", "it sees another copy in memory"),
                 };
                 format!(
-                    "{plugin} carries a copy of mrpf-api and Candle of its own ({proof}); gradients through it would be wrong without any error"
+                    "{plugin} carries a copy of {of} of its own ({proof}); gradients through it would be wrong without any error"
                 )
             }
             Self::StaticProgram => {
@@ -122,8 +169,21 @@ impl Refusal {
     fn hint(&self, path: &Path) -> String {
         match self {
             Self::Unreadable(_) | Self::NotAFile(_) => "`mrpf plugins build DIR` prints where the library lies".into(),
-            Self::Writable(path) => {
-                format!("chmod o-w {}; or, if that is meant, --allow-writable-plugins", path.display())
+            Self::Writable { path, by } => {
+                let mends = match by {
+                    WritableBy::Everybody => "chmod o-w",
+                    WritableBy::Group(_) => "chmod g-w",
+                    WritableBy::AccessList => "setfacl -b",
+                };
+                format!("{mends} {}; or, if that is meant, --allow-writable-plugins", path.display())
+            }
+            Self::Foreign { .. } => {
+                "copy it into a folder of your own if you trust its owner; or, if that is meant, --allow-writable-plugins"
+                    .into()
+            }
+            Self::Replaced => "repeat the command; should it happen again, look at who works in that folder".into(),
+            Self::OwnCopy { proof: Proof::Symbols(_), .. } => {
+                "remove it from [dependencies]: `mrpf_api`, with `mrpf_api::candle_core`, comes from the program".into()
             }
             Self::NoManifest => {
                 "its source needs `mrpf_api::export_plugin!();`, and `mrpf plugins build DIR` builds it".into()

@@ -1,9 +1,11 @@
 //! Where plugin libraries are looked for when nobody names a file: `MRPF_PLUGIN_PATH` and the user's configuration folder.
 
+use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Error, Result};
 use std::path::{Path, PathBuf};
 
-use super::open::open;
+use super::known;
+use super::open::{open, opened};
 
 /// The environment variable with files and folders, separated as in `PATH`.
 pub const SEARCH_VARIABLE: &str = "MRPF_PLUGIN_PATH";
@@ -15,7 +17,17 @@ pub struct Found {
     pub refused: Vec<Error>,
 }
 
-/// Opens the given files, then everything in the searched places.
+/// Opens a library at the user's word, and remembers its digest, so that settings which nobody named may ask for it.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_named(path: &Path) -> Result<&'static PluginLibrary> {
+    let library = open(path)?;
+    known::remember(&library.sha256, &library.path);
+    Ok(library)
+}
+
+/// Opens the given files, then everything in the searched places; all of them at the user's word.
 ///
 /// # Errors
 /// If a given file, or a file named in [`SEARCH_VARIABLE`], is refused.
@@ -35,6 +47,7 @@ pub fn load(files: &[PathBuf]) -> Result<Found> {
     if let Some(folder) = user_folder().filter(|folder| folder.is_dir()) {
         found.open_all(&folder);
     }
+    known::remember_all(&opened());
     Ok(found)
 }
 

@@ -1,6 +1,7 @@
-//! The three calls that only the system's loader can answer: which file an address lies in, open a library, where a symbol is.
+//! What only the system can answer: which file an address lies in, open a library, where a symbol is; whether a file has an access
+//! control list; and to be called when the process ends.
 //!
-//! The one place of the loader with `unsafe` in it. With the feature `dynamic-plugins` off, or on a system other than Unix, each
+//! The one place of plugin libraries with `unsafe` in it. With the feature `dynamic-plugins` off, or on a system other than Unix, each
 //! call answers that there is nothing.
 
 use mrpf_api::export::{Anchor, Exported};
@@ -37,10 +38,13 @@ pub(super) fn file_of(anchor: &'static Anchor) -> Option<PathBuf> {
 #[cfg(all(unix, feature = "dynamic-plugins"))]
 pub(super) fn open(path: &Path) -> Result<Open, String> {
     use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
+    use std::error::Error;
     // SAFETY: opening runs the library's initialisers. Its manifest says that it was compiled against this very shared library by
     // this very compiler, so they agree on every type; what a library does on its own account is its user's trust.
     let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) };
-    Ok(Open { library: library.map_err(|error| error.to_string())? })
+    // The loader's own words are the cause; libloading only says which call failed.
+    let why = |error: libloading::Error| error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    Ok(Open { library: library.map_err(why)? })
 }
 
 impl Open {
@@ -68,6 +72,34 @@ impl Open {
     }
 }
 
+/// Whether a file has a list of further users and groups that may write to it.
+#[cfg(all(target_os = "linux", feature = "dynamic-plugins"))]
+pub(super) fn has_access_list(path: &Path) -> bool {
+    use std::os::unix::ffi::OsStrExt;
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_bytes()) else { return true };
+    // SAFETY: both names end with a zero, and a size of 0 asks for the length alone, so that nothing is written.
+    unsafe { libc::lgetxattr(path.as_ptr(), c"system.posix_acl_access".as_ptr(), std::ptr::null_mut(), 0) > 0 }
+}
+
+#[cfg(all(unix, not(target_os = "linux"), feature = "dynamic-plugins"))]
+pub(super) fn has_access_list(_: &Path) -> bool {
+    false
+}
+
+/// Has a function called when the process ends by `exit`; whether the system agreed.
+#[cfg(all(unix, feature = "dynamic-plugins"))]
+pub(super) fn at_exit(call: extern "C" fn()) -> bool {
+    // SAFETY: the function is part of the program, so that it is there until the end, and it does not unwind.
+    unsafe { libc::atexit(call) == 0 }
+}
+
+/// Ends the process without calling anything else.
+#[cfg(all(unix, feature = "dynamic-plugins"))]
+pub(super) fn end_at_once(code: u8) -> ! {
+    // SAFETY: `_exit` has no conditions.
+    unsafe { libc::_exit(code.into()) }
+}
+
 #[cfg(not(all(unix, feature = "dynamic-plugins")))]
 pub(super) fn file_of(_: &'static Anchor) -> Option<PathBuf> {
     None
@@ -76,4 +108,14 @@ pub(super) fn file_of(_: &'static Anchor) -> Option<PathBuf> {
 #[cfg(not(all(unix, feature = "dynamic-plugins")))]
 pub(super) fn open(_: &Path) -> Result<Open, String> {
     Err("run-time plugins are not part of this build".into())
+}
+
+#[cfg(not(all(unix, feature = "dynamic-plugins")))]
+pub(super) fn at_exit(_: extern "C" fn()) -> bool {
+    false
+}
+
+#[cfg(not(all(unix, feature = "dynamic-plugins")))]
+pub(super) fn end_at_once(code: u8) -> ! {
+    std::process::exit(code.into())
 }

@@ -9,7 +9,11 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use super::cargo::{cargo, compiling};
 use super::locate::Sdk;
-use crate::plugin_library::Refusal;
+use crate::files::sha256;
+use crate::plugin_library::{Refusal, check_own_copy, remember, seal};
+
+/// Crates that a plugin takes from the program and never brings along.
+const OF_THE_PROGRAM: [&str; 5] = ["mrpf-api", "mrpf-dylib", "mrpf-host", "candle-core", "candle-nn"];
 
 /// A folder with a `Cargo.toml`.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ impl PluginCrate {
         }
     }
 
-    /// Compiles the crate against this very program and checks the manifest of what came out.
+    /// Compiles the crate against this very program, and seals what came out with a digest of it.
     ///
     /// # Errors
     /// [`ErrorKind::Plugin`] if the compiler is missing, the crate does not compile, or the library lacks its manifest.
@@ -58,12 +62,16 @@ impl PluginCrate {
         let library = self
             .artifact(&output)
             .ok_or_else(|| Error::new(ErrorKind::Plugin, "cargo named no library").context(about()))?;
+        seal(&library).context(about)?;
         let bytes = std::fs::read(&library).map_err(|error| Refusal::Unreadable(error).into_error(&library))?;
         let stated = Stated::find(&bytes).map_err(|error| match error {
             ManifestError::None => Refusal::NoManifest.into_error(&library),
             other => Error::new(ErrorKind::Plugin, format!("the manifest in it is of no use: {other:?}")),
         });
         let stated = stated.context(about)?;
+        check_own_copy(&bytes, &stated).map_err(|refusal| refusal.into_error(&library)).context(about)?;
+        // Who compiles a crate has run its code: its build script and its macros.
+        remember(&sha256(&bytes), &library);
         Ok(Built { library, package: stated.package, version: stated.version })
     }
 
@@ -79,12 +87,12 @@ impl PluginCrate {
         shown(compiling(&mut command, &sdk, &self.dir).args(arguments)).context(about)
     }
 
-    /// A crate that depends on mrpf-api by itself would get a copy of its own, and the compiler two candidates for one name.
+    /// A crate that depends on mrpf-api or Candle by itself would get a copy of its own.
     fn refuse_own_api(&self, sdk: &Sdk) -> Result<()> {
         let mut command = cargo(sdk, &self.dir, "tree")?;
         let output = captured(command.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]))?;
         let text = String::from_utf8_lossy(&output);
-        let own = |line: &&str| ["mrpf-api v", "mrpf-dylib v", "mrpf-host v"].iter().any(|name| line.starts_with(name));
+        let own = |line: &&str| OF_THE_PROGRAM.iter().any(|name| line.split(' ').next() == Some(name));
         match text.lines().find(own) {
             None => Ok(()),
             Some(found) => {

@@ -56,7 +56,7 @@ fn chosen(text: &str) -> Result<Vec<&'static Registration>> {
     if !path.exists() && !text.contains(std::path::MAIN_SEPARATOR) && path.extension().is_none() {
         return Err(Error::unknown_name("plugin", text, all.iter().map(|plugin| plugin.name)));
     }
-    let library = plugin_library::open(path)?;
+    let library = plugin_library::open_named(path)?;
     let mut plugins = registrations();
     plugins.retain(|plugin| plugin.origin.library() == Some(library));
     Ok(plugins)
