@@ -187,7 +187,7 @@ fn a_crate_that_brings_its_own_candle() {
     let playground = Playground::new();
     for (package, told) in [
         ("candle-core", "the crate depends on `candle-core v0.9.1"),
-        ("my-candle", "mine 0.1.0 carries a copy of Candle of its own (its symbols say so)"),
+        ("my-candle", "my-candle#0.9.1`, so that it would carry a copy of its own"),
     ] {
         let made = PluginCrate::of_example(
             &playground,
@@ -206,6 +206,7 @@ fn a_crate_that_brings_its_own_candle() {
         ran.fails(6, &[told, "remove it from [dependencies]"]);
     }
     let library = find(&playground.path("mine"), "libmine.so").expect("it was compiled all the same");
+    mrpf_host::plugin_library::seal(&library).expect("it is sealed");
     list(&playground, &library).fails(6, &["mine 0.1.0 carries a copy of Candle of its own (its symbols say so)"]);
 }
 

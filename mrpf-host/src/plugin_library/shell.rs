@@ -35,7 +35,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn a_shell_reads_the_path_back(path in "[^-\\pC][ -~]{0,20}") {
+        fn a_shell_reads_the_path_back(path in "[!-,.-~äß漢][ -~äß漢]{0,20}") {
             let word = word(Path::new(&path)).expect("it can be shown");
             let output = std::process::Command::new("sh").arg("-c").arg(format!("printf %s {word}")).output();
             prop_assert_eq!(output.expect("a shell").stdout, path.into_bytes());

@@ -59,6 +59,7 @@ impl PluginCrate {
         let mut command = cargo(&sdk, &self.dir, "rustc").context(about)?;
         compiling(&mut command, &sdk, &self.dir).args(["--crate-type", "cdylib"]).args(arguments);
         let output = captured(command.args(["--message-format", "json-render-diagnostics"])).context(about)?;
+        refuse_compiled_copies(&output).context(about)?;
         let library = self
             .artifact(&output)
             .ok_or_else(|| Error::new(ErrorKind::Plugin, "cargo named no library").context(about()))?;
@@ -95,12 +96,7 @@ impl PluginCrate {
         let own = |line: &&str| OF_THE_PROGRAM.iter().any(|name| line.split(' ').next() == Some(name));
         match text.lines().find(own) {
             None => Ok(()),
-            Some(found) => {
-                let message = format!("the crate depends on `{found}`, so that it would carry a copy of its own");
-                Err(Error::new(ErrorKind::Plugin, message).hint(
-                    "remove it from [dependencies]: `mrpf_api`, with `mrpf_api::candle_core`, comes from the program",
-                ))
-            }
+            Some(found) => Err(carries(found)),
         }
     }
 
@@ -117,6 +113,24 @@ impl PluginCrate {
             |file: &&PathBuf| file.extension().is_some_and(|extension| extension == std::env::consts::DLL_EXTENSION);
         files.iter().rev().find(is_library).cloned()
     }
+}
+
+/// Looks for them among all that cargo compiled: features given to it, and forks under other names, show only here.
+fn refuse_compiled_copies(output: &[u8]) -> Result<()> {
+    let lines = output.split(|&byte| byte == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    for line in lines.filter(|line| line["reason"] == "compiler-artifact") {
+        let name = line["target"]["name"].as_str().unwrap_or_default().replace('_', "-");
+        if OF_THE_PROGRAM.contains(&name.as_str()) {
+            return Err(carries(line["package_id"].as_str().unwrap_or(&name)));
+        }
+    }
+    Ok(())
+}
+
+fn carries(found: &str) -> Error {
+    let message = format!("the crate depends on `{found}`, so that it would carry a copy of its own");
+    Error::new(ErrorKind::Plugin, message)
+        .hint("remove it from [dependencies]: `mrpf_api`, with `mrpf_api::candle_core`, comes from the program")
 }
 
 /// Runs cargo and takes what it says to programs; what it says to people goes straight to them.
