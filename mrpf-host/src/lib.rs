@@ -19,6 +19,7 @@ pub mod failure;
 pub mod fetch;
 pub mod files;
 pub mod interrupt;
+pub mod load_data;
 pub mod output;
 pub mod pipeline;
 pub mod plugin_library;

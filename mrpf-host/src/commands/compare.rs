@@ -2,7 +2,7 @@
 
 use mrpf_api::data::DataSource;
 use mrpf_api::registry::PluginLibrary;
-use mrpf_api::{Context, Error, ErrorKind, Result};
+use mrpf_api::{Error, ErrorKind, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use crate::comparison::{
 use crate::device::{Arithmetic, DeviceChoice, OpenDevice, without_number};
 use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
+use crate::load_data::load_data;
 use crate::output::{Both, MetricsFile, TensorBoard};
 use crate::plugin_library::opened as opened_libraries;
 
@@ -155,12 +156,8 @@ fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, console: &Cons
     let data = match known.get(&choice) {
         Some(digest) => digest.clone(),
         None => {
-            let about = || format!("data set `{}`", settings.name.name);
-            let data = settings
-                .name
-                .make::<dyn DataSource>()?
-                .load_watched(settings.dir.as_deref(), console.watcher)
-                .context(about)?;
+            let (name, source) = (&settings.name.name, settings.name.make::<dyn DataSource>()?);
+            let data = load_data(name, &*source, settings.dir.as_deref(), console.watcher, console.events)?;
             known.entry(choice).or_insert(data_digest(&data)).clone()
         }
     };
