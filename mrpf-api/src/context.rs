@@ -14,6 +14,9 @@ pub trait Watcher: Send + Sync {
     /// Something that the user should know: a sentence without a final stop.
     fn warn(&self, _message: &str) {}
 
+    /// Something that the user may want to know, and that is nothing to worry about: a sentence without a final stop.
+    fn note(&self, _message: &str) {}
+
     /// Whether the user asked to stop.
     fn interrupted(&self) -> bool;
 }

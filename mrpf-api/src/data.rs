@@ -207,29 +207,43 @@ impl ImageSet {
         Self { pixels, labels, ..*self }
     }
 
+    /// Number of images of each class, by label.
+    pub fn class_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.classes];
+        self.labels.iter().for_each(|&label| counts[label as usize] += 1);
+        counts
+    }
+
     /// `count` distinct images, as many of each class as can be, drawn without replacement; sorted by index.
     ///
-    /// All images when `count` is at least [`ImageSet::len`].
+    /// All images when `count` is at least [`ImageSet::len`]. Where `count` is below the number of classes, those with the lowest
+    /// labels get an image each.
     pub fn balanced_subset(&self, count: usize, streams: &Streams) -> Vec<usize> {
+        let there = self.class_counts();
+        let mut taken = vec![0; self.classes];
+        let mut left = count.min(self.len());
+        while left > 0 {
+            // One image of each class a turn; a class that has run out is passed over.
+            for (taken, there) in taken.iter_mut().zip(&there) {
+                if *taken < *there && left > 0 {
+                    *taken += 1;
+                    left -= 1;
+                }
+            }
+        }
+        self.drawn_by_class(&taken, streams)
+    }
+
+    /// `counts[label]` distinct images of each class, or all of a class that has fewer, drawn without replacement; sorted by index.
+    pub fn drawn_by_class(&self, counts: &[usize], streams: &Streams) -> Vec<usize> {
         let mut by_class: Vec<Vec<usize>> = vec![Vec::new(); self.classes];
         for (index, &label) in self.labels.iter().enumerate() {
             by_class[label as usize].push(index);
         }
-        for (class, members) in by_class.iter_mut().enumerate() {
-            streams.child("class").child(class).stream().shuffle(members);
-        }
-        let mut chosen = Vec::with_capacity(count.min(self.len()));
-        let mut turn = 0;
-        while chosen.len() < count.min(self.len()) {
-            // One image of each class a turn; a class that has run out is passed over.
-            for members in &by_class {
-                if let Some(&index) = members.get(turn)
-                    && chosen.len() < count
-                {
-                    chosen.push(index);
-                }
-            }
-            turn += 1;
+        let mut chosen = Vec::new();
+        for ((class, mut members), &count) in by_class.into_iter().enumerate().zip(counts) {
+            streams.child("class").child(class).stream().shuffle(&mut members);
+            chosen.extend(members.into_iter().take(count));
         }
         chosen.sort_unstable();
         chosen
@@ -279,6 +293,9 @@ pub trait DataSource: Send {
     /// The same for somebody who waits: a data set that takes more than a second tells `watcher` how far it is, stops when it is
     /// asked to, and implements [`DataSource::load`] by this.
     ///
+    /// A data set that had to choose says what it took for what with [`Watcher::note`], and with [`Watcher::warn`] what it passed over
+    /// though the user may have wanted it. Both are shown before the run begins and by `mrpf data check`.
+    ///
     /// # Errors
     /// As [`DataSource::load`], and [`ErrorKind::Interrupted`].
     fn load_watched(&self, directory: Option<&Path>, watcher: &dyn Watcher) -> Result<LoadedData> {
@@ -323,5 +340,9 @@ mod tests {
         labels.sort_unstable();
         assert_eq!(labels, [0, 1, 2]);
         assert_eq!(set().balanced_subset(99, &Streams::new(0)), (0..6).collect::<Vec<_>>());
+        // One that has fewer gives what it has.
+        let drawn = set().drawn_by_class(&[0, 9, 1], &Streams::new(0));
+        assert_eq!(drawn.iter().filter(|&&at| set().labels()[at] == 1).count(), 2);
+        assert_eq!((drawn.len(), set().class_counts()), (3, vec![2; 3]));
     }
 }

@@ -2,9 +2,10 @@
 
 use flate2::read::MultiGzDecoder;
 use mrpf_api::{Error, ErrorKind, Result};
-use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
+
+use crate::regular::open_regular;
 
 /// The bytes of a file, decompressed on the way if they are gzip.
 pub type Bytes = Box<dyn Read>;
@@ -17,13 +18,11 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// # Errors
 /// [`ErrorKind::Data`] with the path and the system's reason.
 pub fn open(path: &Path) -> Result<Bytes> {
-    let reading = |error: std::io::Error| {
-        let message = format!("cannot be read: {error}");
-        Error::new(ErrorKind::Data, message).context(format!("reading {}", path.display()))
-    };
-    let mut file = File::open(path).map_err(reading)?;
+    let wrong = |why: String| Error::new(ErrorKind::Data, why).context(format!("reading {}", path.display()));
+    let mut file = open_regular(path).map_err(wrong)?;
     let mut start = Vec::new();
-    Read::by_ref(&mut file).take(2).read_to_end(&mut start).map_err(reading)?;
+    let read = Read::by_ref(&mut file).take(2).read_to_end(&mut start);
+    read.map_err(|error| wrong(format!("cannot be read: {error}")))?;
     let gzip = start == GZIP;
     let whole = std::io::Cursor::new(start).chain(file);
     Ok(if gzip { Box::new(MultiGzDecoder::new(BufReader::new(whole))) } else { Box::new(BufReader::new(whole)) })
@@ -54,7 +53,7 @@ pub fn read_exactly(from: &mut dyn Read, count: u64, at: u64, what: &str) -> std
 /// [`ErrorKind::Data`] with the path if it cannot be read, is larger than `largest` bytes, or is no UTF-8.
 pub fn read_small(path: &Path, largest: u64) -> Result<String> {
     let wrong = |why: String| Error::new(ErrorKind::Data, why).context(format!("reading {}", path.display()));
-    let file = File::open(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let file = open_regular(path).map_err(wrong)?;
     let mut bytes = Vec::new();
     file.take(largest + 1).read_to_end(&mut bytes).map_err(|error| wrong(format!("cannot be read: {error}")))?;
     if bytes.len() as u64 > largest {
@@ -68,6 +67,7 @@ pub fn read_small(path: &Path, largest: u64) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::File;
     use std::io::Write;
 
     #[test]

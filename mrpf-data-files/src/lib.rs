@@ -4,6 +4,10 @@
 
 mod bounded;
 mod folder;
+mod parts;
+mod regular;
 
 pub use bounded::{Bytes, open, read_exactly, read_small};
 pub use folder::{Folder, Place, contents};
+pub use parts::Part;
+pub use regular::open_regular;

@@ -293,6 +293,13 @@ pub enum Event {
         /// A sentence.
         message: String,
     },
+    /// Something that the reader may want to know, for example what a data set took for what.
+    Note {
+        /// What it is about.
+        about: String,
+        /// A sentence.
+        message: String,
+    },
     /// A file that the user may want to open.
     Written {
         /// What it is.

@@ -20,6 +20,7 @@ pub mod fetch;
 pub mod files;
 pub mod image_digest;
 pub mod interrupt;
+pub mod load_data;
 pub mod output;
 pub mod pipeline;
 pub mod plugin_library;

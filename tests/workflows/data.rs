@@ -59,6 +59,70 @@ fn wrong_names_and_missing_files_are_answered() {
     );
 }
 
+/// Small pictures, so many of each class.
+fn shades(folder: &Path, classes: &[(&str, u8)], ending: &str) {
+    for (at, (class, count)) in classes.iter().enumerate() {
+        std::fs::create_dir_all(folder.join(class)).expect("a folder");
+        for number in 0..*count {
+            let shade = Rgb([60 * at as u8, number, 7]);
+            let path = folder.join(class).join(format!("{number}.{ending}"));
+            RgbImage::from_pixel(8, 8, shade).save(path).expect("a picture");
+        }
+    }
+}
+
+#[test]
+fn what_was_taken_for_what_and_passed_over_is_told() {
+    let ground = Playground::new();
+    shades(&ground.path("pictures/Train"), &[("cat", 12), ("dog", 6)], "png");
+    shades(&ground.path("pictures/Train"), &[("dog", 8)], "bmp");
+    shades(&ground.path("pictures/Valid"), &[("cat", 4)], "tif");
+    ground.write("pictures/Train/cat/a.heic", "x");
+    let check = ["data", "check", "--data", "image-folder", "--data-dir", "pictures", "--set", "size=8"];
+    let ran = ground.mrpf(&check).ok();
+    let told = [
+        "26 images to train with and 4 to test with",
+        "training images are from `Train`: 26 pictures in 2 classes",
+        "test images are from `Valid`: 4 pictures in 1 class",
+        "warning: pictures of these kinds are not read: 1 .heic",
+        "warning: class `dog` has no test images",
+    ];
+    assert!(told.iter().all(|text| ran.stdout.contains(text)), "{}", ran.stdout);
+    let json = ground.mrpf(&[&check[..], &["--json"]].concat()).ok();
+    let found: serde_json::Value = serde_json::from_str(&json.stdout).expect("JSON alone");
+    assert_eq!(
+        (found["notes"].as_array().map(Vec::len), found["warnings"].as_array().map(Vec::len)),
+        (Some(2), Some(2))
+    );
+    let run = ["run", "--data", "image-folder", "--data-dir", "pictures", "--out", "out", "--set", "data.name.size=8"];
+    let ran = ground.mrpf(&quick(&run)).ok();
+    let place = |text: &str| ran.stdout.find(text).unwrap_or_else(|| panic!("`{text}` is not in\n{}", ran.stdout));
+    assert!(place("data set `image-folder`: training images are from `Train`") < place("data `image-folder`: "));
+    assert!(place("warning: data set `image-folder`: class `dog` has no test images") < place("[1/"));
+    assert!(ground.read("out/metrics.jsonl").contains("not read: 1 .heic"));
+}
+
+#[test]
+fn a_rare_class_is_trained_on_and_a_class_without_images_is_told() {
+    let ground = Playground::new();
+    shades(&ground.path("pictures/train"), &[("a", 80), ("b", 40), ("c", 4)], "png");
+    shades(&ground.path("pictures/test"), &[("a", 20), ("b", 20), ("c", 2)], "png");
+    let run = |out: &str, images: &[&str]| {
+        let data =
+            ["train", "--data", "image-folder", "--data-dir", "pictures", "--out", out, "--set", "data.name.size=8"];
+        let few = quick(&[]);
+        let training = |pair: &&[&str]| pair[1].starts_with("network") || pair[1].starts_with("pretrain");
+        let network: Vec<&str> = few.chunks(2).filter(training).flatten().copied().collect();
+        ground.mrpf(&[&data[..], &network, images].concat()).ok().stdout
+    };
+    let told = run("all", &["--set", "data.holdout=0.1"]);
+    // 72, 36 and 4 are trained on: of the rarest, four tenths of an image would be held out.
+    assert!(told.contains("112 images to train on, 12 held out"), "{told}");
+    assert!(!told.contains("has no"), "{told}");
+    let told = run("few", &["--set", "data.train_images=2", "--set", "data.holdout=0"]);
+    assert!(told.contains("class `c` has no images to train on, because data.train_images is below"), "{told}");
+}
+
 /// Pictures in two classes that are told apart by their colour, of different sizes.
 fn pictures(folder: &Path) {
     for (class, base) in [("blue", [30, 40, 200]), ("red", [200, 40, 30])] {
@@ -85,7 +149,9 @@ fn a_run_on_pictures_of_ones_own() {
     // A picture that is damaged is named, also where decoded ones were kept before.
     std::fs::write(ground.path("pictures/red/3.png"), "not a picture").expect("written");
     let again = ["data", "check", "--data", "image-folder", "--data-dir", "pictures", "--set", "size=8"];
-    ground.mrpf(&again).fails(3, &["3.png: the file starts with 6e6f7420, expected a JPEG, PNG or WebP image"]);
+    ground
+        .mrpf(&again)
+        .fails(3, &["3.png: the file starts with 6e6f7420, expected a JPEG, PNG, WebP, BMP, TIFF, GIF or PNM image"]);
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub enum Unpack {
     Archive {
         /// How it is packed.
         format: ArchiveFormat,
-        /// The folder that it unpacks to; where it is there already, nothing is downloaded. Files outside it are refused.
+        /// The folder that it unpacks to; where it is there already, with a file in it, nothing is downloaded. Files outside it are refused.
         folder: String,
         /// More bytes than this are never unpacked.
         largest: u64,

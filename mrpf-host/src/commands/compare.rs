@@ -2,7 +2,7 @@
 
 use mrpf_api::data::DataSource;
 use mrpf_api::registry::PluginLibrary;
-use mrpf_api::{Context, Error, ErrorKind, Result};
+use mrpf_api::{Error, ErrorKind, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use crate::device::{Arithmetic, DeviceChoice, OpenDevice, without_number};
 use crate::event::{Event, EventSink};
 use crate::experiment::{Base, Experiment};
 use crate::image_digest::ImageDigests;
+use crate::load_data::load_data;
 use crate::output::{Both, MetricsFile, TensorBoard};
 use crate::plugin_library::{Writable, accepts_writable, opened as opened_libraries};
 
@@ -165,12 +166,8 @@ fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, console: &Cons
     let data = match known.get(&choice) {
         Some(digest) => digest.clone(),
         None => {
-            let about = || format!("data set `{}`", settings.name.name);
-            let data = settings
-                .name
-                .make::<dyn DataSource>()?
-                .load_watched(settings.dir.as_deref(), console.watcher)
-                .context(about)?;
+            let (name, source) = (&settings.name.name, settings.name.make::<dyn DataSource>()?);
+            let data = load_data(name, &*source, settings.dir.as_deref(), console.watcher, console.events)?;
             known.entry(choice).or_insert(ImageDigests::of(&data).whole()).clone()
         }
     };

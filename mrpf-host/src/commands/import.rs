@@ -10,9 +10,11 @@ use super::Console;
 use super::data::source;
 use super::summary::{chosen, image_shape};
 use crate::cli::ImportArgs;
+use crate::event::Silent;
 use crate::exchange::names::Convention;
 use crate::exchange::{Imported, Normalisation, Request, StateDict, Template, import as read_weights};
 use crate::files::{self, is_taken, write_output};
+use crate::load_data::load_data;
 use crate::output::count;
 use crate::pipeline::read_model;
 
@@ -65,8 +67,7 @@ pub fn import(args: &ImportArgs, console: &Console<'_>) -> Result<()> {
 }
 
 fn load(name: &str, args: &ImportArgs, console: &Console<'_>) -> Result<LoadedData> {
-    let source = source(name, &[])?;
-    source.load_watched(args.data_dir.as_deref(), console.watcher).context(|| format!("data set `{name}`"))
+    load_data(name, &*source(name, &[])?, args.data_dir.as_deref(), console.watcher, &Silent)
 }
 
 fn check_classes(imported: &Imported, data: &LoadedData) -> Result<()> {

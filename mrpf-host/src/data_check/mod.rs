@@ -3,13 +3,17 @@
 mod contact_sheet;
 mod duplicates;
 mod text;
+mod told;
 
-use mrpf_api::data::{ImageSet, LoadedData};
+use mrpf_api::data::LoadedData;
 use serde::Serialize;
 
 pub use contact_sheet::contact_sheet;
 pub use duplicates::Duplicates;
 pub use text::as_text;
+pub use told::Told;
+
+use crate::training::classes_without;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +34,10 @@ pub struct DataCheck {
     pub mirror_keeps_class: bool,
     /// Images that are equal to the last bit.
     pub duplicates: Duplicates,
+    /// What the data set took for what.
+    pub notes: Vec<String>,
+    /// What it passed over, and classes without images.
+    pub warnings: Vec<String>,
 }
 
 /// Images of one class.
@@ -57,14 +65,16 @@ pub struct ChannelStatistics {
 }
 
 impl DataCheck {
-    /// Counts and compares.
-    pub fn new(name: &str, data: &LoadedData) -> Self {
-        let count = |set: &ImageSet| {
-            let mut counts = vec![0; data.classes()];
-            set.labels().iter().for_each(|&label| counts[label as usize] += 1);
-            counts
-        };
-        let classes = data.class_names.iter().zip(count(&data.train).into_iter().zip(count(&data.test)));
+    /// Counts and compares; `told` is what the data set said while it was loaded.
+    pub fn new(name: &str, data: &LoadedData, told: Told) -> Self {
+        let (notes, mut warnings) = told.into_parts();
+        for (what, set) in [("training images", &data.train), ("test images", &data.test)] {
+            let counts = data.class_names.iter().zip(set.class_counts());
+            let without: Vec<&str> = counts.filter(|(_, count)| *count == 0).map(|(name, _)| name.as_str()).collect();
+            warnings.extend(classes_without(what, &without));
+        }
+        let counts = data.train.class_counts().into_iter().zip(data.test.class_counts());
+        let classes = data.class_names.iter().zip(counts);
         Self {
             name: name.to_owned(),
             shape: data.shape().dims(),
@@ -74,6 +84,8 @@ impl DataCheck {
             channels: statistics(data),
             mirror_keeps_class: data.mirror_keeps_class,
             duplicates: Duplicates::find(&data.train, &data.test),
+            notes,
+            warnings,
         }
     }
 }

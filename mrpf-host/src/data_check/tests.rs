@@ -1,6 +1,7 @@
 use super::*;
+use crate::event::{Event, EventSink};
 use mrpf_api::Result;
-use mrpf_api::data::ImageShape;
+use mrpf_api::data::{ImageSet, ImageShape};
 
 /// Four training and three test images of 2x2 grey pixels, with every kind of duplicate.
 fn data() -> Result<LoadedData> {
@@ -35,7 +36,31 @@ fn equal_images_are_found_within_and_across() -> Result<()> {
 
 #[test]
 fn the_text_for_people() -> Result<()> {
-    insta::assert_snapshot!(as_text(&DataCheck::new("toy", &data()?)));
+    insta::assert_snapshot!(as_text(&DataCheck::new("toy", &data()?, Told::default())));
+    Ok(())
+}
+
+#[test]
+fn what_the_data_set_tells_and_classes_without_images_come_first() -> Result<()> {
+    let mut data = data()?;
+    data.test = data.test.subset(&[0, 2]);
+    let told = Told::default();
+    for (is_warning, message) in
+        [(false, "training images from `Train`"), (true, "20 files ending in .heic are not read")]
+    {
+        let (about, message) = ("data set `toy`".into(), message.into());
+        told.send(if is_warning { Event::Warning { about, message } } else { Event::Note { about, message } });
+    }
+    let text = as_text(&DataCheck::new("toy", &data, told));
+    let lines: Vec<&str> = text.lines().take(5).collect();
+    let expected = [
+        "data set `toy`: 4 images to train with and 2 to test with, 2x2 grey, 2 classes",
+        "training images from `Train`",
+        "warning: 20 files ending in .heic are not read",
+        "warning: class `hollow` has no test images",
+        "",
+    ];
+    assert_eq!(lines, expected);
     Ok(())
 }
 
@@ -47,7 +72,7 @@ fn of_many_classes_the_first_are_listed() -> Result<()> {
     let class_names = (0..30).map(|class| format!("class {class}")).collect();
     let (mean, std) = (vec![0.17; 3], vec![0.1; 3]);
     let data = LoadedData { train: set.clone(), test: set, class_names, mean, std, mirror_keeps_class: true };
-    let text = as_text(&DataCheck::new("many", &data));
+    let text = as_text(&DataCheck::new("many", &data, Told::default()));
     assert!(
         text.contains("... and 5 more; --json lists all") && text.contains("train: 1 image of every class"),
         "{text}"

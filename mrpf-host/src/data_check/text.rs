@@ -18,12 +18,15 @@ pub fn as_text(check: &DataCheck) -> String {
         other => format!("with {other} channels"),
     };
     let mut text = format!(
-        "data set `{}`: {} images to train with and {} to test with, {height}x{width} {colour}, {} classes\n\n",
+        "data set `{}`: {} images to train with and {} to test with, {height}x{width} {colour}, {} classes\n",
         check.name,
         check.train,
         check.test,
         check.classes.len()
     );
+    check.notes.iter().for_each(|note| text.push_str(&format!("{note}\n")));
+    check.warnings.iter().for_each(|warning| text.push_str(&format!("warning: {warning}\n")));
+    text.push('\n');
     classes(check, &mut text);
     pixels(check, &mut text);
     duplicates(check, &mut text);

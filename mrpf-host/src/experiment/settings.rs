@@ -77,7 +77,7 @@ pub struct DataSettings {
     pub dir: Option<PathBuf>,
     /// Use only this many training images, class-balanced; all when not given.
     pub train_images: Option<usize>,
-    /// Share of the training images that is held out to choose the best epoch, from 0 to 0.5.
+    /// Share of the training images of each class that is held out to choose the best epoch, from 0 to 0.5; each class keeps an image.
     pub holdout: f64,
     /// Seed that chooses the held-out images and, with `train_images`, those trained on; the run's seed when not given.
     pub split_seed: Option<u64>,

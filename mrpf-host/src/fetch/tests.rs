@@ -1,8 +1,8 @@
+mod archives;
+
 use super::*;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use mrpf_api::context::Unwatched;
-use mrpf_api::data::{ArchiveFormat, Checksum};
+use mrpf_api::data::Checksum;
 use sha2::{Digest, Sha256};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,6 +10,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
+
+/// Long enough for a server on this machine, however busy that is.
+const SHORT: Patience = Patience { connect: Duration::from_secs(20), silence: Duration::from_secs(2) };
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, PartialEq)]
@@ -24,6 +27,12 @@ enum Server {
     Status(u16),
     /// Does not say how long the file is, and goes on for ever.
     Endless,
+    /// Takes connections and never answers.
+    Silent,
+    /// Falls silent in each answer after this many bytes.
+    Stalls(usize),
+    /// Sends a byte now and then.
+    Trickles,
     /// Gives a range other than the one that was asked for, once.
     WrongRange,
 }
@@ -41,7 +50,11 @@ fn serve(bytes: Vec<u8>, how: Server) -> std::io::Result<Served> {
     let kept = ranges.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
-            let _ = answer(stream, &bytes, how, &kept);
+            // A silent answer must not keep the next connection waiting.
+            let (bytes, kept) = (bytes.clone(), kept.clone());
+            std::thread::spawn(move || {
+                let _ = answer(stream, &bytes, how, &kept);
+            });
         }
     });
     Ok(Served { url, ranges })
@@ -56,13 +69,20 @@ fn answer(mut stream: TcpStream, bytes: &[u8], how: Server, kept: &Mutex<Vec<Opt
         }
         line.clear();
     }
-    let mut ranges = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    ranges.push(range);
-    let first = ranges.len() == 1;
+    let (first, first_range) = {
+        let mut ranges = kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        ranges.push(range);
+        (ranges.len() == 1, ranges.iter().flatten().count() == 1)
+    };
+    let silence = || std::thread::sleep(Duration::from_secs(60));
     let from = if matches!(how, Server::WithoutRanges(_)) { 0 } else { range.unwrap_or(0) };
     match how {
         Server::Status(status) => {
             return write!(stream, "HTTP/1.1 {status} Whatever\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+        Server::Silent => {
+            silence();
+            return Ok(());
         }
         Server::Endless => {
             write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
@@ -70,7 +90,7 @@ fn answer(mut stream: TcpStream, bytes: &[u8], how: Server, kept: &Mutex<Vec<Opt
                 stream.write_all(&[7; 4096])?;
             }
         }
-        Server::WrongRange if range.is_some() && ranges.iter().flatten().count() == 1 => {
+        Server::WrongRange if range.is_some() && first_range => {
             return write!(
                 stream,
                 "HTTP/1.1 206 Partial\r\nContent-Range: bytes 1-2/3\r\nContent-Length: 2\r\nConnection: close\r\n\r\nab"
@@ -88,11 +108,23 @@ fn answer(mut stream: TcpStream, bytes: &[u8], how: Server, kept: &Mutex<Vec<Opt
     }
     write!(stream, "Content-Length: {}\r\nConnection: close\r\n\r\n", rest.len())?;
     let sent = match how {
-        Server::Breaks(after) => after.min(rest.len()),
+        Server::Breaks(after) | Server::Stalls(after) => after.min(rest.len()),
+        Server::Trickles => 0,
         Server::WithoutRanges(after) if first => after,
         _ => rest.len(),
     };
-    stream.write_all(&rest[..sent])
+    stream.write_all(&rest[..sent])?;
+    match how {
+        Server::Stalls(_) => silence(),
+        Server::Trickles => {
+            for byte in rest {
+                stream.write_all(&[*byte])?;
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 fn sha256(bytes: &[u8]) -> String {
@@ -120,7 +152,8 @@ impl EventSink for Kept {
 
 fn run(downloads: &[Download], directory: &Path, events: &Kept) -> Result<()> {
     let pause = Duration::from_millis(1);
-    fetch(downloads, &Fetch { directory, mirror: None, pause, proxy: false, events, watcher: &Unwatched })
+    let with = Fetch { directory, mirror: None, pause, patience: SHORT, proxy: false, events, watcher: &Unwatched };
+    fetch(downloads, &with)
 }
 
 fn bytes() -> Vec<u8> {
@@ -205,6 +238,32 @@ fn a_server_without_ranges_starts_over() -> Outcome {
 }
 
 #[test]
+fn a_server_that_falls_silent_is_tried_again_and_given_up() -> Outcome {
+    let (folder, events) = (tempfile::tempdir()?, Kept::default());
+    let served = serve(bytes(), Server::Stalls(1_600_000))?;
+    run(&[download(&served.url, &bytes())], folder.path(), &events)?;
+    assert_eq!(std::fs::read(folder.path().join("file.bin"))?, bytes());
+    assert_eq!(*served.ranges.lock().expect("the ranges"), [None, Some(1_600_000)]);
+    let warned = |event: &Event| {
+        matches!(event, Event::Warning { message, .. }
+            if message.starts_with("the server is silent after 1600000 of 3000000 bytes")
+                && message.ends_with("going on from byte 1600000"))
+    };
+    assert!(events.0.lock().expect("the events").iter().any(warned), "{:?}", events.0);
+    for (how, kept) in [(Server::Silent, 0), (Server::Stalls(0), 0), (Server::Trickles, 1)] {
+        let (folder, events) = (tempfile::tempdir()?, Kept::default());
+        let served = serve(bytes(), how)?;
+        let error = run(&[download(&served.url, &bytes())], folder.path(), &events).expect_err("it gives nothing");
+        assert_eq!(error.kind(), ErrorKind::Io);
+        assert!(error.to_string().ends_with("(4 attempts)"), "{error}");
+        assert!(error.hint_text().is_some_and(|hint| hint.contains("repeat the same command")), "{error:?}");
+        let part = std::fs::metadata(folder.path().join("file.bin.part")).map_or(0, |metadata| metadata.len());
+        assert!(part >= kept, "what was received is kept");
+    }
+    Ok(())
+}
+
+#[test]
 fn wrong_bytes_are_refused_and_not_gone_on_with() -> Outcome {
     let (folder, events) = (tempfile::tempdir()?, Kept::default());
     let mut wrong = bytes();
@@ -273,8 +332,15 @@ fn a_request_to_stop_keeps_what_was_received() -> Outcome {
     std::fs::write(folder.path().join("file.bin.part"), &bytes()[..1000])?;
     let served = serve(bytes(), Server::Good)?;
     let pause = Duration::from_millis(1);
-    let with =
-        Fetch { directory: folder.path(), mirror: None, pause, proxy: false, events: &events, watcher: &Stopping };
+    let with = Fetch {
+        directory: folder.path(),
+        mirror: None,
+        pause,
+        patience: SHORT,
+        proxy: false,
+        events: &events,
+        watcher: &Stopping,
+    };
     let error = fetch(&[download(&served.url, &bytes())], &with).expect_err("stopped");
     assert_eq!(error.kind(), ErrorKind::Interrupted);
     assert!(error.to_string().contains("1000 of 3000000 bytes are kept"), "{error}");
@@ -320,116 +386,12 @@ fn a_mirror_is_asked_in_place_of_the_official_server() -> Outcome {
         directory: folder.path(),
         mirror: Some(&mirror),
         pause,
+        patience: SHORT,
         proxy: false,
         events: &events,
         watcher: &Unwatched,
     };
     fetch(&[download("http://127.0.0.1:9/file.bin", &bytes())], &with)?;
     assert!(folder.path().join("file.bin").is_file());
-    Ok(())
-}
-
-/// A tar entry of any kind, its header written by hand where the library refuses to.
-fn tar_entry(name: &str, kind: u8, contents: &[u8]) -> Vec<u8> {
-    let mut header = vec![0; 512];
-    header[..name.len()].copy_from_slice(name.as_bytes());
-    header[100..107].copy_from_slice(b"0000644");
-    header[124..135].copy_from_slice(format!("{:011o}", contents.len()).as_bytes());
-    header[156] = kind;
-    if kind == b'2' {
-        header[157..168].copy_from_slice(b"/etc/passwd");
-    }
-    header[257..265].copy_from_slice(b"ustar\x0000");
-    header[148..156].fill(b' ');
-    let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    let padding = vec![0; contents.len().next_multiple_of(512) - contents.len()];
-    [header, contents.to_vec(), padding].concat()
-}
-
-fn tar_gz(entries: &[Vec<u8>]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(&entries.concat())?;
-    encoder.write_all(&[0; 1024])?;
-    encoder.finish()
-}
-
-fn archive(url: &str, bytes: &[u8], format: ArchiveFormat) -> Download {
-    let unpack = Unpack::Archive { format, folder: "data".into(), largest: 10_000 };
-    Download { unpack, ..download(url, bytes) }
-}
-
-#[test]
-fn archives_are_unpacked_and_removed() -> Outcome {
-    let tar = tar_gz(&[
-        tar_entry("data/", b'5', b""),
-        tar_entry("data/a.bin", b'0', b"one"),
-        tar_entry("./data/b/c.bin", b'0', &[7; 9000]),
-    ])?;
-    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let options = zip::write::SimpleFileOptions::default();
-    zip.start_file("data/a.bin", options)?;
-    zip.write_all(b"one")?;
-    zip.start_file("data/b/c.bin", options)?;
-    zip.write_all(&[7; 9000])?;
-    for (bytes, format) in [(tar, ArchiveFormat::TarGz), (zip.finish()?.into_inner(), ArchiveFormat::Zip)] {
-        let (folder, events) = (tempfile::tempdir()?, Kept::default());
-        let served = serve(bytes.clone(), Server::Good)?;
-        for _ in 0..2 {
-            run(&[archive(&served.url, &bytes, format)], folder.path(), &events)?;
-            assert_eq!(names(folder.path()), ["data"]);
-            assert_eq!(std::fs::read(folder.path().join("data/a.bin"))?, b"one");
-            assert_eq!(std::fs::read(folder.path().join("data/b/c.bin"))?, [7; 9000]);
-        }
-        assert_eq!(served.ranges.lock().expect("the ranges").len(), 1, "what is there is not fetched again");
-    }
-    Ok(())
-}
-
-#[test]
-fn hostile_archives_leave_nothing_behind() -> Outcome {
-    let good = tar_entry("data/a", b'0', b"x");
-    let tar = |entries: &[Vec<u8>]| tar_gz(entries);
-    let truncated = tar(&[good.clone(), tar_entry("data/b", b'0', &[1; 4000])])?;
-    let mut link = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    link.add_symlink("data/link", "/etc/passwd", zip::write::SimpleFileOptions::default())?;
-    let mut bomb = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    bomb.start_file("data/zeros", zip::write::SimpleFileOptions::default())?;
-    bomb.write_all(&vec![0; 1 << 20])?;
-    let mut climbing = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    climbing.start_file("data/../../out", zip::write::SimpleFileOptions::default())?;
-    let cases: Vec<(Vec<u8>, ArchiveFormat, &str)> = vec![
-        (
-            tar(&[tar_entry("data/../../out", b'0', b"x")])?,
-            ArchiveFormat::TarGz,
-            "`data/../../out` leads out of the folder",
-        ),
-        (tar(&[tar_entry("/tmp/out", b'0', b"x")])?, ArchiveFormat::TarGz, "`/tmp/out` leads out of the folder"),
-        (tar(&[tar_entry("other/a", b'0', b"x")])?, ArchiveFormat::TarGz, "`other/a` is not in the folder `data`"),
-        (
-            tar(&[good.clone(), tar_entry("data/link", b'2', b"")])?,
-            ArchiveFormat::TarGz,
-            "`data/link` is of type Symlink",
-        ),
-        (tar(&[good.clone(), good.clone()])?, ArchiveFormat::TarGz, "`data/a` is in it twice"),
-        (tar(&[tar_entry("data/big", b'0', &[0; 20_000])])?, ArchiveFormat::TarGz, "more than 10000 bytes"),
-        (truncated[..truncated.len() - 12].to_vec(), ArchiveFormat::TarGz, "damaged"),
-        (b"no archive at all".to_vec(), ArchiveFormat::TarGz, "the archive is damaged"),
-        (tar(&[])?, ArchiveFormat::TarGz, "there is no folder `data` in it"),
-        (link.finish()?.into_inner(), ArchiveFormat::Zip, "`data/link` is a link or a device"),
-        (bomb.finish()?.into_inner(), ArchiveFormat::Zip, "more than 10000 bytes"),
-        (climbing.finish()?.into_inner(), ArchiveFormat::Zip, "leads out of the folder"),
-        (b"no archive at all".to_vec(), ArchiveFormat::Zip, "the archive is damaged"),
-    ];
-    for (bytes, format, message) in cases {
-        let (folder, events) = (tempfile::tempdir()?, Kept::default());
-        let directory: PathBuf = folder.path().join("inside");
-        let served = serve(bytes.clone(), Server::Good)?;
-        let error = run(&[archive(&served.url, &bytes, format)], &directory, &events).expect_err(message);
-        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
-        assert!(error.to_string().contains(message), "expected {message}\nfound {error}");
-        assert_eq!(names(folder.path()), ["inside"]);
-        assert_eq!(names(&directory), ["file.bin"], "only the archive itself stays");
-    }
     Ok(())
 }

@@ -5,14 +5,16 @@ use mrpf_api::{Error, ErrorKind, Result};
 use std::fs::{File, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Fetch, told};
+use super::{Fetch, Patience, is_unpacked, told};
 use crate::event::Event;
-use crate::files::{failed, open_inside};
+use crate::files::{failed, open_inside, remove_if_there};
 
-/// Attempts in a row that bring no further byte before a server is given up.
+/// Attempts in a row that bring hardly a further byte before a server is given up.
 const ATTEMPTS: u32 = 4;
+/// An attempt that brings fewer bytes has failed, and so has a server that sends fewer in the time of [`Patience::silence`].
+const HARDLY_ANY: u64 = 16 << 10;
 /// Progress is told after this many bytes.
 const TELL_EVERY: u64 = 1 << 20;
 
@@ -29,10 +31,15 @@ enum Stop {
     Passing(String),
 }
 
-/// Receives the file into `part`, from the first address that gives it.
-pub(super) fn receive(download: &Download, fetch: &Fetch<'_>, part: &Path) -> Result<()> {
+/// Receives the file into `part`, from the first address that gives it. Other processes are kept out of it until what is returned is
+/// dropped; nothing is returned where one of them has put the whole file at `whole` or unpacked it meanwhile.
+pub(super) fn receive(download: &Download, fetch: &Fetch<'_>, part: &Path, whole: &Path) -> Result<Option<File>> {
     let mut file = open(part).map_err(|error| told(error, fetch.directory))?;
-    let agent = agent(fetch.proxy);
+    if whole.is_file() || is_unpacked(download, fetch) {
+        remove_if_there(part)?;
+        return Ok(None);
+    }
+    let agent = agent(fetch);
     let urls: Vec<String> = match fetch.mirror {
         Some(mirror) => vec![format!("{}/{}", mirror.trim_end_matches('/'), download.file)],
         None => download.urls.clone(),
@@ -40,7 +47,7 @@ pub(super) fn receive(download: &Download, fetch: &Fetch<'_>, part: &Path) -> Re
     let mut reasons = Vec::new();
     for url in &urls {
         match persist(&agent, url, download, fetch, &mut file, part) {
-            Ok(()) => return Ok(()),
+            Ok(()) => return Ok(Some(file)),
             Err(Stop::Here(error)) => return Err(error),
             Err(Stop::Server(why) | Stop::Passing(why)) => reasons.push(format!("{url}: {why}")),
         }
@@ -50,7 +57,7 @@ pub(super) fn receive(download: &Download, fetch: &Fetch<'_>, part: &Path) -> Re
         let _ = std::fs::remove_file(part);
     }
     let hint = format!(
-        "check the connection and fetch again, which goes on where it stopped; or put {} into {} yourself, or name another address with --from",
+        "check the connection and repeat the same command, which goes on where this one stopped; or put {} into {} yourself, or name another address with --from",
         download.file,
         fetch.directory.display()
     );
@@ -71,13 +78,17 @@ fn open(part: &Path) -> Result<File> {
     }
 }
 
-fn agent(proxy: bool) -> ureq::Agent {
+fn agent(fetch: &Fetch<'_>) -> ureq::Agent {
+    let Patience { connect, silence } = fetch.patience;
     let config = ureq::Agent::config_builder()
         .http_status_as_error(false)
         .user_agent(concat!("mrpf/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(Duration::from_secs(30)))
-        .timeout_per_read(Some(Duration::from_secs(60)));
-    match proxy {
+        .timeout_resolve(Some(connect))
+        .timeout_connect(Some(connect))
+        .timeout_send_request(Some(silence))
+        .timeout_recv_response(Some(silence))
+        .timeout_per_read(Some(silence));
+    match fetch.proxy {
         true => config.build().into(),
         false => config.proxy(None).build().into(),
     }
@@ -93,19 +104,24 @@ fn persist(
     part: &Path,
 ) -> std::result::Result<(), Stop> {
     let (mut pause, mut failures) = (fetch.pause, 0);
+    // A server that begins anew each time gets no further, however many bytes it sends.
+    let mut furthest = length(file, part)?;
     loop {
-        let before = length(file, part)?;
-        if before == download.bytes {
+        if length(file, part)? == download.bytes {
             return Ok(());
         }
         match attempt(agent, url, download, fetch, file, part) {
             Ok(()) => return Ok(()),
             Err(Stop::Passing(why)) => {
-                let further = length(file, part)? > before;
+                let now = length(file, part)?;
+                let further = now >= furthest.saturating_add(HARDLY_ANY);
+                furthest = furthest.max(now);
                 (failures, pause) = if further { (0, fetch.pause) } else { (failures + 1, pause * 2) };
                 if failures >= ATTEMPTS {
                     return Err(Stop::Passing(format!("{why} ({ATTEMPTS} attempts)")));
                 }
+                let message = format!("{why}; going on from byte {now}");
+                fetch.events.send(Event::Warning { about: download.file.clone(), message });
             }
             Err(stop) => return Err(stop),
         }
@@ -180,6 +196,7 @@ fn copy(
         fetch.events.send(Event::Downloading { file, bytes, total });
     };
     let (mut chunk, mut told_at) = (vec![0; 64 << 10], 0);
+    let (mut since, mut had) = (Instant::now(), have);
     file.seek(SeekFrom::Start(have)).map_err(|error| Stop::Here(failed("write", part, &error)))?;
     loop {
         if fetch.watcher.interrupted() {
@@ -190,7 +207,13 @@ fn copy(
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(error) => {
-                return Err(Stop::Passing(format!("the connection broke after {have} of {total} bytes: {error}")));
+                let timed_out = error.get_ref().and_then(|error| error.downcast_ref::<ureq::Error>());
+                let how = match timed_out {
+                    Some(ureq::Error::Timeout(_)) => "the server is silent",
+                    _ => "the connection broke",
+                };
+                let why = format!("{how} after {have} of {total} bytes: {error}");
+                return Err(Stop::Passing(why));
             }
         };
         if count == 0 {
@@ -206,6 +229,15 @@ fn copy(
         let written = file.write_all(&chunk[..count]);
         written.map_err(|error| Stop::Here(told(failed("write", part, &error), fetch.directory)))?;
         have += count as u64;
+        if since.elapsed() > fetch.patience.silence {
+            if have - had < HARDLY_ANY && have < total {
+                let (bytes, seconds) = (have - had, since.elapsed().as_secs());
+                return Err(Stop::Passing(format!(
+                    "the server sent {bytes} bytes in {seconds} seconds, after {have} of {total} bytes"
+                )));
+            }
+            (since, had) = (Instant::now(), have);
+        }
         if have - told_at >= TELL_EVERY || have == total {
             told_at = have;
             tell(have);

@@ -23,14 +23,43 @@ pub(super) struct Archive<'a> {
     pub largest: u64,
 }
 
-/// Unpacks into a folder beside and renames that when it is complete.
+/// Where an archive is unpacked before its folder is renamed.
+fn beside(archive: &Path, directory: &Path) -> PathBuf {
+    directory.join(format!(".unpacking-{}", archive.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Removes what a process left that was killed while it unpacked this archive; for those who know that nobody unpacks it now.
+///
+/// # Errors
+/// [`ErrorKind::Io`] with the path and the system's reason.
+pub(super) fn remove_left(archive: &Path, directory: &Path) -> Result<()> {
+    let left = beside(archive, directory);
+    match std::fs::remove_dir_all(&left) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(failed("remove", &left, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is a file in a folder or below it.
+pub(super) fn holds_a_file(folder: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(folder) else { return false };
+    entries.flatten().any(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => holds_a_file(&entry.path()),
+        _ => true,
+    })
+}
+
+/// Unpacks into a folder beside and renames that when it is complete; for those who hold the archive.
 ///
 /// # Errors
 /// [`ErrorKind::Data`] naming the entry that must not be, [`ErrorKind::Io`], [`ErrorKind::Interrupted`].
 pub(super) fn unpack(archive: &Archive<'_>, fetch: &Fetch<'_>) -> Result<()> {
     let about = || format!("unpacking {}", archive.path.display());
     let directory = fetch.directory;
-    let beside = tempfile::Builder::new().prefix(".unpacking-").tempdir_in(directory);
+    remove_left(archive.path, directory)?;
+    let beside = beside(archive.path, directory);
+    let name = beside.file_name().unwrap_or_default();
+    let beside = tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(directory);
     let beside = beside.map_err(|error| failed("make a folder in", directory, &error))?;
     let file = File::open(archive.path).map_err(|error| failed("read", archive.path, &error))?;
     let mut target = Target { root: beside.path(), archive, left: archive.largest, files: 0 };
@@ -41,6 +70,9 @@ pub(super) fn unpack(archive: &Archive<'_>, fetch: &Fetch<'_>) -> Result<()> {
     let (from, to) = (beside.path().join(archive.folder), directory.join(archive.folder));
     if !from.is_dir() {
         return Err(wrong(format!("there is no folder `{}` in it", archive.folder)).context(about()));
+    }
+    if to.is_dir() && !holds_a_file(&to) {
+        std::fs::remove_dir_all(&to).map_err(|error| failed("remove the empty folder", &to, &error))?;
     }
     std::fs::rename(&from, &to).map_err(|error| failed("rename", &from, &error))
 }

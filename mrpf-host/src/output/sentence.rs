@@ -132,6 +132,7 @@ pub(super) fn sentence(event: &Event) -> Option<String> {
             )
         }
         Event::Warning { about, message } => format!("  warning: {about}: {message}"),
+        Event::Note { about, message } => format!("  {about}: {message}"),
         Event::Written { what, path } => format!("{what}: {}", path.display()),
         Event::RunFinished { seconds, table } => format!("\n{table}\n\nfinished in {}", duration(*seconds)),
     })

@@ -18,6 +18,7 @@ use crate::device::OpenDevice;
 use crate::event::{Event, EventSink};
 use crate::experiment::Experiment;
 use crate::image_digest::ImageDigests;
+use crate::load_data::load_data;
 use crate::output::{Both, MetricsFile, TensorBoard};
 use crate::plugin_library::opened as opened_libraries;
 use crate::run_dir::RunDir;
@@ -116,9 +117,9 @@ impl<'a> Session<'a> {
             Both(&metrics, console).send(Event::LibraryOpened { package, version, path, sha256 });
         }
         let set = &experiment.data.name.name;
-        let about = || format!("data set `{set}`");
         let source = experiment.data.name.make::<dyn DataSource>()?;
-        let data = source.load_watched(experiment.data.dir.as_deref(), watcher).context(about)?;
+        let events = Both(&metrics, console);
+        let data = load_data(set, &*source, experiment.data.dir.as_deref(), watcher, &events)?;
         let streams = Streams::new(experiment.seed);
         let split_streams = experiment.data.split_seed.map_or_else(|| streams.clone(), Streams::new);
         let split =
@@ -132,6 +133,9 @@ impl<'a> Session<'a> {
             classes: data.classes(),
         };
         Both(&metrics, console).send(loaded);
+        for message in split.warnings(&data) {
+            Both(&metrics, console).send(Event::Warning { about: format!("data set `{set}`"), message });
+        }
         Ok(Self {
             experiment,
             dir,

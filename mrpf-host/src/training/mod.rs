@@ -18,7 +18,7 @@ mod validate;
 
 pub use augment::augment;
 pub use checkpoint::Checkpoint;
-pub use holdout::Split;
+pub use holdout::{Split, classes_without};
 pub(crate) use job::missing_teacher;
 pub use job::{EpochRecord, Trained, TrainingJob, train};
 pub use settings::{Augment, Decay, Flip, LearningRate, Padding, Select, TrainingSettings, Validation};

@@ -2,11 +2,10 @@
 
 use mrpf_api::prelude::*;
 use mrpf_api::serde_json;
-use mrpf_data_files::read_exactly;
+use mrpf_data_files::{open_regular, read_exactly};
 use safetensors::serialize_to_file;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 use std::collections::HashMap;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +34,7 @@ impl Cache {
 
     /// What is kept, if it is there, whole, and made from the same source; anything else is as good as nothing.
     pub(crate) fn read(&self, shape: ImageShape, classes: usize) -> Option<Parts> {
-        let file = File::open(&self.path).ok()?;
+        let file = open_regular(&self.path).ok()?;
         let length = file.metadata().ok()?.len();
         let mut from = BufReader::new(file);
         let size = read_exactly(&mut from, 8, 0, "the size of the header").ok()?;

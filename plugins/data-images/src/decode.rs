@@ -5,10 +5,11 @@ use image::metadata::Orientation;
 use image::{DynamicImage, GenericImageView, ImageDecoder, ImageReader, Limits};
 use mrpf_api::prelude::*;
 use mrpf_api::rayon::prelude::*;
-use std::fs::File;
+use mrpf_data_files::open_regular;
 use std::io::{Cursor, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::listing::Entry;
 
@@ -16,8 +17,15 @@ use crate::listing::Entry;
 const LARGEST_FILE: u64 = 256 << 20;
 /// No image has a longer side, in pixels.
 const LONGEST_SIDE: u32 = 32_768;
+/// No image has more pixels.
+const MOST_PIXELS: u64 = 100_000_000;
 /// A decoder may use this many bytes for one image.
 const MOST_MEMORY: u64 = 512 << 20;
+/// Images with more pixels are decoded one at a time: a decoder needs several times the memory of its image.
+const LARGE: u64 = 16_000_000;
+
+/// The kinds of images that are read.
+const KINDS: &str = "JPEG, PNG, WebP, BMP, TIFF, GIF or PNM";
 
 /// How a picture of another size is brought to the size that is asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -87,7 +95,7 @@ pub(crate) fn decode(
 /// Decodes one file into `[channel, height, width]`.
 fn decode_into(path: &Path, target: Target, out: &mut [u8]) -> std::result::Result<(), String> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let file = open_regular(path)?;
     let read = file.take(LARGEST_FILE + 1).read_to_end(&mut bytes);
     read.map_err(|error| format!("cannot be read: {error}"))?;
     decode_bytes(&bytes, target, out)
@@ -111,7 +119,7 @@ pub(crate) fn decode_bytes(bytes: &[u8], target: Target, out: &mut [u8]) -> std:
             return Err(format!("the JPEG file has no end mark in its {} bytes: it is truncated", bytes.len()));
         }
         Some(_) => {}
-        None => return Err(format!("the file starts with {start}, expected a JPEG, PNG or WebP image")),
+        None => return Err(format!("the file starts with {start}, expected a {KINDS} image")),
     }
     let mut limits = Limits::default();
     limits.max_image_width = Some(LONGEST_SIDE);
@@ -124,10 +132,20 @@ pub(crate) fn decode_bytes(bytes: &[u8], target: Target, out: &mut [u8]) -> std:
     if target.fit == Fit::Exact && (width as usize, height as usize) != (columns, rows) {
         return Err(format!("the image is {width}x{height}, expected {columns}x{rows}"));
     }
-    let bytes_of_all = decoder.total_bytes();
-    if width == 0 || height == 0 || width > LONGEST_SIDE || height > LONGEST_SIDE || bytes_of_all > MOST_MEMORY {
-        return Err(format!("the image is {width}x{height}: empty or too large"));
+    let (pixels, bytes_of_all) = (u64::from(width) * u64::from(height), decoder.total_bytes());
+    if pixels == 0 {
+        return Err(format!("the image is {width}x{height}: it is empty"));
     }
+    if width > LONGEST_SIDE || height > LONGEST_SIDE || pixels > MOST_PIXELS || bytes_of_all > MOST_MEMORY {
+        return Err(format!(
+            "the image is {width}x{height} and takes {} MB when it is decoded: too large, expected at most {} million pixels, {} MB and {LONGEST_SIDE} pixels a side",
+            bytes_of_all >> 20,
+            MOST_PIXELS / 1_000_000,
+            MOST_MEMORY >> 20
+        ));
+    }
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = (pixels > LARGE).then(|| ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner));
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let mut picture = DynamicImage::from_decoder(decoder).map_err(refused)?;
     if target.fit != Fit::Exact {

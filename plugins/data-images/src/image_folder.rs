@@ -1,19 +1,17 @@
 //! Data set `image-folder`: the user's own pictures, a folder for each class.
 //!
-//! `train/CLASS/...` and `test/CLASS/...` (or `val/CLASS/...`) where there are such folders; otherwise `CLASS/...`, with a share of
-//! each class held out to test with.
+//! `train/CLASS/...` and `test/CLASS/...` (or `val/CLASS/...`) where there are such folders, by any of the names that
+//! [`Part::of_name`](mrpf_data_files::Part::of_name) knows; otherwise `CLASS/...`. Without a test folder, a share of each class is held
+//! out to test with.
 
 use mrpf_api::prelude::*;
-use mrpf_data_files::contents;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::decode::{Fit, Target};
-use crate::listing::{Entry, Listing, is_image, sorted};
+use crate::layout::{Class, Layout, size};
+use crate::listing::{Entry, Listing};
 use crate::load::{Request, load, statistics};
-
-/// Folders below a class's folder are looked into down to this depth; a link that leads back up ends there.
-const DEEPEST: usize = 8;
 
 /// Settings of `image-folder`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -55,7 +53,7 @@ pub enum Colour {
 register_plugin! {
     kind: DataSet,
     name: "image-folder",
-    summary: "your own PNG, JPEG and WebP pictures; --data-dir holds a folder for each class",
+    summary: "your own pictures (JPEG, PNG, WebP, BMP, TIFF, GIF, PNM); --data-dir holds a folder for each class",
     source: "own; the layout of torchvision's ImageFolder",
     settings: ImageFolderSettings,
     make: |settings| {
@@ -87,7 +85,7 @@ impl DataSource for ImageFolder {
             return Err(Error::new(ErrorKind::Data, message).hint("give it with --data-dir DIR"));
         };
         let ImageFolderSettings { size, fit, colour, test_share, mirror, cache } = self.settings;
-        let listing = list(root, test_share)?;
+        let listing = list(root, test_share, watcher)?;
         let channels = if colour == Colour::Rgb { 3 } else { 1 };
         let request = Request {
             root,
@@ -101,91 +99,41 @@ impl DataSource for ImageFolder {
     }
 }
 
-fn list(root: &Path, test_share: f64) -> Result<Listing> {
-    let train = root.join("train");
-    let pictures = if train.is_dir() { train } else { root.to_owned() };
-    let (class_names, found) = classes(&pictures, 2)?;
-    let test = ["test", "val"].iter().map(|name| root.join(name)).find(|path| path.is_dir());
-    // Folders of these names beside classes are classes, unless there is a folder `train`.
-    match test.filter(|_| pictures != root) {
-        None => {
-            let (train, test) = hold_out(root, &class_names, found, test_share)?;
-            Ok(Listing { train, test, class_names })
-        }
-        Some(folder) => {
-            let (names, theirs) = classes(&folder, 1)?;
-            let known = class_names.iter().map(String::as_str);
-            if let Some(name) = names.iter().find(|name| !class_names.contains(name)) {
-                let error = Error::unknown_name("class", name, known);
-                let hint = error.hint_text().unwrap_or_default().to_owned();
-                let message = format!("class `{name}` of {} has no folder in {}", folder.display(), pictures.display());
-                return Err(Error::new(ErrorKind::Data, message).hint(hint));
-            }
-            let label = |name: &String| class_names.iter().position(|known| known == name).unwrap_or_default();
-            let entries = |(name, files): (&String, Vec<PathBuf>)| {
-                let label = label(name) as u32;
-                files.into_iter().map(move |path| Entry { path, label })
-            };
-            let train = class_names.iter().zip(found).flat_map(entries).collect();
-            Ok(Listing { train, test: names.iter().zip(theirs).flat_map(entries).collect(), class_names })
-        }
-    }
-}
-
-/// The classes in a folder by name, at least `fewest`, with the files of each.
-fn classes(folder: &Path, fewest: usize) -> Result<(Vec<String>, Vec<Vec<PathBuf>>)> {
-    let wrong = |message: String| {
-        let inside = contents(folder).map_or_else(|error| error.to_string(), |inside| format!("holds {inside}"));
-        Error::new(ErrorKind::Data, message).hint(format!("{} {inside}", folder.display()))
+fn list(root: &Path, test_share: f64, watcher: &dyn Watcher) -> Result<Listing> {
+    let Layout { train: folder, classes, test } = Layout::find(root, watcher)?;
+    let class_names: Vec<String> = classes.iter().map(|class| class.name.clone()).collect();
+    let Some((test_folder, theirs)) = test else {
+        let size = size(&classes);
+        let (train, test) = hold_out(root, classes, test_share)?;
+        watcher.note(&format!(
+            "there is no folder `test` or `val`: of {size}, {} are held out to test with (test_share is {test_share})",
+            test.len()
+        ));
+        return Ok(Listing { train, test, class_names });
     };
-    let mut found = (Vec::new(), Vec::new());
-    for (name, path) in sorted(folder)?.into_iter().filter(|(_, path)| path.is_dir()) {
-        let mut files = Vec::new();
-        pictures(&path, 0, &mut files)?;
-        if files.is_empty() {
-            let message =
-                format!("class folder {} holds no picture, expected .png, .jpg, .jpeg or .webp files", path.display());
-            return Err(wrong(message));
-        }
-        found.0.push(name);
-        found.1.push(files);
+    let mut test = Vec::new();
+    for Class { name, files } in theirs {
+        let Some(label) = class_names.iter().position(|known| *known == name) else {
+            let hint = Error::unknown_name("class", &name, class_names.iter().map(String::as_str));
+            let hint = hint.hint_text().unwrap_or_default().to_owned();
+            let (of, train) = (test_folder.display(), folder.display());
+            let message = format!("class `{name}` of {of} has no folder in {train}");
+            return Err(Error::new(ErrorKind::Data, message).hint(hint));
+        };
+        test.extend(files.into_iter().map(|path| Entry { path, label: label as u32 }));
     }
-    if found.0.len() < fewest {
-        let plural = if found.0.len() == 1 { "" } else { "s" };
-        return Err(wrong(format!(
-            "{} class folder{plural} in {}, expected at least {fewest}, one for each class",
-            found.0.len(),
-            folder.display()
-        )));
-    }
-    Ok(found)
-}
-
-/// The picture files below a folder, sorted.
-fn pictures(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> Result<()> {
-    for (name, path) in sorted(folder)? {
-        if path.is_dir() {
-            if depth < DEEPEST {
-                pictures(&path, depth + 1, files)?;
-            }
-        } else if is_image(&name) {
-            files.push(path);
-        }
-    }
-    Ok(())
+    let entries = |(label, Class { files, .. }): (usize, Class)| {
+        files.into_iter().map(move |path| Entry { path, label: label as u32 })
+    };
+    Ok(Listing { train: classes.into_iter().enumerate().flat_map(entries).collect(), test, class_names })
 }
 
 /// Divides each class. Which file goes where depends on its name alone, so that a picture more moves few others.
-fn hold_out(
-    root: &Path,
-    class_names: &[String],
-    found: Vec<Vec<PathBuf>>,
-    share: f64,
-) -> Result<(Vec<Entry>, Vec<Entry>)> {
+fn hold_out(root: &Path, classes: Vec<Class>, share: f64) -> Result<(Vec<Entry>, Vec<Entry>)> {
     // The division is the data set's own and the same in every run, so its seed is not the run's.
     let streams = Streams::new(0).child("image-folder").child("test");
     let (mut train, mut test) = (Vec::new(), Vec::new());
-    for (label, (class, files)) in class_names.iter().zip(found).enumerate() {
+    for (label, Class { name: class, files }) in classes.into_iter().enumerate() {
         if files.len() < 2 {
             let message = format!("class `{class}` has one picture, expected one to train with and one to test with");
             return Err(Error::new(ErrorKind::Data, message).hint("add pictures, or make folders `train` and `test`"));

@@ -6,9 +6,12 @@
 mod cache;
 mod decode;
 mod image_folder;
+mod layout;
 mod listing;
 mod load;
+mod passed_over;
 mod tiny_imagenet;
+mod walk;
 
 #[cfg(test)]
 mod tests;

@@ -87,8 +87,16 @@ pub(crate) fn sorted(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// Whether a file is an image by the ending of its name.
+/// Endings of the pictures that are read, in lower case.
+pub(crate) const ENDINGS: &[&str] =
+    &["jpg", "jpeg", "jpe", "jfif", "png", "webp", "bmp", "tif", "tiff", "gif", "ppm", "pgm", "pbm", "pnm"];
+
+/// Whether a file is a picture by the ending of its name.
 pub(crate) fn is_image(name: &str) -> bool {
-    let ending = name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase());
-    ["jpg", "jpeg", "png", "webp"].contains(&ending.as_str())
+    ENDINGS.contains(&ending(name).as_str())
+}
+
+/// What stands behind the last dot of a name, in lower case; nothing where there is no dot.
+pub(crate) fn ending(name: &str) -> String {
+    name.rsplit_once('.').map_or(String::new(), |(_, ending)| ending.to_ascii_lowercase())
 }

@@ -1,3 +1,6 @@
+#[cfg(unix)]
+mod folders;
+
 use crate::cache::FOLDER;
 use crate::decode::{Fit, Target, decode_bytes};
 use image::{DynamicImage, ImageFormat, RgbImage};
@@ -76,7 +79,7 @@ fn what_is_wrong_in_tiny_imagenet_is_named() -> Outcome {
         (
             "train/n01/images/n01_1.JPEG",
             b"<html>404</html>".to_vec(),
-            "starts with 3c68746d, expected a JPEG, PNG or WebP",
+            "starts with 3c68746d, expected a JPEG, PNG, WebP",
         ),
         (
             "train/n01/images/n01_1.JPEG",

@@ -12,6 +12,7 @@ use std::path::Path;
 use crate::decode::{Fit, Target};
 use crate::listing::{Entry, Listing, is_image, sorted};
 use crate::load::{Request, load};
+use crate::passed_over::PassedOver;
 
 const SHAPE: ImageShape = ImageShape { channels: 3, height: 64, width: 64 };
 /// The folder that the official archive unpacks to.
@@ -61,7 +62,9 @@ impl DataSource for TinyImagenet {
 
     fn load_watched(&self, directory: Option<&Path>, watcher: &dyn Watcher) -> Result<LoadedData> {
         let folder = PLACE.find(directory)?;
-        let listing = list(&folder)?;
+        let mut passed = PassedOver::default();
+        let listing = list(&folder, &mut passed)?;
+        passed.tell(watcher);
         let request = Request {
             root: folder.path(),
             kept_as: "tiny-imagenet".into(),
@@ -88,15 +91,16 @@ impl DataSource for TinyImagenet {
     }
 }
 
-fn list(folder: &Folder) -> Result<Listing> {
+fn list(folder: &Folder, passed: &mut PassedOver) -> Result<Listing> {
     let identifiers = identifiers(folder)?;
     let labels: BTreeMap<&str, u32> = identifiers.iter().map(String::as_str).zip(0..).collect();
     let mut train = Vec::new();
     for (identifier, label) in identifiers.iter().zip(0..) {
         let images = folder.path().join("train").join(identifier).join("images");
         let before = train.len();
-        let files = sorted(&images)?.into_iter().filter(|(name, _)| is_image(name));
-        train.extend(files.map(|(_, path)| Entry { path, label }));
+        for (name, path) in sorted(&images)? {
+            if is_image(&name) { train.push(Entry { path, label }) } else { passed.file(&name) }
+        }
         if train.len() == before {
             let message = format!("{} holds no image, expected those of class {label}", images.display());
             return Err(Error::new(ErrorKind::Data, message).hint(PLACE.advice));

@@ -1,20 +1,20 @@
 //! `mrpf data check`: what does a data set hold?
 
-use mrpf_api::{Context, Error, ErrorKind, Result};
+use mrpf_api::{Error, ErrorKind, Result};
 
 use super::source;
 use crate::cli::DataCheckArgs;
 use crate::commands::Console;
-use crate::data_check::{DataCheck, as_text, contact_sheet};
+use crate::data_check::{DataCheck, Told, as_text, contact_sheet};
 use crate::event::Event;
 use crate::files::write_output;
+use crate::load_data::load_data;
 
 /// Loads the data, prints what is in them, and draws the contact sheet.
 pub fn check(args: &DataCheckArgs, console: &Console<'_>) -> Result<()> {
-    let about = || format!("data set `{}`", args.data);
-    let source = source(&args.data, &args.set)?;
-    let data = source.load_watched(args.data_dir.as_deref(), console.watcher).context(about)?;
-    let found = DataCheck::new(&args.data, &data);
+    let (source, told) = (source(&args.data, &args.set)?, Told::default());
+    let data = load_data(&args.data, &*source, args.data_dir.as_deref(), console.watcher, &told)?;
+    let found = DataCheck::new(&args.data, &data, told);
     if args.json {
         let text = serde_json::to_string_pretty(&found)
             .map_err(|error| Error::new(ErrorKind::Io, format!("cannot be written as JSON: {error}")))?;

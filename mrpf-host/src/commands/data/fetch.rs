@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::source;
 use crate::cli::DataFetchArgs;
 use crate::commands::Console;
-use crate::fetch::{self, Fetch};
+use crate::fetch::{self, Fetch, Patience};
 
 /// Downloads, checks and unpacks.
 pub fn fetch(args: &DataFetchArgs, console: &Console<'_>) -> Result<()> {
@@ -20,6 +20,7 @@ pub fn fetch(args: &DataFetchArgs, console: &Console<'_>) -> Result<()> {
         directory: &args.data_dir,
         mirror: args.from.as_deref(),
         pause: Duration::from_secs(1),
+        patience: Patience::default(),
         proxy: true,
         events: console.events,
         watcher: console.watcher,
