@@ -5,11 +5,13 @@ mod classifier;
 mod declaration;
 mod file;
 mod fold;
+mod foreign_file;
 mod forward;
 #[cfg(feature = "cudnn")]
 mod gpu;
 mod initialise;
 mod layer_kind;
+mod limits;
 mod output_shape;
 mod parameters;
 mod shape;
@@ -23,6 +25,7 @@ pub use declaration::{Declaration, INPUT, Layer, Wiring};
 pub use file::{FORMAT_VERSION, tensors_from_bytes, tensors_to_bytes};
 #[cfg(feature = "cudnn")]
 pub(crate) use fold::{FoldedNorm, FoldedNorms};
+pub use foreign_file::{ForeignFile, foreign_file};
 pub use forward::Mode;
 pub use initialise::initial_parameters;
 pub use layer_kind::{BatchNorm, Conv2d, LayerKind, Linear};
