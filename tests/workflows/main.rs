@@ -14,7 +14,7 @@
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
 //! - `absurd_networks`: networks whose numbers ask for more memory or time than anybody has.
-//! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
+//! - `exchange`, `exchange_refusals`, `exchange_checkpoints`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
 //! - `tensorboard`: event files, read by TensorBoard. Set MRPF_TENSORBOARD to a Python that has it.
 //! - `repository`: invariants of the source tree that no compiler checks.
@@ -30,6 +30,7 @@ mod doctor;
 mod dry_run;
 mod evaluation;
 mod exchange;
+mod exchange_checkpoints;
 mod exchange_refusals;
 mod originals;
 mod program;
