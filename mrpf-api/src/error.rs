@@ -82,6 +82,12 @@ impl Error {
         self
     }
 
+    /// The same failure as one of another kind, where whoever passes it on knows better whose fault it is.
+    #[must_use]
+    pub fn with_kind(self, kind: ErrorKind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// The kind, for programs.
     pub fn kind(&self) -> ErrorKind {
         self.kind

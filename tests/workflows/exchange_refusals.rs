@@ -8,7 +8,7 @@ use crate::pruning::small;
 use crate::support::Playground;
 
 /// The state dictionary of a ResNet-8 of width 4 for 3x32x32 images in 10 classes, with torchvision's names.
-fn tensors() -> Result<HashMap<String, Tensor>> {
+pub fn tensors() -> Result<HashMap<String, Tensor>> {
     let choice = small("resnet", &[("depth", 8.into()), ("width", 4.into())]);
     let input = ImageShape { channels: 3, height: 32, width: 32 };
     let request = ArchitectureRequest { input, classes: 10, mean: vec![0.0; 3], std: vec![1.0; 3] };
@@ -102,7 +102,8 @@ fn weights_that_do_not_fit_are_told_by_name() -> Result<()> {
         let counts = Tensor::zeros((4, 3, 3, 3), DType::U8, &Device::Cpu).expect("a tensor");
         tensors.insert("conv1.weight".into(), counts);
     };
-    import(&half, &usual).fails(4, &["tensor `conv1.weight` holds u8, expected f32"]);
+    import(&half, &usual)
+        .fails(4, &["1 that cannot be taken for weights:\n    `conv1.weight`: holds u8, expected f32", "quantised"]);
     let grey = |tensors: &mut HashMap<String, Tensor>| {
         let classes = Tensor::zeros((5, 16), DType::F32, &Device::Cpu).expect("a tensor");
         tensors.insert("fc.weight".into(), classes);

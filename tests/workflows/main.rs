@@ -14,13 +14,15 @@
 //! - `comparison`: `mrpf compare`, whole, killed, extended and failing.
 //! - `cifar10`: the experiment of `examples/` on real CIFAR-10 images, where they are at hand.
 //! - `originals`: architectures give what their originals give in PyTorch.
-//! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
+//! - `absurd_networks`: networks whose numbers ask for more memory or time than anybody has.
+//! - `exchange`, `exchange_refusals`, `exchange_checkpoints`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
 //! - `tensorboard`: event files, read by TensorBoard. Set MRPF_TENSORBOARD to a Python that has it.
 //! - `special_files`: devices, pipes and links in place of files, paths that are not UTF-8, inputs without an end.
 //! - `signals`: which ones stop the program, and how.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
+mod absurd_networks;
 mod bad_input;
 mod budgets;
 mod cifar10;
@@ -31,6 +33,7 @@ mod doctor;
 mod dry_run;
 mod evaluation;
 mod exchange;
+mod exchange_checkpoints;
 mod exchange_refusals;
 mod originals;
 mod program;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::declaration::{Declaration, INPUT, Layer};
 use super::layer_kind::{BatchNorm, Conv2d, LayerKind, Linear};
+use super::limits::LAYERS;
 use super::shape::Shape;
 use super::tokens::LayerNorm;
 use crate::data::ImageShape;
@@ -50,12 +51,16 @@ impl Builder {
     /// Appends a layer of any kind that reads `inputs`.
     pub fn layer(&mut self, name: &str, kind: LayerKind, inputs: &[&str]) -> &mut Self {
         let read: Option<Vec<Shape>> = inputs.iter().map(|&input| self.shapes.get(input).copied()).collect();
+        self.current = name.into();
+        // One layer too many is enough to be refused in the end.
+        if self.declaration.layers.len() > LAYERS {
+            return self;
+        }
         if let Some(shape) = read.and_then(|read| kind.output_shape(&read).ok()) {
             self.shapes.insert(name.into(), shape);
         }
         let inputs = inputs.iter().map(|&input| input.into()).collect();
         self.declaration.layers.push(Layer { name: name.into(), kind, inputs });
-        self.current = name.into();
         self
     }
 

@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use super::layer_kind::LayerKind;
+use super::limits::{self, Demand};
 use super::shape::Shape;
 use crate::data::ImageShape;
-use crate::{Error, ErrorKind, Result};
+use crate::{Context, Error, ErrorKind, Result};
 
 /// The name by which layers read the network's input images.
 pub const INPUT: &str = "input";
@@ -87,25 +88,26 @@ impl Declaration {
     fn partial_wiring(&self) -> Result<Wiring> {
         let mut positions: BTreeMap<&str, usize> = BTreeMap::new();
         let mut wiring = Wiring { inputs: Vec::new(), shapes: Vec::new(), last_use: Vec::new() };
+        let mut demand = Demand::default();
+        limits::check_header(&self.architecture, self.input, self.classes, self.layers.len())?;
         for (at, layer) in self.layers.iter().enumerate() {
-            let wrong =
-                |why: String| Error::new(ErrorKind::Declaration, why).context(format!("layer `{}`", layer.name));
+            let about = || format!("layer `{}`", limits::shown(&layer.name));
+            let wrong = |why: String| Error::new(ErrorKind::Declaration, why).context(about());
+            limits::check_layer(&layer.name, layer.inputs.len()).context(about)?;
             let mut inputs = Vec::with_capacity(layer.inputs.len());
             for name in &layer.inputs {
                 inputs.push(match name.as_str() {
                     INPUT => None,
-                    name => Some(
-                        *positions
-                            .get(name)
-                            .ok_or_else(|| wrong(format!("reads `{name}`, which no earlier layer has")))?,
-                    ),
+                    name => Some(*positions.get(name).ok_or_else(|| {
+                        wrong(format!("reads `{}`, which no earlier layer has", limits::shown(name)))
+                    })?),
                 });
             }
             let shapes: Vec<Shape> =
                 inputs.iter().map(|input| input.map_or(Shape::Map(self.input), |i| wiring.shapes[i])).collect();
-            wiring.shapes.push(
-                layer.kind.output_shape(&shapes).map_err(|error| error.context(format!("layer `{}`", layer.name)))?,
-            );
+            let shape = layer.kind.output_shape(&shapes).context(about)?;
+            demand.add(&layer.kind, inputs.len(), &shape).context(about)?;
+            wiring.shapes.push(shape);
             wiring.last_use.push(at);
             inputs.iter().flatten().for_each(|&input| wiring.last_use[input] = at);
             wiring.inputs.push(inputs);

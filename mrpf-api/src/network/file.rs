@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::declaration::Declaration;
 use super::digest;
+use super::foreign_file::{ForeignFile, foreign_file};
 use super::parameters::statistic_specs;
 use super::weights::{Network, Weights};
 use crate::{Context, Error, ErrorKind, Result};
@@ -35,9 +36,17 @@ impl Network {
     /// Reads a network from the bytes of a file that [`Network::to_bytes`] made.
     ///
     /// # Errors
-    /// [`ErrorKind::Checkpoint`] if the bytes are not a safetensors file, have changed since they were written, carry no declaration,
-    /// or hold other tensors than the declaration needs.
+    /// [`ErrorKind::Checkpoint`] if the bytes are not a safetensors file, have changed since they were written, carry no declaration or
+    /// one that contradicts itself, or hold other tensors than the declaration needs.
     pub fn from_bytes(bytes: &[u8], device: &Device) -> Result<Self> {
+        // Whatever is wrong with a declaration in a file is the file's fault.
+        Self::read(bytes, device).map_err(|error| match error.kind() {
+            ErrorKind::Declaration => error.with_kind(ErrorKind::Checkpoint).hint(DAMAGED),
+            _ => error,
+        })
+    }
+
+    fn read(bytes: &[u8], device: &Device) -> Result<Self> {
         let (mut tensors, mut header) = tensors_from_bytes(bytes, device)?;
         let wrong = |message: String| Error::new(ErrorKind::Checkpoint, message);
         let text = header.remove(DECLARATION).ok_or_else(|| {
@@ -54,6 +63,7 @@ impl Network {
         let declaration: Declaration =
             serde_json::from_str(&text).map_err(|error| wrong(format!("the declaration cannot be read: {error}")))?;
         declaration.wiring().context(|| "the saved declaration".into())?;
+        check_types(&tensors)?;
         let mut statistics = Weights::new();
         for spec in statistic_specs(&declaration) {
             if let Some(tensor) = tensors.remove(&spec.name) {
@@ -62,6 +72,27 @@ impl Network {
         }
         Self::from_tensors(declaration, tensors, statistics)
     }
+}
+
+const DAMAGED: &str = "the file is damaged, or no version of mrpf wrote it";
+
+/// Weights are floating-point numbers of one type; the kernels read them as such.
+fn check_types(tensors: &Weights) -> Result<()> {
+    let wrong = |message: String| Err(Error::new(ErrorKind::Checkpoint, message).hint(DAMAGED));
+    let Some((first, expected)) = tensors.iter().next().map(|(name, tensor)| (name, tensor.dtype())) else {
+        return Ok(());
+    };
+    for (name, tensor) in tensors {
+        let found = tensor.dtype();
+        if !matches!(found, DType::F32 | DType::F64) {
+            return wrong(format!("tensor `{name}` holds {}, expected f32 or f64", found.as_str()));
+        }
+        if found != expected {
+            let (found, expected) = (found.as_str(), expected.as_str());
+            return wrong(format!("tensor `{name}` holds {found}, but `{first}` holds {expected}"));
+        }
+    }
+    Ok(())
 }
 
 /// Named tensors and header entries as the bytes of a safetensors file, in the order of their names, with a digest of all bytes in
@@ -92,6 +123,9 @@ pub fn tensors_to_bytes<'a>(tensors: &Weights, header: impl IntoIterator<Item = 
 /// [`ErrorKind::Checkpoint`] if the bytes are not such a file, or have changed since they were written.
 pub fn tensors_from_bytes(bytes: &[u8], device: &Device) -> Result<(Weights, HashMap<String, String>)> {
     let wrong = |message: String| Error::new(ErrorKind::Checkpoint, message).hint("expected a file saved by mrpf");
+    if let Some(ForeignFile { what, hint }) = foreign_file(bytes) {
+        return Err(wrong(format!("it is {what}, expected a safetensors file")).hint(hint));
+    }
     let not_safetensors = |error| wrong(format!("not a complete safetensors file ({error})"));
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(not_safetensors)?;
     let file = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
@@ -107,7 +141,10 @@ pub fn tensors_from_bytes(bytes: &[u8], device: &Device) -> Result<(Weights, Has
     }
     let mut tensors = Weights::new();
     for (name, view) in file.tensors() {
-        let tensor = view.load(device).context(|| format!("tensor `{name}`"))?;
+        let tensor = view.load(device).context(|| format!("tensor `{name}`")).map_err(|error| match error.kind() {
+            ErrorKind::Tensor => error.with_kind(ErrorKind::Checkpoint),
+            _ => error,
+        })?;
         if !matches!(tensor.dtype(), DType::F32 | DType::F64 | DType::U32 | DType::I64 | DType::U8) {
             return Err(wrong(format!("tensor `{name}` holds {:?}, expected f32 or f64", tensor.dtype())));
         }

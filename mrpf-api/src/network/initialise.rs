@@ -4,6 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use std::collections::BTreeMap;
 
 use super::declaration::Declaration;
+use super::limits::check_initialised;
 use super::parameters::{parameter_specs, statistic_specs};
 use crate::Result;
 use crate::random::Streams;
@@ -19,8 +20,11 @@ pub fn initial_parameters(
     dtype: DType,
     device: &Device,
 ) -> Result<BTreeMap<String, Tensor>> {
+    let specs = parameter_specs(declaration);
+    let sizes = specs.iter().map(|spec| spec.shape.iter().map(|&size| size as u128).fold(1, u128::saturating_mul));
+    check_initialised(sizes.fold(0, u128::saturating_add))?;
     let mut parameters = BTreeMap::new();
-    for spec in parameter_specs(declaration) {
+    for spec in specs {
         let shape = spec.shape.as_slice();
         let mut stream = streams.child(&spec.name).stream();
         let value = match (spec.role, shape) {

@@ -1,14 +1,23 @@
 //! The shape of a layer's output, and what its inputs must be like.
 
 use super::layer_kind::LayerKind;
+use super::limits;
 use super::shape::{Shape, TokenShape};
 use super::tokens::Attention;
 use crate::data::ImageShape;
+use crate::numeric::ConvGeometry;
 use crate::{Error, ErrorKind, Result};
 
 impl LayerKind {
-    /// Shape of the output for inputs of the given shapes.
+    /// Shape of the output for inputs of the given shapes, which are within bounds as it is itself.
     pub(super) fn output_shape(&self, inputs: &[Shape]) -> Result<Shape> {
+        limits::check_inputs(inputs.len())?;
+        let shape = self.shape_of(inputs)?;
+        limits::check_shape(&shape)?;
+        Ok(shape)
+    }
+
+    fn shape_of(&self, inputs: &[Shape]) -> Result<Shape> {
         let wrong = |why: String| Err(Error::new(ErrorKind::Declaration, why));
         let (fits, expected) = match self {
             Self::Add | Self::Concat => (!inputs.is_empty(), "at least one"),
@@ -27,27 +36,37 @@ impl LayerKind {
             (Self::Normalize { mean, std }, Shape::Map(_)) => {
                 channels_fit(mean.len())?;
                 channels_fit(std.len())?;
-                match std.iter().all(|&value| value > 0.0) {
-                    true => Ok(first),
-                    false => wrong("a standard deviation is not positive".into()),
-                }
+                mean.iter().try_for_each(|&value| limits::check_number("a mean", value, true, "a number"))?;
+                let deviation = |&value: &f64| limits::check_number("a deviation", value, value > 0.0, "one above 0");
+                std.iter().try_for_each(deviation).map(|()| first)
             }
             (Self::Conv2d(conv), Shape::Map(map)) => {
                 channels_fit(conv.in_channels)?;
+                let ConvGeometry { kernel, stride, padding, .. } = conv.geometry;
+                limits::check_window(kernel, stride, padding, map)?;
                 let (height, width) =
                     conv.geometry.output_size(conv.in_channels, conv.out_channels, map.height, map.width)?;
                 Ok(Shape::Map(ImageShape { channels: conv.out_channels, height, width }))
             }
-            (Self::BatchNorm(norm), Shape::Map(_)) => channels_fit(norm.channels).map(|()| first),
+            (Self::BatchNorm(norm), Shape::Map(_)) => {
+                channels_fit(norm.channels)?;
+                limits::check_number("an epsilon", norm.epsilon, norm.epsilon >= 0.0, "0 or more")?;
+                let share = (0.0..=1.0).contains(&norm.momentum);
+                limits::check_number("a momentum", norm.momentum, share, "0 to 1").map(|()| first)
+            }
             (Self::Linear(linear), Shape::Vector(_)) => {
                 channels_fit(linear.in_features).map(|()| Shape::Vector(linear.out_features))
             }
             (Self::Linear(linear), Shape::Tokens(tokens)) => channels_fit(linear.in_features)
                 .map(|()| Shape::Tokens(TokenShape { channels: linear.out_features, ..tokens })),
-            (Self::LayerNorm(norm), Shape::Tokens(_)) => channels_fit(norm.channels).map(|()| first),
+            (Self::LayerNorm(norm), Shape::Tokens(_)) => {
+                channels_fit(norm.channels)?;
+                limits::check_number("an epsilon", norm.epsilon, norm.epsilon >= 0.0, "0 or more").map(|()| first)
+            }
             (Self::Attention(attention), _) => attention.output_shape([inputs[0], inputs[1], inputs[2]]),
             (Self::Relu | Self::Relu6 | Self::Silu | Self::Gelu, _) => Ok(first),
             (Self::MaxPool(pool) | Self::AvgPool(pool), Shape::Map(map)) => {
+                limits::check_window(pool.kernel, pool.stride, pool.padding, map)?;
                 let (height, width) = pool.output_size(map.height, map.width)?;
                 Ok(Shape::Map(ImageShape { height, width, ..map }))
             }
@@ -58,6 +77,7 @@ impl LayerKind {
                 Some(other) => wrong(format!("adds {other} to {first}")),
             },
             (Self::Concat, _) => {
+                // Each is within bounds, and there are not many.
                 let channels = inputs.iter().map(Shape::channels).sum();
                 if matches!(first, Shape::Tokens(_)) {
                     return wrong(format!("a concat layer cannot read {first}"));
@@ -74,9 +94,10 @@ impl LayerKind {
                 }
             }
             (Self::PadShortcut { stride, channels }, Shape::Map(map)) => {
-                if *stride == 0 || *channels < map.channels {
-                    return wrong(format!("stride {stride} and {channels} channels for an input of {first}"));
+                if *channels < map.channels {
+                    return wrong(format!("{channels} channels for an input of {first}, expected as many or more"));
                 }
+                limits::check_stride(*stride, map.height.min(map.width))?;
                 let (height, width) = (map.height.div_ceil(*stride), map.width.div_ceil(*stride));
                 Ok(Shape::Map(ImageShape { channels: *channels, height, width }))
             }
@@ -94,10 +115,7 @@ impl LayerKind {
                 Ok(Shape::Map(ImageShape { channels: tokens.channels, height: size[0], width: size[1] }))
             }
             (Self::Resize { size: [height, width] }, Shape::Map(map)) => {
-                // Far beyond any map, and small enough that no product of sizes overflows.
-                if [height, width].into_iter().any(|side| !(1..=1 << 14).contains(side)) {
-                    return wrong(format!("resizes to {height}x{width}, expected sides of 1 to 16384"));
-                }
+                limits::check_resized([*height, *width])?;
                 Ok(Shape::Map(ImageShape { height: *height, width: *width, ..map }))
             }
             (kind, shape) => wrong(format!("a {} layer cannot read {shape}", kind.name())),

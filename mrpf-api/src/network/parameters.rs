@@ -18,7 +18,12 @@ pub struct TensorSpec {
 
 /// The trainable parameters in forward order.
 pub fn parameter_specs(declaration: &Declaration) -> Vec<TensorSpec> {
-    specs(declaration, |kind| match kind {
+    specs(declaration, parameter_shapes)
+}
+
+/// Roles and shapes of the parameters of one layer.
+pub(super) fn parameter_shapes(kind: &LayerKind) -> Vec<(&'static str, Vec<usize>)> {
+    match kind {
         LayerKind::Conv2d(conv) => {
             let [height, width] = conv.geometry.kernel;
             let weight = vec![conv.out_channels, conv.in_channels / conv.geometry.groups.max(1), height, width];
@@ -28,7 +33,7 @@ pub fn parameter_specs(declaration: &Declaration) -> Vec<TensorSpec> {
         LayerKind::BatchNorm(norm) => with_bias(vec![norm.channels], true),
         LayerKind::LayerNorm(norm) => with_bias(vec![norm.channels], true),
         _ => Vec::new(),
-    })
+    }
 }
 
 /// The running statistics in forward order; they are no parameters, and no optimiser touches them.

@@ -44,6 +44,7 @@ impl Network {
     /// # Errors
     /// [`ErrorKind::Declaration`] if the declaration contradicts itself.
     pub fn initialise(declaration: Declaration, streams: &Streams, dtype: DType, device: &Device) -> Result<Self> {
+        declaration.wiring()?;
         let parameters = initial_parameters(&declaration, streams, dtype, device)?;
         let statistics = initial_statistics(&declaration, dtype, device)?;
         Self::from_tensors(declaration, parameters, statistics)

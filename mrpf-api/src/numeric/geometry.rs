@@ -92,7 +92,7 @@ impl PoolGeometry {
     /// # Errors
     /// [`ErrorKind::Declaration`] if a size is zero, the padding exceeds half the window, or the window exceeds the padded input.
     pub fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize)> {
-        if (0..2).any(|axis| self.padding[axis] * 2 > self.kernel[axis]) {
+        if (0..2).any(|axis| self.padding[axis] > self.kernel[axis] / 2) {
             let message = format!("padding {:?} exceeds half the window {:?}", self.padding, self.kernel);
             return Err(Error::new(ErrorKind::Declaration, message));
         }
@@ -110,7 +110,12 @@ impl Window {
     fn output_size(&self, height: usize, width: usize) -> Result<(usize, usize)> {
         let mut out = [0; 2];
         for (axis, size) in [height, width].into_iter().enumerate() {
-            let (kernel, stride, padded) = (self.kernel[axis], self.stride[axis], size + 2 * self.padding[axis]);
+            let (kernel, stride, padding) = (self.kernel[axis], self.stride[axis], self.padding[axis]);
+            let padded = padding.checked_mul(2).and_then(|padding| size.checked_add(padding));
+            let Some(padded) = padded else {
+                let message = format!("padding {padding} on a side of {size} is beyond all numbers");
+                return Err(Error::new(ErrorKind::Declaration, message));
+            };
             if kernel == 0 || stride == 0 || kernel > padded {
                 let message = format!("kernel {kernel} with stride {stride} on a side of {size} padded to {padded}");
                 return Err(Error::new(ErrorKind::Declaration, message));

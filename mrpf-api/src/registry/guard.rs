@@ -131,7 +131,17 @@ impl DataSource for Guarded<dyn DataSource> {
 
 impl Architecture for Guarded<dyn Architecture> {
     fn declare(&self, request: &ArchitectureRequest) -> Result<Declaration> {
-        guarded(self.registration, || self.plugin.declare(request))
+        guarded(self.registration, || {
+            let declaration = self.plugin.declare(request)?;
+            // Whether or not it was made by the builder.
+            declaration.wiring()?;
+            Ok(declaration)
+        })
+        // What cannot be declared is what was asked for.
+        .map_err(|error| match error.kind() {
+            ErrorKind::Declaration => error.with_kind(ErrorKind::Settings),
+            _ => error,
+        })
     }
 }
 

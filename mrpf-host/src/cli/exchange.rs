@@ -39,6 +39,10 @@ pub struct ImportArgs {
     /// Channels, height and width of the images; when not given, the first usual size that the weights fit.
     #[arg(long, value_name = "CxHxW", conflicts_with_all = ["data", "like"])]
     pub input: Option<String>,
+    /// For files with scores of weights, as HYDRA's `popup_scores`: the share of each layer's weights that is kept, those with the
+    /// highest scores; the authors call it k.
+    #[arg(long, value_name = "SHARE")]
+    pub popup_density: Option<f64>,
     /// Print what was done as JSON.
     #[arg(long)]
     pub json: bool,

@@ -12,7 +12,7 @@ use super::summary::{chosen, image_shape};
 use crate::cli::ImportArgs;
 use crate::event::Silent;
 use crate::exchange::names::Convention;
-use crate::exchange::{Imported, Normalisation, Request, StateDict, Template, import as read_weights};
+use crate::exchange::{Imported, LeftOut, Normalisation, Request, StateDict, Template, import as read_weights};
 use crate::files::{self, is_taken, write_output};
 use crate::load_data::load_data;
 use crate::output::count;
@@ -36,11 +36,14 @@ pub fn import(args: &ImportArgs, console: &Console<'_>) -> Result<()> {
     let input = args.input.as_deref().map(image_shape).transpose()?;
     let about = || format!("importing {}", args.file.display());
     let bytes = files::read_regular(&args.file).map_err(|error| files::failed("read", &args.file, &error))?;
-    let file = StateDict::from_bytes(&bytes).context(about)?;
+    let mut file = StateDict::from_bytes(&bytes).context(about)?;
+    if let Some(density) = args.popup_density {
+        file.apply_scores(density).context(about)?;
+    }
     drop(bytes);
     let data = args.data.as_deref().map(|name| load(name, args, console)).transpose()?;
     let input = data.as_ref().map(LoadedData::shape).or(input);
-    let said_in_file = file.mean.is_some() && file.std.is_some();
+    let said_in_file = file.mean.is_some() || file.std.is_some();
     let normalisation = match (args.mean.is_empty(), &data) {
         (false, _) => {
             let source = "the command line".into();
@@ -99,6 +102,9 @@ struct Report {
     normalisation_source: String,
     converted: Vec<(String, usize)>,
     counters_ignored: usize,
+    masked: Vec<String>,
+    left_out: Vec<LeftOut>,
+    copies_ignored: usize,
     tensors_ignored: usize,
     out: String,
 }
@@ -108,6 +114,7 @@ impl Report {
         let declaration = imported.network.declaration();
         let Cost { params, macs, .. } = cost(declaration)?;
         let normalisation = imported.normalisation.clone();
+        let left_out = || file.left_out.iter().flat_map(|kind| &kind.tensors);
         Ok(Self {
             architecture: declaration.architecture.clone(),
             params,
@@ -122,7 +129,10 @@ impl Report {
             std: normalisation.std,
             normalisation_source: normalisation.source,
             converted: file.converted.clone(),
-            counters_ignored: file.counters,
+            counters_ignored: left_out().filter(|name| name.ends_with("num_batches_tracked")).count(),
+            masked: file.masked.clone(),
+            left_out: file.left_out.clone(),
+            copies_ignored: imported.copies,
             tensors_ignored: imported.ignored,
             out: out.display().to_string(),
         })
@@ -149,8 +159,13 @@ impl Report {
         for (kind, tensors) in &self.converted {
             lines.push(format!("converted   {tensors} tensors from {kind} to f32"));
         }
-        let (counters, never) = (self.counters_ignored, self.tensors_ignored);
-        for (count, what) in [(counters, "counters of batches"), (never, "tensors of layers that are never run")] {
+        if !self.masked.is_empty() {
+            lines.push(format!("masked      {} tensors by their masks or scores in the file", self.masked.len()));
+        }
+        let left_out = self.left_out.iter().map(|kind| (kind.tensors.len(), kind.what.as_str()));
+        let copies = (self.copies_ignored, "tensors that are copies of others");
+        let never = (self.tensors_ignored, "tensors of layers that are never run, or that the names leave out");
+        for (count, what) in left_out.chain([copies, never]) {
             if count > 0 {
                 lines.push(format!("ignored     {count} {what}"));
             }

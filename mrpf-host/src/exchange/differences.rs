@@ -17,12 +17,14 @@ pub(super) struct Differences {
     pub shapes: Vec<(String, Vec<usize>, Vec<usize>)>,
     /// Tensors that hold several of the network and whose rows cannot be split evenly: the name in the file, the shape, the parts.
     pub whole: Vec<(String, Vec<usize>, Vec<String>)>,
+    /// Tensors that cannot be weights: the name in the file, and why.
+    pub unusable: Vec<(String, String)>,
 }
 
 impl Differences {
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.missing.len() + self.left_over.len() + self.shapes.len() + self.whole.len()
+        self.missing.len() + self.left_over.len() + self.shapes.len() + self.whole.len() + self.unusable.len()
     }
 
     /// The failure, `about` which network and by whose names.
@@ -46,6 +48,8 @@ impl Differences {
             format!("`{name}`: {shape:?}, expected as many rows of each of {parts}")
         });
         list(&mut text, "whose rows cannot be split", whole.collect());
+        let unusable = self.unusable.iter().map(|(name, why)| format!("`{name}`: {why}"));
+        list(&mut text, "that cannot be taken for weights", unusable.collect());
         Error::new(ErrorKind::Checkpoint, text).hint(hint)
     }
 }
@@ -87,6 +91,7 @@ mod tests {
                 vec![64, 8],
                 vec!["query.weight".into(), "key.weight".into(), "value.weight".into()],
             )],
+            unusable: vec![("net.conv1.mask".into(), "holds i64, expected f32".into())],
         };
         insta::assert_snapshot!(differences.told("a `resnet`", "look again".into()).to_string());
     }

@@ -51,8 +51,10 @@ pub struct Imported {
     pub wrapping: String,
     /// What the first layer does.
     pub normalisation: Normalisation,
-    /// Layers of the file that the network never runs.
+    /// Tensors of the file that belong to layers which the network never runs, or that the names say to leave out.
     pub ignored: usize,
+    /// Tensors of the file that are equal to others: a second copy of the network.
+    pub copies: usize,
     /// Whether the height and width of the images were assumed.
     pub size_assumed: bool,
 }
@@ -72,7 +74,7 @@ pub fn import(file: &StateDict, request: &Request) -> Result<Imported> {
     let matched = best(file, &guess, &known, ours)?;
     let name = &matched.convention.name;
     if matched.differences.count() > 0 {
-        return Err(matched.differences.told(&whose(&guess, name), hint(request, &guess)));
+        return Err(matched.differences.told(&whose(&guess, name), hint(file, &matched, request, &guess)));
     }
     // The shapes of the first and the last weight tell channels and classes.
     let (channels, classes) = ends(&guess, &matched.tensors);
@@ -98,10 +100,12 @@ pub fn import(file: &StateDict, request: &Request) -> Result<Imported> {
         set_normalisation(&mut declaration, &normalisation);
         let differences = shapes(&declaration, &matched);
         if differences.count() > 0 {
-            first_told.get_or_insert_with(|| differences.told(&whose(&declaration, name), hint(request, &declaration)));
+            first_told.get_or_insert_with(|| {
+                differences.told(&whose(&declaration, name), hint(file, &matched, request, &declaration))
+            });
             continue;
         }
-        let Matched { convention, wrapping, tensors, ignored, pad_shortcut, .. } = matched;
+        let Matched { convention, wrapping, tensors, ignored, copies, pad_shortcut, .. } = matched;
         let mut tensors: Weights = tensors.into_iter().map(|(name, (_, tensor))| (name, tensor)).collect();
         if pad_shortcut == PadShortcut::Centred {
             centred::reorder(&declaration, &mut tensors)?;
@@ -111,7 +115,7 @@ pub fn import(file: &StateDict, request: &Request) -> Result<Imported> {
         let statistics: Weights = statistics.map(|(tensor, name)| (name, tensor)).collect();
         let network = Network::from_tensors(declaration, tensors, statistics)?;
         let size_assumed = inputs.len() > 1;
-        return Ok(Imported { network, names: convention, wrapping, normalisation, ignored, size_assumed });
+        return Ok(Imported { network, names: convention, wrapping, normalisation, ignored, copies, size_assumed });
     }
     let nothing = || Error::new(ErrorKind::Declaration, "the network takes images of none of the usual sizes");
     Err(first_told.unwrap_or_else(|| nothing().hint("say what it takes with --input")))
@@ -162,7 +166,19 @@ fn whose(declaration: &Declaration, names: &str) -> String {
     )
 }
 
-fn hint(request: &Request, declaration: &Declaration) -> String {
+fn hint(file: &StateDict, matched: &Matched, request: &Request, declaration: &Declaration) -> String {
+    if let Some(scores) = file.scores.keys().next().filter(|_| !matched.differences.unusable.is_empty()) {
+        return format!(
+            "--popup-density D keeps the share D of each layer's weights, those with the highest `{}`, as HYDRA and edge-popup do; D is the \
+             `k` of the training",
+            scores.rsplit('.').next().unwrap_or(scores)
+        );
+    }
+    if !matched.differences.unusable.is_empty() {
+        return "quantised weights and values that are no numbers cannot be imported; what is no weight is left out by \
+                `ignore = [\"*.NAME\"]` in a file of names for --names, and masks are multiplied into the weights in Python"
+            .into();
+    }
     let architecture = &declaration.architecture;
     let names = match &request.names {
         Some(_) => "leave --names out to have the names recognised",

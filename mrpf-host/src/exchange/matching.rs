@@ -3,7 +3,7 @@
 use mrpf_api::candle_core::Tensor;
 use mrpf_api::network::{Declaration, LayerKind, TensorSpec, parameter_specs, statistic_specs};
 use mrpf_api::{Error, ErrorKind, Result};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::differences::Differences;
 use super::names::{Convention, LayerNames, PadShortcut};
@@ -19,6 +19,8 @@ pub(super) struct Matched {
     pub tensors: Tensors,
     pub differences: Differences,
     pub ignored: usize,
+    /// Tensors that are equal to others which were taken.
+    pub copies: usize,
     pub pad_shortcut: PadShortcut,
 }
 
@@ -30,9 +32,10 @@ pub(super) fn best(file: &StateDict, declaration: &Declaration, known: &[Convent
     let pads = declaration.layers.iter().any(|layer| matches!(layer.kind, LayerKind::PadShortcut { .. }));
     let mut best: Option<Matched> = None;
     for wrapping in file.wrappings() {
+        let copies = file.copies(&wrapping)?;
         for convention in known {
             let names = convention.of(&declaration.architecture);
-            let found = read(file, &needed, &wrapping, convention, &names)?;
+            let found = read(file, &needed, &wrapping, &copies, convention, &names)?;
             // Names do not tell where zero channels lie: a convention that says it is meant, except in files of our own.
             let centred = pads && !ours && names.pad_shortcut != PadShortcut::After;
             let rank = |matched: &Matched| matched.differences.count();
@@ -49,46 +52,82 @@ pub(super) fn best(file: &StateDict, declaration: &Declaration, known: &[Convent
 
 fn read(
     file: &StateDict,
-    needed: &[TensorSpec],
+    order: &[TensorSpec],
     wrapping: &str,
+    copies: &BTreeSet<String>,
     convention: &Convention,
     names: &LayerNames,
 ) -> Result<Matched> {
+    let needed: BTreeMap<&str, &str> = order.iter().map(|spec| (spec.name.as_str(), spec.role)).collect();
     let mut matched = Matched {
         convention: convention.clone(),
         wrapping: wrapping.to_owned(),
         tensors: BTreeMap::new(),
         differences: Differences::default(),
         ignored: 0,
+        copies: 0,
         pad_shortcut: names.pad_shortcut,
     };
+    let called = |in_file: &str| names.ours(in_file.strip_prefix(wrapping).unwrap_or(in_file));
+    // What is told of these is that they cannot be taken, not that they are missing.
+    let mut held: BTreeSet<String> = BTreeSet::new();
+    for (in_file, why) in told_apart(file) {
+        match called(in_file) {
+            ours if ours.is_empty() => matched.ignored += 1,
+            ours => {
+                held.extend(ours);
+                matched.differences.unusable.push((in_file.clone(), why.to_owned()));
+            }
+        }
+    }
     for (in_file, tensor) in &file.tensors {
-        let bare = in_file.strip_prefix(wrapping).unwrap_or(in_file);
-        let (layer, role) = bare.rsplit_once('.').unwrap_or((bare, ""));
-        let layers = names.ours(layer);
-        if layers.is_empty() {
+        if copies.contains(in_file) {
+            matched.copies += 1;
+            continue;
+        }
+        let ours = called(in_file);
+        if ours.is_empty() {
             matched.ignored += 1;
             continue;
         }
-        let ours: Vec<String> = layers.iter().map(|layer| format!("{layer}.{role}")).collect();
         let Some(parts) = rows(in_file, tensor, ours.len())? else {
             matched.differences.whole.push((in_file.clone(), tensor.dims().to_vec(), ours));
             continue;
         };
         for (ours, (in_file, tensor)) in ours.into_iter().zip(parts) {
-            let wanted = needed.iter().any(|spec| spec.name == ours) && !matched.tensors.contains_key(&ours);
-            match wanted {
-                true => drop(matched.tensors.insert(ours, (in_file, tensor))),
-                false => matched.differences.left_over.push((in_file, ours)),
+            let spec = needed.get(ours.as_str()).filter(|_| !matched.tensors.contains_key(&ours));
+            match spec {
+                Some(&VARIANCE) if least(&tensor)? < 0.0 => {
+                    let why = format!("holds the variance {}, expected 0 or more", least(&tensor)?);
+                    matched.differences.unusable.push((in_file, why));
+                    held.insert(ours);
+                }
+                Some(_) => drop(matched.tensors.insert(ours, (in_file, tensor))),
+                None => matched.differences.left_over.push((in_file, ours)),
             }
         }
     }
     // What a tensor holds that cannot be split is told there.
-    let held: Vec<&String> = matched.differences.whole.iter().flat_map(|(_, _, parts)| parts).collect();
-    let missing = needed.iter().map(|spec| &spec.name);
-    let missing = missing.filter(|name| !matched.tensors.contains_key(*name) && !held.contains(name));
+    held.extend(matched.differences.whole.iter().flat_map(|(_, _, parts)| parts).cloned());
+    let missing = order.iter().map(|spec| &spec.name);
+    let missing = missing.filter(|name| !matched.tensors.contains_key(*name) && !held.contains(*name));
     matched.differences.missing = missing.cloned().collect();
     Ok(matched)
+}
+
+/// The role of running variances.
+const VARIANCE: &str = "running_var";
+
+const SCORES: &str = "scores of a mask, without which it is another network";
+
+/// The tensors that cannot be taken for weights, and why.
+fn told_apart(file: &StateDict) -> impl Iterator<Item = (&String, &str)> {
+    let unusable = file.unusable.iter().map(|(name, why)| (name, why.as_str()));
+    unusable.chain(file.scores.keys().map(|name| (name, SCORES)))
+}
+
+fn least(tensor: &Tensor) -> Result<f32> {
+    Ok(tensor.flatten_all()?.to_vec1::<f32>()?.into_iter().fold(f32::INFINITY, f32::min))
 }
 
 /// The rows of `tensor` in so many equal parts, each called as Python slices them; none if that cannot be.

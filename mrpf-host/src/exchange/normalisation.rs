@@ -20,13 +20,30 @@ pub struct Normalisation {
 /// What the user says, else what the file says, else what the network of the template does, else nothing.
 pub(super) fn normalisation(file: &StateDict, request: &Request, channels: usize) -> Result<Normalisation> {
     let found = match (&request.normalisation, &file.mean, &file.std, &request.template) {
-        (Some(given), ..) => given.clone(),
+        (Some(given), ..) => {
+            let unused = [&file.mean, &file.std]
+                .into_iter()
+                .flatten()
+                .map(|buffer| format!("; `{}` in the file is not used", buffer.name));
+            Normalisation { source: given.source.clone() + &unused.collect::<String>(), ..given.clone() }
+        }
         (None, Some(mean), Some(std), _) => Normalisation {
             mean: mean.values.clone(),
             std: std.values.clone(),
             source: format!("`{}` and `{}` in the file", mean.name, std.name),
         },
-        (None, _, _, template) => match template {
+        // A wrapper may do one of the two alone.
+        (None, Some(mean), None, _) => Normalisation {
+            mean: mean.values.clone(),
+            std: vec![1.0],
+            source: format!("`{}` in the file, which has no deviation", mean.name),
+        },
+        (None, None, Some(std), _) => Normalisation {
+            mean: vec![0.0],
+            std: std.values.clone(),
+            source: format!("`{}` in the file, which has no mean", std.name),
+        },
+        (None, None, None, template) => match template {
             Template::Network(declaration) => of_template(declaration, channels),
             Template::Architecture(_) => nothing(channels),
         },
@@ -35,7 +52,8 @@ pub(super) fn normalisation(file: &StateDict, request: &Request, channels: usize
     let (mean, std) = (broadcast(found.mean), broadcast(found.std));
     let wrong = |why: String| {
         let about = format!("normalisation from {}: {why}", found.source);
-        Err(Error::new(ErrorKind::Settings, about).hint("say what is subtracted and divided by with --mean and --std"))
+        let kind = if request.normalisation.is_some() { ErrorKind::Settings } else { ErrorKind::Checkpoint };
+        Err(Error::new(kind, about).hint("say what is subtracted and divided by with --mean and --std"))
     };
     if mean.len() != channels || std.len() != channels {
         return wrong(format!("{} means and {} deviations for {channels} channels", mean.len(), std.len()));

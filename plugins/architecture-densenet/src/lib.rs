@@ -15,12 +15,15 @@ use block::{dense_layer, transition};
 pub struct DenseNetSettings {
     /// Layers with weights, in three blocks: 6 n + 4 with bottlenecks, such as 40, 100, 190, and 3 n + 4 without. 121, 161, 169 and 201
     /// with bottlenecks have four blocks, as table 1 of the paper; it gives them a growth of 32, and 161 one of 48.
+    #[schemars(range(min = 7, max = 1000))]
     pub depth: usize,
     /// Channels that each layer adds, 1 to 512.
+    #[schemars(range(min = 1, max = 512))]
     pub growth: usize,
     /// Whether a 1x1 convolution to four times the growth stands before each 3x3 convolution (the B of DenseNet-BC).
     pub bottleneck: bool,
     /// Share of the channels that is left between the blocks, above 0 and at most 1 (the C of DenseNet-BC).
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub compression: f64,
     /// How the images enter.
     pub form: Form,

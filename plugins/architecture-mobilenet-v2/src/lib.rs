@@ -16,8 +16,10 @@ pub struct MobileNetV2Settings {
     /// Where the network halves the size of the images.
     pub form: Form,
     /// Multiplies the channels of all layers, 0.01 to 4; those of the last convolution only if it is above 1.
+    #[schemars(range(min = 0.01, max = 4.0))]
     pub width: f64,
     /// Numbers of channels are multiples of this, 1 to 64.
+    #[schemars(range(min = 1, max = 64))]
     pub divisor: usize,
 }
 

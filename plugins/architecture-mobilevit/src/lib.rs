@@ -21,6 +21,7 @@ pub struct MobileVitSettings {
     /// What pruning removes from an attention at once.
     pub attention_unit: Unit,
     /// Multiplies the channels of all layers and the width of tokens, 0.01 to 4; they are multiples of 4, the number of heads.
+    #[schemars(range(min = 0.01, max = 4.0))]
     pub width: f64,
 }
 

@@ -8,8 +8,10 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct PreActResNetSettings {
     /// Layers with weights, 18 or 34: four stages after a 3x3 convolution, for images of about 32 pixels.
+    #[schemars(range(min = 18, max = 34))]
     pub depth: usize,
     /// Channels of the first stage, 1 to 4096; each later stage has twice as many.
+    #[schemars(range(min = 1, max = 4096))]
     pub width: usize,
     /// Whether a batch norm and a ReLU stand before the pooling, as in the paper and in Rice et al. 2020. The much copied CIFAR
     /// network of kuangliu's repository leaves them out.

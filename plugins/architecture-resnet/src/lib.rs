@@ -13,11 +13,13 @@ use mrpf_api::prelude::*;
 pub struct ResNetSettings {
     /// Layers with weights. 8, 14, 20, 32, 44, 56 and 110 have three stages of (depth - 2) / 6 blocks, as the paper's section 4.2;
     /// 18, 34, 50, 101 and 152 have four stages, as its table 1, from 50 on of bottleneck blocks.
+    #[schemars(range(min = 8, max = 152))]
     pub depth: usize,
     /// How the images enter.
     pub form: Form,
     /// Channels of the first stage, of its 3x3 convolutions; each later stage has twice as many. 1 to 4096; 16 for three stages
     /// and 64 for four when not given.
+    #[schemars(range(min = 1, max = 4096))]
     pub width: Option<usize>,
     /// How a block whose input and output differ in shape adds the two.
     pub shortcut: Shortcut,

@@ -12,8 +12,10 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct VggSettings {
     /// Layers with weights in the original with its three-layer head: 11, 13, 16 or 19.
+    #[schemars(range(min = 11, max = 19))]
     pub depth: usize,
     /// Channels of the first stage, 1 to 4096; the later ones have 2, 4, 8 and 8 times as many.
+    #[schemars(range(min = 1, max = 4096))]
     pub width: usize,
     /// What stands after the convolutions.
     pub head: Head,

@@ -8,10 +8,13 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct WideResNetSettings {
     /// Layers with weights: 10, 16, 22, 28, 34, 40 and so on, 6 n + 4 for n blocks a stage.
+    #[schemars(range(min = 10, max = 1000))]
     pub depth: usize,
     /// How many times the stages are wider than those of a ResNet for CIFAR, 1 to 64.
+    #[schemars(range(min = 1, max = 64))]
     pub widen: usize,
     /// Channels of the first convolution, 1 to 256; the stages have 1, 2 and 4 times as many, times `widen`.
+    #[schemars(range(min = 1, max = 256))]
     pub width: usize,
 }
 

@@ -14,7 +14,12 @@ pub(super) struct Builder<'a> {
     pub values: Vec<Value>,
     /// How many times each layer is read.
     readers: Vec<usize>,
+    /// Entries of all maps of places so far, at most.
+    entries: usize,
 }
+
+/// Maps of places are kept as long as the network: those of larger images are too much memory, and the operations need none.
+const MOST_ENTRIES: usize = 1 << 22;
 
 impl<'a> Builder<'a> {
     pub fn new(declaration: &'a Declaration, wiring: &'a Wiring, engine: PlanFor) -> Self {
@@ -22,7 +27,16 @@ impl<'a> Builder<'a> {
         let mut readers = vec![0; declaration.layers.len()];
         wiring.inputs.iter().flatten().flatten().for_each(|&layer| readers[layer] += 1);
         let images = Sizes { height: input.height, width: input.width, channels: input.channels };
-        Self { declaration, wiring, engine, steps: Vec::new(), sizes: vec![images], values: Vec::new(), readers }
+        Self {
+            declaration,
+            wiring,
+            engine,
+            steps: Vec::new(),
+            sizes: vec![images],
+            values: Vec::new(),
+            readers,
+            entries: 0,
+        }
     }
 
     /// Adds a layer; none if it is not known.
@@ -99,6 +113,10 @@ impl<'a> Builder<'a> {
                 value
             }
             kind => {
+                self.entries = self.entries.saturating_add(PlaceMap::most_entries(kind, sizes));
+                if self.entries > MOST_ENTRIES {
+                    return None;
+                }
                 let there = PlaceMap::of(kind, self.sizes[input], sizes)?;
                 let back = there.transposed(self.sizes[input].pixels());
                 self.push(at, StepKind::Places { there, back }, input, sizes)

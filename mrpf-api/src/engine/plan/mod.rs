@@ -162,12 +162,13 @@ impl Plan {
         // The logits must be the last value: nothing may follow them.
         let output = builder.values[declaration.layers.len() - 1];
         let mut plan = Self { steps: builder.steps, sizes: builder.sizes, readers: Vec::new() };
-        let reads = |step: &Step, value: Value| step.reads().any(|read| read == value);
-        for value in 0..output {
-            let first = plan.steps.iter().position(|step| reads(step, value))?;
-            let last = plan.steps.iter().rposition(|step| reads(step, value))?;
-            plan.readers.push([first, last]);
+        let mut readers: Vec<Option<[usize; 2]>> = vec![None; output];
+        for (at, step) in plan.steps.iter().enumerate() {
+            for value in step.reads().filter(|&value| value < output) {
+                readers[value].get_or_insert([at; 2])[1] = at;
+            }
         }
+        plan.readers = readers.into_iter().collect::<Option<_>>()?;
         plan.readers.push([output; 2]);
         (output == plan.steps.len()).then_some(plan)
     }

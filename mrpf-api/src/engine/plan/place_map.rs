@@ -67,6 +67,16 @@ impl PlaceMap {
         Some(Self::new(all.map(|(row, column)| entries(row, column))))
     }
 
+    /// How many entries the map of a layer has at most.
+    pub(super) fn most_entries(kind: &LayerKind, to: Sizes) -> usize {
+        let each = match kind {
+            LayerKind::AvgPool(pool) => pool.kernel[0].saturating_mul(pool.kernel[1]),
+            LayerKind::Resize { .. } => 4,
+            _ => 1,
+        };
+        to.pixels().saturating_mul(each)
+    }
+
     fn new(rows: impl Iterator<Item = Vec<Entry>>) -> Self {
         let mut map = Self { starts: vec![0], places: Vec::new(), shares: Vec::new() };
         for entries in rows {

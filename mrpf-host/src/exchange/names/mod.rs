@@ -6,7 +6,7 @@
 //! about = "whose names these are"
 //! [resnet]
 //! rename = [["fc", "linear"]]      # one after the other, see `pattern`
-//! ignore = ["sub_block1.*"]        # layers of the file that the network never runs
+//! ignore = ["sub_block1.*"]        # layers and tensors of the file that are left out, also `*.my_counter`
 //! pad_shortcut = "centred"         # where padding shortcuts put their zero channels; "after" when not given
 //! [[resnet.split]]                 # a layer of the file, as it is called after `rename`, that holds the rows of several of ours
 //! layer = "block{b}.qkv"
@@ -163,12 +163,17 @@ impl Convention {
 }
 
 impl LayerNames {
-    /// Our name of a layer, or of each layer whose rows it holds, the same number of each and in this order; none if the network
-    /// never runs it.
-    pub fn ours(&self, layer: &str) -> Vec<String> {
-        if self.ignore.iter().any(|pattern| pattern.fits(layer)) {
+    /// Our name of a tensor, or of each tensor whose rows it holds, the same number of each and in this order; none if the network
+    /// does not need it.
+    pub fn ours(&self, tensor: &str) -> Vec<String> {
+        let (layer, role) = tensor.rsplit_once('.').unwrap_or((tensor, ""));
+        if self.ignore.iter().any(|pattern| pattern.fits(layer) || pattern.fits(tensor)) {
             return Vec::new();
         }
+        self.layers(layer).into_iter().map(|layer| format!("{layer}.{role}")).collect()
+    }
+
+    fn layers(&self, layer: &str) -> Vec<String> {
         let renamed = |name: String, rename: &Rename| rename.apply(&name).unwrap_or(name);
         let name = self.rename.iter().fold(layer.to_owned(), renamed);
         self.split.iter().find_map(|split| split.apply(&name)).unwrap_or_else(|| vec![name])
@@ -190,13 +195,30 @@ mod tests {
     }
 
     #[test]
+    fn layers_and_tensors_are_ignored_by_their_names() -> Result<()> {
+        let text = "about = \"x\"\n[resnet]\nignore = [\"sub.*\", \"norm\", \"*.my_counter\", \"a{n}.bias\"]\nrename = [[\"fc\", \"linear\"]]";
+        let names = Convention::parse("mine", text)?.of("resnet");
+        for ignored in ["sub.conv.weight", "norm.weight", "conv1.my_counter", "a.b.my_counter", "a3.bias"] {
+            assert!(names.ours(ignored).is_empty(), "{ignored}");
+        }
+        for (taken, ours) in
+            [("fc.weight", "linear.weight"), ("a3.weight", "a3.weight"), ("norms.weight", "norms.weight")]
+        {
+            assert_eq!(names.ours(taken), [ours]);
+        }
+        Ok(())
+    }
+
+    #[test]
     fn every_file_of_the_folder_is_in_the_list() -> Result<()> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/exchange/names");
         let entries = std::fs::read_dir(&folder).map_err(|error| Error::new(ErrorKind::Io, error.to_string()))?;
         for entry in entries.flatten() {
             let path = entry.path();
             let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            if path.extension().is_some_and(|extension| extension == "toml") && stem != "normalisation" {
+            if path.extension().is_some_and(|extension| extension == "toml")
+                && !["normalisation", "beside"].contains(&stem.as_str())
+            {
                 assert!(FILES.iter().any(|(name, _)| *name == stem), "{stem} is not in FILES");
             }
         }

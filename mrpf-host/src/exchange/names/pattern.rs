@@ -1,6 +1,7 @@
 //! Names of layers by pattern: `features.denseblock{b}.denselayer{l}.norm{n}` becomes `block{b}.layer.{l-1}.bn{n}`.
 //!
-//! `{x}` stands for a whole number, and `{x+1}` and `{x-1}` for its neighbours; `*` at the end stands for any rest.
+//! `{x}` stands for a whole number, and `{x+1}` and `{x-1}` for its neighbours; `*` at the end stands for any rest, and one at the
+//! beginning, where nothing is renamed, for any beginning.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,11 @@ enum Part {
 
 /// A pattern that a whole name fits or does not.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Pattern(Vec<Part>);
+pub struct Pattern {
+    /// Whether anything may stand before the parts.
+    any_beginning: bool,
+    parts: Vec<Part>,
+}
 
 /// What stands for the numbers and the rest of a name.
 type Found<'a> = (BTreeMap<&'a str, i64>, &'a str);
@@ -27,13 +32,15 @@ impl Pattern {
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let (whole, has_rest) = text.strip_suffix('*').map_or((text, false), |before| (before, true));
-        let mut left = whole;
+        let (mut left, any_beginning) = whole.strip_prefix('*').map_or((whole, false), |after| (after, true));
         while let Some(at) = left.find(['{', '*']) {
             if at > 0 {
                 parts.push(Part::Text(left[..at].to_owned()));
             }
             let Some((number, after)) = left[at..].strip_prefix('{').and_then(|inside| inside.split_once('}')) else {
-                return Err(format!("`{text}`: expected numbers such as {{n}}, and * at the end only"));
+                return Err(format!(
+                    "`{text}`: expected numbers such as {{n}}, and * at the beginning or the end only"
+                ));
             };
             parts.push(number_part(number).ok_or(format!("`{text}`: `{{{number}}}` is no number such as {{n-1}}"))?);
             left = after;
@@ -44,17 +51,18 @@ impl Pattern {
         if has_rest {
             parts.push(Part::Rest);
         }
-        Ok(Self(parts))
+        Ok(Self { any_beginning, parts })
     }
 
     /// Whether the whole name fits.
     pub fn fits(&self, name: &str) -> bool {
-        self.read(name).is_some()
+        let mut starts = name.char_indices().map(|(at, _)| at).chain([name.len()]);
+        starts.by_ref().take(if self.any_beginning { usize::MAX } else { 1 }).any(|at| self.read(&name[at..]).is_some())
     }
 
     fn read<'a>(&'a self, name: &'a str) -> Option<Found<'a>> {
         let (mut numbers, mut left) = (BTreeMap::new(), name);
-        for part in &self.0 {
+        for part in &self.parts {
             match part {
                 Part::Text(text) => left = left.strip_prefix(text.as_str())?,
                 Part::Rest => return Some((numbers, left)),
@@ -73,7 +81,7 @@ impl Pattern {
 
     fn write(&self, (numbers, rest): &Found<'_>) -> Option<String> {
         let mut name = String::new();
-        for part in &self.0 {
+        for part in &self.parts {
             match part {
                 Part::Text(text) => name.push_str(text),
                 Part::Rest => name.push_str(rest),
@@ -109,8 +117,13 @@ impl Rename {
     /// A sentence saying what is wrong, for example a number on the right that the left does not have.
     pub fn parse(from: &str, to: &str) -> Result<Self, String> {
         let (from_pattern, to_pattern) = (Pattern::parse(from)?, Pattern::parse(to)?);
-        for part in &to_pattern.0 {
-            let known = from_pattern.0.iter().any(|other| match (part, other) {
+        if let Some((text, _)) =
+            [(from, &from_pattern), (to, &to_pattern)].into_iter().find(|(_, pattern)| pattern.any_beginning)
+        {
+            return Err(format!("`{text}`: * at the beginning is for `ignore` only, renaming needs a whole name"));
+        }
+        for part in &to_pattern.parts {
+            let known = from_pattern.parts.iter().any(|other| match (part, other) {
                 (Part::Number(a, _), Part::Number(b, _)) => a == b,
                 (part, other) => matches!(part, Part::Text(_)) || part == other,
             });
@@ -160,7 +173,8 @@ mod tests {
             ("a{", "b", "expected numbers such as {n}"),
             ("a{1}", "b", "`{1}` is no number"),
             ("a{n*2}", "b", "`{n*2}` is no number"),
-            ("a*b", "b", "* at the end only"),
+            ("a*b", "b", "* at the beginning or the end only"),
+            ("*.b", "b", "* at the beginning is for `ignore` only"),
             ("a", "b{n}", "`b{n}` has what `a` lacks"),
             ("a", "b*", "`b*` has what `a` lacks"),
         ] {
