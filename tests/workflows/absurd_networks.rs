@@ -24,6 +24,9 @@ fn bounded(ground: &Playground, arguments: &[&str]) -> Ran {
     ran
 }
 
+/// What is done to a declaration.
+type Change = Box<dyn Fn(&mut Value)>;
+
 fn set(declaration: &mut Value, layer: &str, change: impl FnOnce(&mut Value)) {
     let layers = declaration["layers"].as_array_mut().expect("layers");
     change(layers.iter_mut().find(|found| found["name"] == layer).expect("a layer"));
@@ -36,7 +39,7 @@ fn a_file_asks_for_no_memory_and_no_time() -> Result<()> {
     let tensors: Weights = network.weights().into_iter().chain(network.statistics()).collect();
     let whole = serde_json::to_value(network.declaration()).expect("JSON");
     let relu = |name: String, input: &str| serde_json::json!({ "name": name, "kind": "relu", "inputs": [input] });
-    let changes: Vec<(&str, Box<dyn Fn(&mut Value)>)> = vec![
+    let changes: Vec<(&str, Change)> = vec![
         ("expected less", Box::new(|all| set(all, "stem.conv", |layer| layer["padding"] = 1_000_000.into_pair()))),
         ("expected less", Box::new(|all| set(all, "stem.conv", |layer| layer["padding"] = u64::MAX.into_pair()))),
         ("stride 1000000", Box::new(|all| set(all, "stem.conv", |layer| layer["stride"] = 1_000_000.into_pair()))),
