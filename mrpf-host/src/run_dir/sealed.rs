@@ -10,7 +10,7 @@ use super::records::{json, read_json};
 use crate::files::sha256;
 
 /// The digest's name among the object's own.
-const DIGEST: &str = "sha256";
+const DIGEST: &str = "content_sha256";
 
 /// The bytes of a JSON object with its digest as the last member.
 ///
