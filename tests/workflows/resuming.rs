@@ -19,7 +19,12 @@ fn changed_settings_are_refused_with_the_difference() {
     let (before, results) = (ground.read("run/experiment.toml"), ground.read("run/results.json"));
     // In each stage: pretraining, measuring, pruning, fine-tuning, attacking.
     for (from, to, stage, difference) in [
-        ("epsilon = \"0.1\"", "epsilon = \"0.3\"", "train", "epsilon"),
+        (
+            "norm = \"linf\"\nepsilon = 0.1",
+            "norm = \"linf\"\nepsilon = 0.2",
+            "attack dense-standard",
+            "evaluate.threat.epsilon was",
+        ),
         ("ratio = 0.5", "ratio = 0.6", "prune mrs-l1-norm", "prune.ratio was 0.5 and is 0.6 now"),
         ("train_images = 200", "train_images = 150", "train standard", "data.train_images was 200 and is 150 now"),
         ("width = 4", "width = 8", "train standard", "network.architecture"),
