@@ -1,10 +1,14 @@
 //! The binary record files: label bytes and then 3,072 bytes of pixels, planes R, G, B, row after row.
 
 use mrpf_api::prelude::*;
-use mrpf_data_files::contents;
+use mrpf_data_files::{contents, open_regular, read_small};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const SHAPE: ImageShape = ImageShape { channels: 3, height: 32, width: 32 };
+
+/// No file of class names is larger, in bytes.
+const LARGEST_NAMES: u64 = 1 << 20;
 
 /// What the records of a data set look like.
 pub(crate) struct Layout {
@@ -57,10 +61,10 @@ impl<'a> Records<'a> {
         for name in names {
             let path = self.folder.join(name);
             let wrong = |why: String| Error::new(ErrorKind::Data, why).context(format!("reading {}", path.display()));
-            let bytes = std::fs::read(&path).map_err(|error| {
+            let bytes = read(&path).map_err(|why| {
                 let inside =
                     contents(&self.folder).map_or_else(|error| error.to_string(), |inside| format!("holds {inside}"));
-                wrong(format!("cannot be read: {error}")).hint(format!("its folder {inside}"))
+                wrong(why).hint(format!("its folder {inside}"))
             })?;
             let (mut more, mut their_labels) = parse(&bytes, self.layout).map_err(wrong)?;
             pixels.append(&mut more);
@@ -71,11 +75,17 @@ impl<'a> Records<'a> {
 
     /// The class names in a text file, one a line, if it is there and has as many as expected.
     pub(crate) fn names(&self, file: &str, classes: usize) -> Option<Vec<String>> {
-        let text = std::fs::read_to_string(self.folder.join(file)).ok()?;
+        let text = read_small(&self.folder.join(file), LARGEST_NAMES).ok()?;
         let names: Vec<String> =
             text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
         (names.len() == classes).then_some(names)
     }
+}
+
+fn read(path: &Path) -> std::result::Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    Ok(bytes)
 }
 
 /// Splits a file into pixels and labels; the number of records follows from its length.

@@ -65,6 +65,18 @@ fn corrupt_files_are_answered_with_file_and_offset() -> std::result::Result<(), 
 }
 
 #[test]
+#[cfg(unix)]
+fn a_device_is_refused_before_it_is_read() -> std::result::Result<(), Box<dyn std::error::Error>> {
+    let directory = small_cifar10()?;
+    let path = directory.path().join("cifar-10-batches-bin/test_batch.bin");
+    fs::remove_file(&path)?;
+    std::os::unix::fs::symlink("/dev/zero", &path)?;
+    let error = load("cifar10", Some(directory.path())).expect_err("it never ends").to_string();
+    assert_eq!(error, format!("reading {}: is a device, expected a file", path.display()));
+    Ok(())
+}
+
+#[test]
 fn missing_folders_and_files_are_named() -> std::result::Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
     fs::write(directory.path().join("notes.txt"), "x")?;

@@ -2,7 +2,7 @@
 
 use mrpf_api::prelude::*;
 use mrpf_api::rayon::prelude::*;
-use std::fs::File;
+use mrpf_data_files::open_regular;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -15,7 +15,7 @@ const MOST: u64 = 1_000_000;
 /// Pixels as image after image of `[channel, height, width]`, and labels from 0 to 9.
 pub(crate) fn read(path: &Path) -> Result<(Vec<u8>, Vec<u32>)> {
     let wrong = |why: String| Error::new(ErrorKind::Data, why).context(format!("reading {}", path.display()));
-    let file = File::open(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let file = open_regular(path).map_err(wrong)?;
     parse(&mut BufReader::new(file)).map_err(wrong)
 }
 

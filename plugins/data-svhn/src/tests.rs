@@ -56,6 +56,17 @@ fn files_of_scipy_are_read_to_the_last_pixel() -> Result<()> {
     Ok(())
 }
 
+#[test]
+#[cfg(unix)]
+fn a_device_is_refused_before_it_is_read() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("x.mat");
+    std::os::unix::fs::symlink("/dev/zero", &path)?;
+    let error = crate::digits::read(&path).expect_err("it never ends").to_string();
+    assert_eq!(error, format!("reading {}: is a device, expected a file", path.display()));
+    Ok(())
+}
+
 /// An element: tag, data, padding.
 fn element(kind: u32, data: &[u8]) -> Vec<u8> {
     let padding = vec![0; data.len().next_multiple_of(8) - data.len()];
