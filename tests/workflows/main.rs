@@ -15,6 +15,7 @@
 //! - `originals`: architectures give what their originals give in PyTorch.
 //! - `exchange`, `exchange_refusals`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
+//! - `foresight`: what can be known before anything is computed is told then, for every command.
 //! - `tensorboard`: event files, read by TensorBoard. Set MRPF_TENSORBOARD to a Python that has it.
 //! - `repository`: invariants of the source tree that no compiler checks.
 
@@ -29,6 +30,7 @@ mod dry_run;
 mod evaluation;
 mod exchange;
 mod exchange_refusals;
+mod foresight;
 mod originals;
 mod program;
 mod pruned_channels;

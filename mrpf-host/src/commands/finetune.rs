@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::Console;
+use super::foresee::foresee;
 use super::open::{open_fresh, reopen};
 use super::task::{SavedNetwork, task};
 use crate::cli::FinetuneArgs;
+use crate::experiment::Ahead;
 use crate::pipeline::{Opened, Session, read_model};
 
 /// Trains with the `finetune` settings and attacks the result.
@@ -26,6 +28,12 @@ pub fn finetune(args: &FinetuneArgs, console: &Console<'_>) -> Result<()> {
     let session = Session::open(opened, 2, console.events, console.watcher)?;
     session.check_fits(&network)?;
     let settings = session.experiment.finetune.clone();
+    let ahead = Ahead {
+        trainings: &[("finetune", &settings)],
+        attacks: Some(&session.experiment.evaluate),
+        ..Ahead::default()
+    };
+    foresee(&session, network.declaration(), &ahead)?;
     let (network, training) = session.trained("finetune", "finetuned", "finetune", &settings, None, || Ok(network))?;
     let row = session.dense_row("finetuned", &network, &training)?;
     session.finish(&[row], start.elapsed().as_secs_f64())
@@ -33,7 +41,7 @@ pub fn finetune(args: &FinetuneArgs, console: &Console<'_>) -> Result<()> {
 
 fn begin(model: &Path, args: &FinetuneArgs, console: &Console<'_>) -> Result<(Opened, Network)> {
     let network = read_model(model)?.to_device(&console.device.device)?;
-    let opened = open_fresh(model, &args.experiment, &args.shared, |_| {}, console)?;
+    let opened = open_fresh(model, &args.experiment, &args.shared, |_| Ok(()), console)?;
     opened.dir.write_task(&SavedNetwork::new(model, &network)?)?;
     Ok((opened, network))
 }

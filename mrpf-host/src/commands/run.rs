@@ -4,10 +4,11 @@ use mrpf_api::Result;
 use std::time::Instant;
 
 use super::Console;
+use super::foresee::foresee;
 use super::open::open_run;
 use crate::cli::RunArgs;
 use crate::event::{Event, EventSink};
-use crate::experiment::{Experiment, PluginChoice, Repeated};
+use crate::experiment::{Ahead, Experiment, PluginChoice, Repeated};
 use crate::pipeline::Session;
 use crate::pruning::Dense;
 use crate::results::Row;
@@ -24,7 +25,16 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
         session.send(Event::Warning { about: "compare".into(), message });
     }
     // What the constraints name must be there before hours go into training.
-    Dense::new(&session.declare()?, &session.experiment.prune)?;
+    let declared = session.declare()?;
+    Dense::new(&declared, &session.experiment.prune)?;
+    let experiment = &session.experiment;
+    let ahead = Ahead {
+        trainings: &[("pretrain", &experiment.pretrain)],
+        variants: &experiment.variants(),
+        attacks: Some(&experiment.evaluate),
+        ..Ahead::default()
+    };
+    foresee(&session, &declared, &ahead)?;
     let mut rows: Vec<Row> = Vec::new();
 
     if session.experiment.standard_baseline {
@@ -77,5 +87,7 @@ fn count_stages(experiment: &Experiment) -> Result<usize> {
         }
     }
     let dense = 1 + usize::from(experiment.standard_baseline);
-    Ok(2 * dense + metrics.len() + 3 * variants.len())
+    // Each is cut, fine-tuned if there are epochs for it, and attacked.
+    let of_each = if experiment.finetune.epochs > 0 { 3 } else { 2 };
+    Ok(2 * dense + metrics.len() + of_each * variants.len())
 }
