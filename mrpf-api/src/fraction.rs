@@ -21,6 +21,11 @@ impl Fraction {
         Self { value: f64::from(numerator) / f64::from(denominator), text: format!("{numerator}/{denominator}") }
     }
 
+    /// What stands above the line of a fraction, or the number itself.
+    pub fn numerator(&self) -> &str {
+        self.text.split('/').next().unwrap_or(&self.text)
+    }
+
     /// The number.
     pub fn value(&self) -> f64 {
         self.value

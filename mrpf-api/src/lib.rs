@@ -21,6 +21,7 @@ pub mod device;
 mod engine;
 mod error;
 pub mod export;
+pub mod foresight;
 pub mod fraction;
 mod halving;
 pub mod network;
@@ -48,6 +49,7 @@ pub mod prelude {
     pub use crate::coupling::{ChannelGroup, CoupledWeights, Member, Reduction, Role};
     pub use crate::criterion::Criterion;
     pub use crate::data::{ArchiveFormat, Batch, DataSource, Download, ImageSet, ImageShape, LoadedData};
+    pub use crate::foresight::Foresight;
     pub use crate::fraction::Fraction;
     pub use crate::network::{
         Builder, Classifier, Declaration, FrozenNetwork, InputGradient, Mode, Network, Suffix, Weights,

@@ -6,7 +6,8 @@ use candle_core::backprop::GradStore;
 use crate::Result;
 use crate::context::CallContext;
 use crate::data::Batch;
-use crate::network::{Network, Weights};
+use crate::foresight::Foresight;
+use crate::network::{Declaration, Network, Weights};
 
 /// Where training stands when a trainer is called.
 #[derive(Clone)]
@@ -51,6 +52,16 @@ pub trait AdversarialTrainer: Send {
     /// Forward passes in [`crate::network::Mode::Train`] update the running statistics; attacks should run on
     /// [`Network::freeze`], which leaves them alone and computes no weight gradient.
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss>;
+
+    /// Asked before anything is computed: will it train this network for so many epochs?
+    ///
+    /// Who answers [`Foresight::Fits`] or [`Foresight::FitsBut`] must not refuse that work later.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Settings`] for what it will refuse, saying what it takes.
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        Ok(Foresight::Unknown)
+    }
 
     /// How often each batch is used before the next one (m of Free-AT).
     fn replays(&self) -> usize {

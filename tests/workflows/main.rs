@@ -17,6 +17,7 @@
 //! - `absurd_networks`: networks whose numbers ask for more memory or time than anybody has.
 //! - `exchange`, `exchange_refusals`, `exchange_checkpoints`: networks to and from PyTorch. Set MRPF_PYTHON to a Python with torch and safetensors to have exports run there.
 //! - `data`: the commands about images, and data sets that are not built in, from their files to a trained network.
+//! - `foresight`: what can be known before anything is computed is told then, for every command.
 //! - `tensorboard`: event files, read by TensorBoard. Set MRPF_TENSORBOARD to a Python that has it.
 //! - `special_files`: devices, pipes and links in place of files, paths that are not UTF-8, inputs without an end.
 //! - `signals`: which ones stop the program, and how.
@@ -35,6 +36,7 @@ mod evaluation;
 mod exchange;
 mod exchange_checkpoints;
 mod exchange_refusals;
+mod foresight;
 mod originals;
 mod program;
 mod pruned_channels;

@@ -69,10 +69,21 @@ impl Ascent {
         }
     }
 
-    /// One step from `images` along the gradient there, put back into the ball around `clean`; see [`ascend`].
+    /// Refuses a norm in which no step is known.
     ///
     /// # Errors
     /// [`ErrorKind::Settings`] for L1, whose steepest ascent moves one value alone; `apgd-ce` has a better way.
+    pub fn check(norm: Norm) -> Result<()> {
+        match norm {
+            Norm::Linf | Norm::L2 => Ok(()),
+            Norm::L1 => Err(no_step_in_l1()),
+        }
+    }
+
+    /// One step from `images` along the gradient there, put back into the ball around `clean`; see [`ascend`].
+    ///
+    /// # Errors
+    /// As [`Ascent::check`].
     pub fn step(&self, clean: &Tensor, images: &Tensor, gradient: &Tensor) -> Result<Tensor> {
         #[cfg(feature = "cudnn")]
         if self.threat.norm == Norm::Linf
@@ -85,15 +96,15 @@ impl Ascent {
             Norm::Linf => gradient.sign()?,
             // The constant keeps a vanished gradient from becoming a division by zero, as in torchattacks.
             Norm::L2 => gradient.broadcast_div(&(l2_lengths(gradient)? + 1e-10)?)?,
-            Norm::L1 => {
-                let message = "this attack knows the norms linf and l2, found l1";
-                return Err(
-                    Error::new(ErrorKind::Settings, message).hint("apgd-ce, fab-t, square and autoattack know l1")
-                );
-            }
+            Norm::L1 => return Err(no_step_in_l1()),
         };
         self.threat.project(clean, &(images + (direction * self.step_size)?)?)
     }
+}
+
+fn no_step_in_l1() -> Error {
+    Error::new(ErrorKind::Settings, "plain gradient ascent knows the norms linf and l2, found l1")
+        .hint("apgd-ce, fab-t, square and autoattack know l1")
 }
 
 /// Climbs `loss` from `start`, which need not be inside the ball; the result is.

@@ -2,18 +2,21 @@
 
 mod ascent;
 mod l1;
+mod length;
 pub mod search;
 mod threat;
 
 pub use ascent::{Ascent, Start, ascend, ascend_watched};
 pub use l1::project_l1;
+pub use length::check_length;
 pub use threat::{Norm, ThreatModel};
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::context::CallContext;
-use crate::data::Batch;
+use crate::data::{Batch, ImageShape};
+use crate::foresight::Foresight;
 use crate::network::Classifier;
 use crate::numeric::InF64;
 use crate::numeric::loss;
@@ -108,6 +111,16 @@ pub trait Attack: Send {
         batch: &Batch,
     ) -> Result<AttackOutcome>;
 
+    /// Asked before anything is computed: will [`Attack::attack`] take this threat model, so many classes and images of this shape?
+    ///
+    /// An attack that answers [`Foresight::Fits`] or [`Foresight::FitsBut`] must not refuse that work later.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Settings`] for what it will refuse, saying what it takes.
+    fn check(&self, _threat: &ThreatModel, _classes: usize, _shape: ImageShape) -> Result<Foresight> {
+        Ok(Foresight::Unknown)
+    }
+
     /// How it comes by its images.
     fn means(&self) -> AttackMeans {
         AttackMeans::default()
@@ -120,13 +133,14 @@ pub trait Attack: Send {
     }
 
     /// The attacks that this one consists of, each for the images that the ones before it did not break; none for most attacks.
+    /// Which these are may depend on the number of classes.
     ///
     /// Running them so with the streams `cx.child(name)` must give what [`Attack::attack`] gives: the host does, so that it can say
     /// what each broke and can go on in the middle.
     ///
     /// # Errors
     /// As making the parts.
-    fn parts(&self) -> Result<Vec<AttackPart>> {
+    fn parts(&self, _classes: usize) -> Result<Vec<AttackPart>> {
         Ok(Vec::new())
     }
 }

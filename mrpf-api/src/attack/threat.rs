@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::l1::project_all_l1;
+use super::length::check_length;
 use crate::Result;
+use crate::data::ImageShape;
 use crate::fraction::Fraction;
 use crate::numeric::InF64;
 
@@ -64,6 +66,14 @@ impl Default for ThreatModel {
 }
 
 impl ThreatModel {
+    /// Checks the radius for images of this shape; gives what people should be told of one that is unusually large.
+    ///
+    /// # Errors
+    /// As [`check_length`](super::check_length).
+    pub fn check(&self, shape: ImageShape) -> Result<Option<String>> {
+        check_length("radius", &self.epsilon, self.norm, Some(shape.len()))
+    }
+
     /// The nearest point of the ball around `clean`, then cut to [0, 1]; both `[batch, channel, height, width]`.
     ///
     /// The result is in ball and range: `clean` itself is in the range, so cutting never moves away from it. For L1 it is the nearest

@@ -1,7 +1,7 @@
 //! Laws of attacks.
 
 use super::problem::{batch, data, network, numbers, streams};
-use super::{Finding, Subject, Verdict, holds_if, law};
+use super::{Finding, KEEPS_ITS_WORD, Subject, Verdict, holds_if, keeps_its_word, law};
 use crate::attack::{Attack, AttackOutcome, Norm, ThreatModel, check_inside};
 use crate::context::CallContext;
 use crate::data::Batch;
@@ -23,6 +23,7 @@ pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
         law("what it says of its images is true", || each(subject, 0.1, truthful)),
         law("it makes no image right", || each(subject, 0.1, mends_nothing)),
         law("a larger ball is no safer", || each(subject, 0.05, grows_with_the_ball)),
+        law(KEEPS_ITS_WORD, || word_kept(subject)),
         law("its parts one after another are the attack", || each(subject, 0.1, parts_are_the_whole)),
     ]
 }
@@ -81,6 +82,24 @@ fn knows_a_norm(subject: &Subject<'_>) -> Result<Verdict> {
         Verdict::NotExamined(_) => Verdict::Broken("it refuses linf, l2 and l1".into()),
         other => other,
     })
+}
+
+fn word_kept(subject: &Subject<'_>) -> Result<Verdict> {
+    let attack = subject.make::<dyn Attack>()?;
+    let network = network()?;
+    let (classes, shape) = (network.declaration().classes, network.declaration().input);
+    let classifier = network.freeze()?;
+    for norm in Norm::ALL {
+        let threat = ThreatModel { norm, epsilon: Fraction::from(0.1) };
+        let said = attack.check(&threat, classes, shape);
+        let case = Case { attack: attack.as_ref(), classifier: &classifier, threat, batch: mostly_right(&classifier)? };
+        match keeps_its_word(said, || case.run(&case.batch).map(drop))? {
+            Verdict::Holds => {}
+            Verdict::Broken(how) => return Ok(Verdict::Broken(format!("{}: {how}", norm.name()))),
+            other @ Verdict::NotExamined(_) => return Ok(other),
+        }
+    }
+    Ok(Verdict::Holds)
 }
 
 fn inside(case: &Case<'_>) -> Result<Verdict> {
@@ -160,7 +179,7 @@ fn grows_with_the_ball(case: &Case<'_>) -> Result<Verdict> {
 
 /// Each part on what the ones before it left, as the host runs them.
 fn parts_are_the_whole(case: &Case<'_>) -> Result<Verdict> {
-    let parts = case.attack.parts()?;
+    let parts = case.attack.parts(case.classifier.classes())?;
     if parts.is_empty() {
         return Ok(Verdict::Holds);
     }

@@ -1,7 +1,7 @@
 //! Laws of criteria.
 
 use super::problem::{ROOM, contents, data, network, streams};
-use super::{Finding, Subject, Verdict, holds_if, law, same_but_for_rounding};
+use super::{Finding, KEEPS_ITS_WORD, Subject, Verdict, holds_if, keeps_its_word, law, same_but_for_rounding};
 use crate::Result;
 use crate::context::CallContext;
 use crate::coupling::{ChannelGroup, channel_groups};
@@ -11,6 +11,7 @@ use crate::network::Network;
 pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
     vec![
         law("it gives one finite score for each channel", || finite(subject)),
+        law(KEEPS_ITS_WORD, || word_kept(subject)),
         law("the order in which groups are asked for does not matter", || order(subject)),
         law("the same seed gives the same scores", || same_seed(subject)),
         law("the network is left as it was", || network_stays(subject)),
@@ -60,6 +61,12 @@ fn finite(subject: &Subject<'_>) -> Result<Verdict> {
         }
     }
     Ok(Verdict::Holds)
+}
+
+fn word_kept(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let said = subject.make::<dyn Criterion>()?.check(network.declaration());
+    keeps_its_word(said, || scores(subject, &network, Order::Forward).map(drop))
 }
 
 fn order(subject: &Subject<'_>) -> Result<Verdict> {

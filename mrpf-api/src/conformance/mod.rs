@@ -25,6 +25,7 @@ mod trainer;
 use serde_json::Value;
 use std::path::PathBuf;
 
+use crate::foresight::Foresight;
 use crate::registry::{self, Kind, PluginKind, Registration};
 use crate::{Error, ErrorKind, Result};
 
@@ -120,6 +121,24 @@ fn law(law: &'static str, examine: impl FnOnce() -> Result<Verdict>) -> Finding 
 fn holds_if(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
     if holds { Verdict::Holds } else { Verdict::Broken(otherwise()) }
 }
+
+/// Holds if what a plugin says of work beforehand is what it does: no refusal of what it accepted, and none made up.
+fn keeps_its_word(said: Result<Foresight>, work: impl FnOnce() -> Result<()>) -> Result<Verdict> {
+    let refusal = match said {
+        Ok(Foresight::Unknown) => return Ok(Verdict::Holds),
+        Ok(Foresight::Fits | Foresight::FitsBut(_)) => None,
+        Err(error) if error.kind() == ErrorKind::Settings => Some(error),
+        Err(error) => return Err(error),
+    };
+    Ok(match (refusal, work()) {
+        (None, Err(error)) => Verdict::Broken(format!("it accepts beforehand, and says `{error}` at work")),
+        (Some(refusal), Ok(())) => Verdict::Broken(format!("it says `{refusal}` beforehand, and does the work")),
+        (None, Ok(())) | (Some(_), Err(_)) => Verdict::Holds,
+    })
+}
+
+/// The law of [`keeps_its_word`].
+const KEEPS_ITS_WORD: &str = "what it accepts beforehand it does not refuse later";
 
 /// Holds where the numbers differ by no more than sums in another order do.
 fn same_but_for_rounding(all: &[f64], few: &[f64]) -> Verdict {

@@ -1,7 +1,7 @@
 //! Laws of sensitivity metrics.
 
 use super::problem::{ROOM, contents, data, network, streams};
-use super::{Finding, Subject, Verdict, holds_if, law, same_but_for_rounding};
+use super::{Finding, KEEPS_ITS_WORD, Subject, Verdict, holds_if, keeps_its_word, law, same_but_for_rounding};
 use crate::Result;
 use crate::context::CallContext;
 use crate::network::Network;
@@ -10,6 +10,7 @@ use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
 pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
     vec![
         law("it gives one finite number for each module, in order", || finite(subject)),
+        law(KEEPS_ITS_WORD, || word_kept(subject)),
         law("the same seed gives the same numbers", || same_seed(subject)),
         law("the network is left as it was", || network_stays(subject)),
         law("the numbers are the same where a GPU has room for few images", || few_at_a_time(subject)),
@@ -34,6 +35,12 @@ fn finite(subject: &Subject<'_>) -> Result<Verdict> {
     }
     let wrong = found.iter().find(|module| !module.value.is_finite());
     Ok(wrong.map_or(Verdict::Holds, |module| Verdict::Broken(format!("{} for `{}`", module.value, module.module))))
+}
+
+fn word_kept(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let said = subject.make::<dyn SensitivityMetric>()?.check(network.declaration());
+    keeps_its_word(said, || measure(subject, &network).map(drop))
 }
 
 fn same_seed(subject: &Subject<'_>) -> Result<Verdict> {

@@ -1,7 +1,7 @@
 //! Laws of adversarial trainers.
 
 use super::problem::{batch, clean_loss, contents, data, descend, network, numbers, streams, teacher};
-use super::{Finding, Subject, Verdict, holds_if, law};
+use super::{Finding, KEEPS_ITS_WORD, Subject, Verdict, holds_if, keeps_its_word, law};
 use crate::Result;
 use crate::context::CallContext;
 use crate::data::Batch;
@@ -18,6 +18,7 @@ pub(super) fn laws(subject: &Subject<'_>) -> Vec<Finding> {
         law("the logits are finite, a row for each image, and carry no gradient", || logits(subject)),
         law("every parameter has a finite gradient", || gradients(subject)),
         law("the same seed gives the same loss and gradients", || same_seed(subject)),
+        law(KEEPS_ITS_WORD, || word_kept(subject)),
         law("making the loss moves no weight", || weights_stay(subject)),
         law("the end of an epoch changes nothing of the network", || end_of_epoch(subject)),
         law("training with it improves a small problem", || improves(subject)),
@@ -97,6 +98,12 @@ fn same_seed(subject: &Subject<'_>) -> Result<Verdict> {
     };
     let (first, second) = (once()?, once()?);
     Ok(holds_if(first == second, || format!("losses {:?} and {:?}", first[0], second[0])))
+}
+
+fn word_kept(subject: &Subject<'_>) -> Result<Verdict> {
+    let network = network()?;
+    let said = made(subject)?.check(network.declaration(), STEPS / 10);
+    keeps_its_word(said, || first_loss(subject, &network).map(drop))
 }
 
 fn weights_stay(subject: &Subject<'_>) -> Result<Verdict> {

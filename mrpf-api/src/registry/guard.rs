@@ -19,7 +19,8 @@ use crate::budget::Solution;
 use crate::context::{CallContext, Watcher};
 use crate::coupling::ChannelGroup;
 use crate::criterion::Criterion;
-use crate::data::{Batch, DataSource, Download, LoadedData};
+use crate::data::{Batch, DataSource, Download, ImageShape, LoadedData};
+use crate::foresight::Foresight;
 use crate::network::{Classifier, Declaration, Network, Weights};
 use crate::schedule::PruningSchedule;
 use crate::sensitivity::{ModuleSensitivity, SensitivityMetric};
@@ -150,6 +151,10 @@ impl AdversarialTrainer for Guarded<dyn AdversarialTrainer> {
         guarded(self.registration, || self.plugin.loss(step, network, batch))
     }
 
+    fn check(&self, network: &Declaration, epochs: usize) -> Result<Foresight> {
+        guarded(self.registration, || self.plugin.check(network, epochs))
+    }
+
     fn replays(&self) -> usize {
         unwinding(self.registration, || self.plugin.replays())
     }
@@ -193,12 +198,20 @@ impl AdversarialTrainer for Guarded<dyn AdversarialTrainer> {
 }
 
 impl SensitivityMetric for Guarded<dyn SensitivityMetric> {
+    fn check(&self, network: &Declaration) -> Result<Foresight> {
+        guarded(self.registration, || self.plugin.check(network))
+    }
+
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
         guarded(self.registration, || self.plugin.measure(cx, network, data))
     }
 }
 
 impl Criterion for Guarded<dyn Criterion> {
+    fn check(&self, network: &Declaration) -> Result<Foresight> {
+        guarded(self.registration, || self.plugin.check(network))
+    }
+
     fn prepare(&mut self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<()> {
         guarded(self.registration, || self.plugin.prepare(cx, network, data))
     }
@@ -239,6 +252,10 @@ impl Attack for Guarded<dyn Attack> {
         guarded(self.registration, || self.plugin.attack(cx, classifier, threat, batch))
     }
 
+    fn check(&self, threat: &ThreatModel, classes: usize, shape: ImageShape) -> Result<Foresight> {
+        guarded(self.registration, || self.plugin.check(threat, classes, shape))
+    }
+
     fn means(&self) -> AttackMeans {
         unwinding(self.registration, || self.plugin.means())
     }
@@ -247,9 +264,9 @@ impl Attack for Guarded<dyn Attack> {
         unwinding(self.registration, || self.plugin.seeks_nearest())
     }
 
-    fn parts(&self) -> Result<Vec<AttackPart>> {
+    fn parts(&self, classes: usize) -> Result<Vec<AttackPart>> {
         let registration = self.registration;
-        let parts = guarded(registration, || self.plugin.parts())?;
+        let parts = guarded(registration, || self.plugin.parts(classes))?;
         let guard = |(name, plugin)| -> AttackPart { (name, Box::new(Self { plugin, registration })) };
         Ok(parts.into_iter().map(guard).collect())
     }

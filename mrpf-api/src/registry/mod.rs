@@ -1,11 +1,13 @@
 //! The registry: which plugins there are, what their settings are, and how one is made.
 
 mod guard;
+mod limits;
 mod origin;
 mod plugin;
 mod settings;
 
 pub use guard::{catch, plugins_being_called, tell_plugin_panics_as_errors};
+pub use limits::check_limits;
 pub use origin::{Origin, PluginLibrary};
 pub use plugin::{Kind, Make, MakeFn, PluginKind, Registration, find, make, objects, registrations};
 pub use settings::{Settings, default_settings, overlay, parse_settings, resolve_settings, settings_schema};

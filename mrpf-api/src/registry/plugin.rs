@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::guard::{Guarded, guarded};
+use super::limits::check_limits;
 use super::origin::Origin;
 use crate::{Context, Error, ErrorKind, Result};
 
@@ -125,6 +126,14 @@ impl Registration {
     /// What it is for.
     pub fn kind(&self) -> Kind {
         self.make.kind()
+    }
+
+    /// What people should be told of settings that are within their limits but unusual.
+    ///
+    /// # Errors
+    /// As [`super::parse_settings`].
+    pub fn remarks(&self, settings: Value) -> Result<Vec<String>> {
+        self.ask(|plugin| check_limits(&(plugin.schema)(), &(plugin.resolve)(settings)?))
     }
 
     /// Calls functions of the plugin that make nothing, such as [`Registration::schema`]; a panic becomes an error.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use super::limits::check_limits;
 use crate::{Error, ErrorKind, Result};
 
 /// What a settings type must be able to do; every type with these four derives does.
@@ -26,14 +27,16 @@ pub fn settings_schema<T: Settings>() -> Value {
 ///
 /// # Errors
 /// [`ErrorKind::UnknownName`] for a key that the type does not have, with the nearest one that it has; [`ErrorKind::Settings`] for a
-/// value of the wrong type, with the key.
+/// value of the wrong type or beyond the limits in the schema, with the key.
 pub fn parse_settings<T: Settings>(given: Value) -> Result<T> {
     let mut settings = default_settings::<T>();
     overlay(&mut settings, given, "")?;
-    serde_path_to_error::deserialize(settings).map_err(|error| {
+    let parsed = serde_path_to_error::deserialize(&settings).map_err(|error| {
         let path = error.path().to_string();
         Error::new(ErrorKind::Settings, format!("setting `{path}`: {}", error.into_inner()))
-    })
+    })?;
+    check_limits(&settings_schema::<T>(), &settings)?;
+    Ok(parsed)
 }
 
 /// Settings as given in, all settings out.

@@ -96,6 +96,7 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
         let found = format!("batch {batch}, steps {steps}, images {images}, epochs {epochs}");
         return Err(Error::new(ErrorKind::Settings, format!("{found}, expected at least 1 of each")));
     }
+    check_room(settings, system_memory())?;
     let cx = CallContext::new(Streams::new(0), watcher);
     if settings.what == What::Conv {
         if settings.precision != Precision::F32 {
@@ -152,6 +153,51 @@ pub fn measure(settings: &Settings, watcher: &dyn Watcher) -> Result<Vec<Measure
             timed(&cx, head, settings, || metric.measure(&cx, &network, &data).map(drop))?
         }
     }])
+}
+
+/// The largest number of repetitions, passes and steps: what goes on for longer is no benchmark.
+const MOST: usize = 1_000_000;
+
+/// Bytes of memory that are free; none where the system does not say it.
+fn system_memory() -> Option<u64> {
+    let mut system = sysinfo::System::new().ok()?;
+    system.refresh_memory();
+    Some(system.available_memory())
+}
+
+/// Refuses counts that have no end, and batches whose images and largest values alone are more than what is free.
+///
+/// # Errors
+/// [`ErrorKind::Settings`] with what is needed and what there is.
+fn check_room(settings: &Settings, free: Option<u64>) -> Result<()> {
+    let Settings { batch, images, epochs, steps, warmup, attack_steps, .. } = settings;
+    for (option, count) in [("epochs", epochs), ("steps", steps), ("warmup", warmup), ("attack-steps", attack_steps)] {
+        if *count > MOST {
+            let message = format!("--{option} {count}, expected at most {MOST}");
+            return Err(Error::new(ErrorKind::Settings, message));
+        }
+    }
+    // The images, and the values behind the first convolution of a ResNet-18: 64 channels as large as the images.
+    let widest = 64 * SHAPE.height * SHAPE.width;
+    let floats = |count: usize, each: usize| count.checked_mul(each)?.checked_mul(size_of::<f32>());
+    let needed = [("batch", batch, SHAPE.len() + widest), ("images", images, SHAPE.len())];
+    for (option, count, each) in needed {
+        let is_used = option == "batch" || settings.what == What::Mrs;
+        let bytes = floats(*count, each).map(|bytes| bytes as u64);
+        if let (true, Some(free)) = (is_used, free)
+            && bytes.is_none_or(|bytes| bytes > free)
+        {
+            let needed = bytes.map_or("more than can be counted".to_owned(), gigabytes);
+            let message =
+                format!("--{option} {count} takes {needed} of memory at least, and {} are free", gigabytes(free));
+            return Err(Error::new(ErrorKind::Settings, message).hint("choose fewer images at a time"));
+        }
+    }
+    Ok(())
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.1} GB", bytes as f64 / 1e9)
 }
 
 fn no_precision(settings: &Settings) -> Error {
@@ -328,4 +374,41 @@ fn convolutions(cx: &CallContext<'_>, settings: &Settings) -> Result<Vec<Measure
         }
     }
     Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(batch: usize, images: usize, steps: usize) -> Result<Settings> {
+        let device = OpenDevice::default();
+        Ok(Settings {
+            what: What::Mrs,
+            arch: "resnet18".into(),
+            trainer: "pgd-at".into(),
+            attack_steps: 10,
+            batch,
+            images,
+            epochs: 1,
+            steps,
+            warmup: 1,
+            macs: None,
+            precision: Precision::F32,
+            device,
+        })
+    }
+
+    #[test]
+    fn a_batch_that_no_memory_holds_is_refused() -> Result<()> {
+        let told = |batch, images, steps| -> Result<String> {
+            let refused = check_room(&settings(batch, images, steps)?, Some(4_000_000_000));
+            Ok(refused.map_or_else(|error| error.to_string(), |()| "taken".into()))
+        };
+        assert_eq!(told(128, 1024, 3)?, "taken");
+        assert!(told(1_000_000_000, 1, 1)?.starts_with("--batch 1000000000 takes 274432.0 GB"));
+        assert!(told(usize::MAX, 1, 1)?.contains("more than can be counted"));
+        assert!(told(1, 1_000_000_000, 1)?.starts_with("--images 1000000000 takes"));
+        assert!(told(1, 1, usize::MAX)?.ends_with("expected at most 1000000"));
+        Ok(())
+    }
 }

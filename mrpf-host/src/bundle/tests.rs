@@ -46,6 +46,7 @@ fn network() -> Result<Network> {
 fn evaluation(images: usize) -> Evaluation {
     let part = |name: &str, survivors| PartRecord { name: name.into(), means: AttackMeans::Gradients, survivors };
     let record = |name: &str, survivors, parts| AttackRecord {
+        remarks: Vec::new(),
         name: name.into(),
         means: AttackMeans::Gradients,
         survivors,
@@ -70,6 +71,7 @@ fn evaluation(images: usize) -> Evaluation {
         outcomes: outcomes.collect(),
         signs: Vec::new(),
         curves: None,
+        left_out: Vec::new(),
     }
 }
 

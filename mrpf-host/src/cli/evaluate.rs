@@ -28,14 +28,15 @@ pub struct EvaluateArgs {
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     pub attacks: Vec<String>,
     /// The radii, in place of evaluate.threat.epsilon, such as 8/255,0.031; one row of results for each.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', allow_hyphen_values = true)]
     pub epsilons: Vec<String>,
-    /// Use the first N test images only.
+    /// Use the first N test images only, in place of evaluate.images.
     #[arg(long, value_name = "N")]
     pub images: Option<usize>,
-    /// Draw accuracy against radius and against steps on the first N images; 0 for none.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub curves: usize,
+    /// Draw accuracy against radius and against steps on the first N images, 0 for none, in place of evaluate.curves; on 100 images
+    /// where neither is given.
+    #[arg(long, value_name = "N")]
+    pub curves: Option<usize>,
     /// Write what a leaderboard asks for into DIR/bundle-LEADERBOARD, with what of it is not met; may be given several times.
     #[arg(long, value_name = "LEADERBOARD")]
     pub bundle: Vec<Leaderboard>,

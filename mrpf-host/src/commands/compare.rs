@@ -1,10 +1,11 @@
 //! `mrpf compare`: a grid of runs, and what is found in it.
 
+use mrpf_api::architecture::{Architecture, ArchitectureRequest};
 use mrpf_api::data::DataSource;
 use mrpf_api::registry::PluginLibrary;
 use mrpf_api::{Error, ErrorKind, Result};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -19,7 +20,7 @@ use crate::comparison::{
 };
 use crate::device::{Arithmetic, DeviceChoice, OpenDevice, without_number};
 use crate::event::{Event, EventSink};
-use crate::experiment::{Base, Experiment};
+use crate::experiment::{Ahead, Base, Experiment};
 use crate::image_digest::ImageDigests;
 use crate::load_data::load_data;
 use crate::output::{Both, MetricsFile, TensorBoard};
@@ -35,8 +36,9 @@ pub fn compare(args: &CompareArgs, console: &Console<'_>) -> Result<()> {
     }
     let limits = limits(args, console.device)?;
     let grid = Grid::new(&experiment)?;
-    let known = RefCell::new(BTreeMap::new());
+    let known: RefCell<BTreeMap<String, Images>> = RefCell::new(BTreeMap::new());
     let plan = Plan::new(&grid, &|cell| ground(cell, &known, console))?;
+    foresee(&grid, &known.borrow(), console)?;
     let path = args.shared.out.clone().unwrap_or_else(|| PathBuf::from("comparisons").join(&experiment.name));
     for message in &grid.notes {
         console.events.send(Event::Warning { about: "comparison".into(), message: message.clone() });
@@ -158,17 +160,69 @@ fn limits(args: &CompareArgs, device: &OpenDevice) -> Result<Limits> {
     Ok(Limits { cores, devices, jobs, memory: args.memory.unwrap_or_else(free) })
 }
 
-/// The images and libraries that a cell's results depend on; each data set is read once.
-fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, String>>, console: &Console<'_>) -> Result<Ground> {
+/// What is known of a data set without its images.
+struct Images {
+    digest: String,
+    request: ArchitectureRequest,
+}
+
+/// Which images a cell's settings choose.
+fn images(cell: &Cell) -> String {
     let settings = &cell.experiment.data;
-    let choice = format!("{:?} {:?}", settings.name, settings.dir);
+    format!("{:?} {:?}", settings.name, settings.dir)
+}
+
+/// Asks everyone who takes part in any cell, before the first stage is begun; cells that differ in seeds alone are one.
+fn foresee(grid: &Grid, known: &BTreeMap<String, Images>, console: &Console<'_>) -> Result<()> {
+    let (mut asked, mut told) = (BTreeSet::new(), BTreeSet::new());
+    for cell in &grid.cells {
+        let Cell { experiment, variant, .. } = cell;
+        let Some(Images { request, .. }) = known.get(&images(cell)) else { continue };
+        let settings = (
+            (images(cell), &experiment.network, &experiment.pretrain, &experiment.evaluate),
+            (&variant.prune, &variant.finetune, &experiment.grid.metrics),
+        );
+        if !asked.insert(format!("{settings:?}")) {
+            continue;
+        }
+        let choice = &experiment.network.architecture;
+        let declared = choice.make::<dyn Architecture>()?.declare(request);
+        let declared = declared.context(|| format!("architecture `{}`", choice.name))?;
+        let ahead = Ahead {
+            trainings: &[("pretrain", &experiment.pretrain)],
+            metrics: &experiment.grid.metrics.iter().collect::<Vec<_>>(),
+            variants: std::slice::from_ref(variant),
+            attacks: Some(&experiment.evaluate),
+        };
+        let remarks = ahead.foresee(&declared).context(|| cell.place.to_string())?;
+        for message in remarks {
+            if told.insert(message.clone()) {
+                console.events.send(Event::Warning { about: "settings".into(), message });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The images and libraries that a cell's results depend on; each data set is read once.
+fn ground(cell: &Cell, known: &RefCell<BTreeMap<String, Images>>, console: &Console<'_>) -> Result<Ground> {
+    let settings = &cell.experiment.data;
+    let choice = images(cell);
     let mut known = known.borrow_mut();
     let data = match known.get(&choice) {
-        Some(digest) => digest.clone(),
+        Some(images) => images.digest.clone(),
         None => {
             let (name, source) = (&settings.name.name, settings.name.make::<dyn DataSource>()?);
             let data = load_data(name, &*source, settings.dir.as_deref(), console.watcher, console.events)?;
-            known.entry(choice).or_insert(ImageDigests::of(&data).whole()).clone()
+            let request = ArchitectureRequest {
+                input: data.shape(),
+                classes: data.classes(),
+                mean: data.mean.clone(),
+                std: data.std.clone(),
+            };
+            let digest = ImageDigests::of(&data).whole();
+            known.insert(choice, Images { digest: digest.clone(), request });
+            digest
         }
     };
     let libraries = opened_libraries().iter().map(|PluginLibrary { sha256, .. }| sha256.clone()).collect();

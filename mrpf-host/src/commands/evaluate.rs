@@ -1,5 +1,6 @@
 //! `mrpf evaluate`: attacks a saved network.
 
+use mrpf_api::attack::check_length;
 use mrpf_api::fraction::Fraction;
 use mrpf_api::network::Network;
 use mrpf_api::{Error, ErrorKind, Result};
@@ -8,13 +9,17 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::Console;
+use super::foresee::foresee;
 use super::open::{open_fresh, reopen};
 use super::task::{SavedNetwork, task};
 use crate::bundle::{Evidence, Submission};
 use crate::cli::EvaluateArgs;
 use crate::event::{Event, EventSink};
-use crate::experiment::{Experiment, PluginChoice};
+use crate::experiment::{Ahead, Experiment, PluginChoice};
 use crate::pipeline::{Opened, Session, read_model};
+
+/// On how many images curves are drawn where neither `--curves` nor `evaluate.curves` says it.
+const CURVE_IMAGES: usize = 100;
 
 /// What is evaluated, as the run directory keeps it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +42,11 @@ pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
     };
     let session = Session::open(opened, task.epsilons.len(), console.events, console.watcher)?;
     session.check_fits(&network)?;
+    for epsilon in &task.epsilons {
+        let mut settings = session.experiment.evaluate.clone();
+        settings.threat.epsilon = epsilon.clone();
+        foresee(&session, network.declaration(), &Ahead { attacks: Some(&settings), ..Ahead::default() })?;
+    }
     let (mut rows, mut evaluations) = (Vec::new(), Vec::new());
     for epsilon in task.epsilons {
         let mut settings = session.experiment.evaluate.clone();
@@ -70,15 +80,11 @@ pub fn evaluate(args: &EvaluateArgs, console: &Console<'_>) -> Result<()> {
 
 fn begin(model: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Opened, Network, EvaluationTask)> {
     let epsilons: Vec<Fraction> = args.epsilons.iter().map(|text| text.parse()).collect::<Result<_>>()?;
-    if let Some(wrong) = epsilons.iter().find(|epsilon| epsilon.value() < 0.0) {
-        let message = format!("--epsilons: found {wrong}, expected radii of at least 0");
-        return Err(Error::new(ErrorKind::Settings, message));
-    }
     let network = read_model(model)?.to_device(&console.device.device)?;
     let change = |experiment: &mut Experiment| {
         let settings = &mut experiment.evaluate;
         settings.images = args.images.or(settings.images);
-        settings.curves = Some(args.curves);
+        settings.curves = args.curves.or(settings.curves).or(Some(CURVE_IMAGES));
         if !args.attacks.is_empty() {
             // An attack that the experiment has already keeps its settings.
             let known = settings.attacks.clone();
@@ -88,7 +94,13 @@ fn begin(model: &Path, args: &EvaluateArgs, console: &Console<'_>) -> Result<(Op
             settings.attacks = args.attacks.iter().map(choose).collect();
         }
     };
-    let opened = open_fresh(model, &args.experiment, &args.shared, change, console)?;
+    let checked = |experiment: &mut Experiment| {
+        change(experiment);
+        let (norm, values) = (experiment.evaluate.threat.norm, network.declaration().input.len());
+        // Before a folder is made; what is doubtful is told when the work begins.
+        epsilons.iter().try_for_each(|epsilon| check_length("--epsilons", epsilon, norm, Some(values)).map(drop))
+    };
+    let opened = open_fresh(model, &args.experiment, &args.shared, checked, console)?;
     let epsilons = if epsilons.is_empty() { vec![opened.experiment.evaluate.threat.epsilon.clone()] } else { epsilons };
     let task = EvaluationTask { network: SavedNetwork::new(model, &network)?, epsilons };
     opened.dir.write_task(&task)?;

@@ -6,9 +6,11 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::Console;
+use super::foresee::foresee;
 use super::open::{open_fresh, reopen};
 use super::task::{SavedNetwork, task};
 use crate::cli::FinetuneArgs;
+use crate::experiment::Ahead;
 use crate::pipeline::{Opened, Session, read_model};
 
 /// Trains with the `finetune` settings and attacks the result.
@@ -25,6 +27,12 @@ pub fn finetune(args: &FinetuneArgs, console: &Console<'_>) -> Result<()> {
     };
     let session = Session::open(opened, 2, console.events, console.watcher)?;
     session.check_fits(&network)?;
+    let ahead = Ahead {
+        trainings: &[("finetune", &session.experiment.finetune)],
+        attacks: Some(&session.experiment.evaluate),
+        ..Ahead::default()
+    };
+    foresee(&session, network.declaration(), &ahead)?;
     session.check_attack("finetuned")?;
     let (network, training) = session.finetuned("finetune", "finetuned", network)?;
     let row = session.dense_row("finetuned", &network, &training)?;
@@ -33,7 +41,7 @@ pub fn finetune(args: &FinetuneArgs, console: &Console<'_>) -> Result<()> {
 
 fn begin(model: &Path, args: &FinetuneArgs, console: &Console<'_>) -> Result<(Opened, Network)> {
     let network = read_model(model)?.to_device(&console.device.device)?;
-    let opened = open_fresh(model, &args.experiment, &args.shared, |_| {}, console)?;
+    let opened = open_fresh(model, &args.experiment, &args.shared, |_| Ok(()), console)?;
     opened.dir.write_task(&SavedNetwork::new(model, &network)?)?;
     Ok((opened, network))
 }

@@ -9,6 +9,7 @@ mod evaluate;
 mod explain;
 mod export;
 mod finetune;
+mod foresee;
 mod import;
 mod open;
 mod plugins;

@@ -48,11 +48,11 @@ pub fn open_fresh(
     model: &Path,
     files: &[PathBuf],
     shared: &Shared,
-    change: impl FnOnce(&mut Experiment),
+    change: impl FnOnce(&mut Experiment) -> Result<()>,
     console: &Console<'_>,
 ) -> Result<Opened> {
     let mut experiment = load_for_model(model, files, shared, console)?;
-    change(&mut experiment);
+    change(&mut experiment)?;
     experiment.check()?;
     let name = format!("{}-{}", experiment.name, console.command);
     fresh(experiment, shared, name, console)

@@ -9,8 +9,10 @@ use std::time::Instant;
 
 use super::Console;
 use super::dry_run::dry_run;
+use super::foresee::foresee;
 use super::open::open_fresh;
 use crate::cli::{ModelArgs, PruneArgs};
+use crate::experiment::Ahead;
 use crate::files::{JSON, read_text};
 use crate::pipeline::{Session, read_model};
 use crate::run_dir::check_named_file;
@@ -25,14 +27,22 @@ pub fn prune(args: &PruneArgs, console: &Console<'_>) -> Result<()> {
     let read = |path: &PathBuf| read_sensitivity(path, network.declaration());
     let given = args.sensitivity.as_ref().map(read).transpose()?;
     let ModelArgs { model, experiment, shared } = &args.model;
-    let opened = open_fresh(model, experiment, shared, |_| {}, console)?;
-    let session = Session::open(opened, 3, console.events, console.watcher)?;
-    session.check_fits(&network)?;
-    let mut variant = session.experiment.variants().swap_remove(0);
+    let opened = open_fresh(model, experiment, shared, |_| Ok(()), console)?;
+    let mut variant = opened.experiment.variants().swap_remove(0);
     variant.prune.rounds = 1;
     variant.finetune.epochs = 0;
+    let measures = given.is_none() && variant.needs_sensitivity()?;
+    // The network is cut and attacked.
+    let session = Session::open(opened, 2 + usize::from(measures), console.events, console.watcher)?;
+    session.check_fits(&network)?;
     let metric = variant.prune.sensitivity.clone();
-    let modules = match (given, variant.needs_sensitivity()?) {
+    let ahead = Ahead {
+        variants: std::slice::from_ref(&variant),
+        attacks: Some(&session.experiment.evaluate),
+        ..Ahead::default()
+    };
+    foresee(&session, network.declaration(), &ahead)?;
+    let modules = match (given, measures) {
         (Some(modules), _) => modules,
         (None, true) => session.sensitivities(&metric.name, &metric, &network)?,
         (None, false) => Vec::new(),

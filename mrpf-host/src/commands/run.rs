@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::Console;
+use super::foresee::foresee;
 use super::open::open_run;
 use crate::cli::RunArgs;
 use crate::event::{Event, EventSink};
-use crate::experiment::{Experiment, PluginChoice, Repeated, Variant};
+use crate::experiment::{Ahead, Experiment, PluginChoice, Repeated, Variant};
 use crate::pipeline::Session;
 use crate::pruning::Dense;
 use crate::results::Row;
@@ -26,8 +27,16 @@ pub fn run(args: &RunArgs, console: &Console<'_>) -> Result<()> {
         session.send(Event::Warning { about: "compare".into(), message });
     }
     // What the constraints name must be there before hours go into training.
-    Dense::new(&session.declare()?, &session.experiment.prune)?;
+    let declared = session.declare()?;
+    Dense::new(&declared, &session.experiment.prune)?;
     let (variants, metrics) = (session.experiment.variants(), metrics(&session.experiment)?);
+    let ahead = Ahead {
+        trainings: &[("pretrain", &session.experiment.pretrain)],
+        variants: &variants,
+        attacks: Some(&session.experiment.evaluate),
+        ..Ahead::default()
+    };
+    foresee(&session, &declared, &ahead)?;
     let standard = session.experiment.standard_baseline.then(|| TrainingSettings {
         trainer: PluginChoice::named("standard"),
         select: Select::BestClean,
@@ -111,5 +120,7 @@ fn check_resumed(
 
 fn count_stages(experiment: &Experiment) -> Result<usize> {
     let dense = 1 + usize::from(experiment.standard_baseline);
-    Ok(2 * dense + metrics(experiment)?.len() + 3 * experiment.variants().len())
+    // Each is cut, fine-tuned if there are epochs for it, and attacked.
+    let of_each = if experiment.finetune.epochs > 0 { 3 } else { 2 };
+    Ok(2 * dense + metrics(experiment)?.len() + of_each * experiment.variants().len())
 }

@@ -76,7 +76,10 @@ fn pruned(planned: &PlannedRow, dense: Option<usize>, store: &Store) -> Result<F
     let mut cut = there(&made, "plan", made.read_plans().map(|mut plans| plans.pop()))?;
     cut.row = place.to_string();
     let evaluation = there(&attacked, names::PRUNED, attacked.read_evaluation(names::PRUNED))?;
-    let as_cut = there(&attacked, names::CUT, attacked.read_evaluation(names::CUT))?;
+    let as_cut = match variant.finetune.epochs {
+        0 => None,
+        _ => Some(there(&attacked, names::CUT, attacked.read_evaluation(names::CUT))?),
+    };
     let path = relative(store, &made.network(names::PRUNED));
     let mut row = row(&cut.row, &cut.pruned, &evaluation, &planned.cell.experiment, &path);
     row.sensitivity = variant.needs_sensitivity()?.then(|| variant.prune.sensitivity.name.clone());
@@ -89,8 +92,8 @@ fn pruned(planned: &PlannedRow, dense: Option<usize>, store: &Store) -> Result<F
         row.ratio_achieved = last.ratio_achieved;
         row.shortfall.clone_from(&last.shortfall);
     }
-    row.clean_accuracy_pruned = Some(as_cut.clean_accuracy());
-    row.robust_accuracy_pruned = Some(as_cut.robust_accuracy());
+    row.clean_accuracy_pruned = as_cut.as_ref().map(Evaluation::clean_accuracy);
+    row.robust_accuracy_pruned = as_cut.as_ref().map(Evaluation::robust_accuracy);
     row.seed = place.seed;
     note_training(&mut row, &training);
     Ok(Finding { place: place.clone(), dense, cost: cut.pruned, row, cut, training, evaluation, network: path })

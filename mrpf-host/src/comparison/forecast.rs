@@ -12,7 +12,7 @@ use std::fmt;
 
 use super::findings::Place;
 use super::plan::{Plan, PlannedRow};
-use super::rehearsal::{Rehearsal, Tried, ascending};
+use super::rehearsal::{Priced, Rehearsal, Tried, ascending};
 use super::stage::{Stage, Work};
 use super::store::Store;
 use super::work::names;
@@ -90,8 +90,13 @@ impl Forecast {
         device: &OpenDevice,
         watcher: &dyn Watcher,
     ) -> Result<Self> {
-        let mut trial =
-            Trial { plan, store, rehearsal: Rehearsal::new(device.clone(), watcher)?, dense: BTreeMap::new() };
+        let mut trial = Trial {
+            plan,
+            store,
+            rehearsal: Rehearsal::new(device.clone(), watcher)?,
+            dense: BTreeMap::new(),
+            fresh: BTreeMap::new(),
+        };
         let mut forecast = Self {
             name: name.to_owned(),
             networks: plan.rows.len(),
@@ -101,15 +106,22 @@ impl Forecast {
             seconds: 0.0,
             devices: Vec::new(),
         };
-        let mut cuts: BTreeMap<&str, Network> = BTreeMap::new();
+        // Seeds of a row cost the same, so one of them is tried for all.
+        let (mut tried, mut rows) = (Vec::<Priced>::new(), BTreeMap::new());
+        let mut cuts: BTreeMap<&str, usize> = BTreeMap::new();
         for row in &plan.rows {
-            let known =
-                |old: &&ForecastRow| old.method == row.cell.place.method && old.settings == row.cell.place.settings;
-            let (forecasted, tried) = trial.row(row)?;
-            if forecast.rows.iter().find(known).is_none() {
-                forecast.rows.push(forecasted);
-            }
-            cuts.insert(&row.prune, tried.network);
+            let place = (&row.cell.place.method, &row.cell.place.settings);
+            let at = match rows.get(&place) {
+                Some(at) => *at,
+                None => {
+                    let (forecasted, network) = trial.row(row)?;
+                    forecast.rows.push(forecasted);
+                    tried.push(Priced::new(network.network)?);
+                    rows.insert(place, tried.len() - 1);
+                    tried.len() - 1
+                }
+            };
+            cuts.insert(&row.prune, at);
         }
         let watching = CallContext::new(Streams::new(0), watcher);
         for (at, stage) in plan.stages.iter().enumerate() {
@@ -120,12 +132,11 @@ impl Forecast {
             }
             forecast.seconds += match &stage.work {
                 Work::Attack { of } => match cuts.get(of.as_str()) {
-                    Some(network) => trial.rehearsal.seconds(stage, network)?,
-                    None => trial.seconds_with_dense(stage, of)?,
+                    Some(at) => trial.rehearsal.seconds(stage, &tried[*at])?,
+                    None => trial.seconds_with_dense(stage)?,
                 },
-                Work::Train => trial.seconds_with_dense(stage, &stage.key)?,
-                Work::Measure { dense } | Work::Time { dense } | Work::Prune { dense, .. } => {
-                    trial.seconds_with_dense(stage, dense)?
+                Work::Train | Work::Measure { .. } | Work::Time { .. } | Work::Prune { .. } => {
+                    trial.seconds_with_dense(stage)?
                 }
             };
         }
@@ -140,6 +151,8 @@ struct Trial<'a> {
     rehearsal: Rehearsal<'a>,
     /// Dense networks by the stage that trains them.
     dense: BTreeMap<String, Network>,
+    /// Untrained networks by the settings that they are made with: what a stage costs does not depend on weights.
+    fresh: BTreeMap<String, Priced>,
 }
 
 impl Trial<'_> {
@@ -164,9 +177,13 @@ impl Trial<'_> {
         self.dense[key].duplicate()
     }
 
-    fn seconds_with_dense(&mut self, stage: &Stage, dense: &str) -> Result<f64> {
-        let network = self.dense(dense)?;
-        self.rehearsal.seconds(stage, &network)
+    fn seconds_with_dense(&mut self, stage: &Stage) -> Result<f64> {
+        let key = Rehearsal::key(&stage.experiment);
+        if !self.fresh.contains_key(&key) {
+            let network = self.rehearsal.fresh(&stage.experiment, stage.experiment.seed)?;
+            self.fresh.insert(key.clone(), Priced::new(network)?);
+        }
+        self.rehearsal.seconds(stage, &self.fresh[&key])
     }
 
     fn row(&mut self, row: &PlannedRow) -> Result<(ForecastRow, Tried)> {

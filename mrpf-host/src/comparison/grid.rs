@@ -2,7 +2,7 @@
 
 use mrpf_api::{Context, Error, ErrorKind, Result};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::findings::{Axis, Place};
 use crate::experiment::{Experiment, PluginChoice, Pretraining, Repeated, Variant};
@@ -63,6 +63,9 @@ impl Grid {
             let settings: BTreeMap<String, String> =
                 given().map(|(path, value)| (path.to_owned(), shown(value))).collect();
             let (variants, repeated) = changed.variants_and_repeated();
+            // A cell is no grid: with its lists in every cell, a grid of n seeds would take n * n of memory.
+            let mut changed = changed;
+            (changed.grid.vary, changed.grid.seeds, changed.compare) = (BTreeMap::new(), Vec::new(), Vec::new());
             for repeated in repeated {
                 left_out.entry(repeated).or_default().push(Place::settings_text(&settings));
             }
@@ -119,10 +122,10 @@ fn check_axis(setting: &str, values: &[Value]) -> Result<()> {
         let message = format!("setting `grid.vary.{setting}`: found an empty list, expected the values to compare");
         return Err(Error::new(ErrorKind::Settings, message));
     }
-    let twice = values.iter().enumerate().find(|(at, value)| values[..*at].contains(value));
-    match twice {
+    let mut known = BTreeSet::new();
+    match values.iter().find(|value| !known.insert(value.to_string())) {
         None => Ok(()),
-        Some((_, value)) => {
+        Some(value) => {
             let message = format!("setting `grid.vary.{setting}`: found {} twice", shown(value));
             Err(Error::new(ErrorKind::Settings, message).hint("to repeat a run, give more seeds in `grid.seeds`"))
         }
@@ -131,7 +134,8 @@ fn check_axis(setting: &str, values: &[Value]) -> Result<()> {
 
 fn seeds(experiment: &Experiment) -> Result<Vec<u64>> {
     let seeds = &experiment.grid.seeds;
-    if let Some((_, seed)) = seeds.iter().enumerate().find(|(at, seed)| seeds[..*at].contains(seed)) {
+    let mut known = BTreeSet::new();
+    if let Some(seed) = seeds.iter().find(|seed| !known.insert(**seed)) {
         let message = format!("setting `grid.seeds`: found {seed} twice, expected different seeds");
         return Err(Error::new(ErrorKind::Settings, message));
     }

@@ -17,6 +17,10 @@ pub struct Plan {
     pub dense: Vec<PlannedDense>,
     /// The pruned networks, in the order of the grid.
     pub rows: Vec<PlannedRow>,
+    /// Where each stage stands, by its key.
+    places: BTreeMap<String, usize>,
+    /// Where each dense network stands, by the stage that attacks it.
+    dense_places: BTreeMap<String, usize>,
 }
 
 /// The stages of a dense network.
@@ -60,12 +64,24 @@ impl Plan {
         Ok(plan)
     }
 
+    /// A plan of stages alone.
+    #[cfg(test)]
+    pub(super) fn of_stages(stages: impl IntoIterator<Item = Stage>) -> Self {
+        let mut plan = Self::default();
+        for stage in stages {
+            let name = stage.name.clone();
+            plan.put(stage, || name);
+        }
+        plan
+    }
+
     fn add(&mut self, cell: &Cell, ground: &Ground) -> Result<()> {
         let train = Stage::train(cell, ground)?;
         let attack = Stage::attack(cell, &train, ground);
-        let dense = match self.dense.iter().position(|dense| dense.attack == attack.key) {
-            Some(at) => at,
+        let dense = match self.dense_places.get(&attack.key) {
+            Some(at) => *at,
             None => {
+                self.dense_places.insert(attack.key.clone(), self.dense.len());
                 self.dense.push(PlannedDense {
                     settings: BTreeMap::new(),
                     train: train.key.clone(),
@@ -108,20 +124,19 @@ impl Plan {
     }
 
     fn put(&mut self, stage: Stage, name: impl FnOnce() -> String) {
-        if self.stages.iter().all(|known| known.key != stage.key) {
+        if !self.places.contains_key(&stage.key) {
+            self.places.insert(stage.key.clone(), self.stages.len());
             self.stages.push(Stage { name: name(), ..stage });
         }
     }
 
     /// A dense network depends on the settings whose value is the same for all its rows, and not for all rows.
     fn settings_of_dense(&mut self, grid: &Grid) {
-        for (at, dense) in self.dense.iter_mut().enumerate() {
+        let mut rows: Vec<Vec<&PlannedRow>> = vec![Vec::new(); self.dense.len()];
+        self.rows.iter().for_each(|row| rows[row.dense].push(row));
+        for (dense, rows) in self.dense.iter_mut().zip(rows) {
             for axis in grid.axes.iter().filter(|axis| axis.values.len() > 1) {
-                let mut values = self
-                    .rows
-                    .iter()
-                    .filter(|row| row.dense == at)
-                    .filter_map(|row| row.cell.place.settings.get(&axis.setting));
+                let mut values = rows.iter().filter_map(|row| row.cell.place.settings.get(&axis.setting));
                 let Some(first) = values.next() else { continue };
                 if values.all(|value| value == first) {
                     dense.settings.insert(axis.setting.clone(), first.clone());
@@ -132,31 +147,34 @@ impl Plan {
 
     fn name_dense(&mut self) {
         let several = self.dense.len() > 1;
-        let trained: Vec<&str> = self.dense.iter().map(|dense| dense.train.as_str()).collect();
-        let seeds = |stage: &Stage| {
-            let first = self.stages.iter().find(|stage| trained.contains(&stage.key.as_str()));
-            first.is_some_and(|first| first.experiment.seed != stage.experiment.seed)
-        };
-        let by_seed = self.stages.iter().filter(|stage| trained.contains(&stage.key.as_str())).any(seeds);
-        let named = |dense: &PlannedDense, stage: &Stage| {
+        let seed = |plan: &Self, key: &str| plan.stage(key).map(|stage| stage.experiment.seed);
+        let mut seeds = self.dense.iter().map(|dense| seed(self, &dense.train));
+        let first = seeds.next().flatten();
+        let by_seed = seeds.any(|other| other != first);
+        let mut names: BTreeMap<String, String> = BTreeMap::new();
+        // Of several attacks on one dense network the last one names what they share.
+        let mut trained: BTreeMap<&str, &PlannedDense> = BTreeMap::new();
+        let about = |dense: &PlannedDense, stage: &Stage| {
             let mut about = Place::settings_text(&dense.settings);
             if several && by_seed {
                 about.push_str(&format!(", seed {}", stage.experiment.seed));
             }
             about
         };
-        let mut names: BTreeMap<String, String> = BTreeMap::new();
         for dense in &self.dense {
-            for stage in &self.stages {
-                let about = named(dense, stage);
-                if stage.key == dense.train {
-                    names.insert(stage.key.clone(), format!("train dense{about}"));
-                } else if stage.key == dense.attack {
-                    names.insert(stage.key.clone(), format!("attack dense{about}"));
-                } else if matches!(&stage.work, Work::Measure { dense: of } | Work::Time { dense: of } if *of == dense.train)
-                {
-                    names.insert(stage.key.clone(), format!("{}{about}", stage.name));
-                }
+            trained.insert(&dense.train, dense);
+            if let Some(stage) = self.stage(&dense.train) {
+                names.insert(stage.key.clone(), format!("train dense{}", about(dense, stage)));
+            }
+            if let Some(stage) = self.stage(&dense.attack) {
+                names.insert(stage.key.clone(), format!("attack dense{}", about(dense, stage)));
+            }
+        }
+        for stage in &self.stages {
+            if let Work::Measure { dense: of } | Work::Time { dense: of } = &stage.work
+                && let Some(dense) = trained.get(of.as_str())
+            {
+                names.insert(stage.key.clone(), format!("{}{}", stage.name, about(dense, stage)));
             }
         }
         for stage in &mut self.stages {
@@ -168,7 +186,7 @@ impl Plan {
 
     /// A stage by its key.
     pub fn stage(&self, key: &str) -> Option<&Stage> {
-        self.stages.iter().find(|stage| stage.key == key)
+        self.places.get(key).and_then(|&at| self.stages.get(at))
     }
 }
 
@@ -195,7 +213,7 @@ impl std::fmt::Display for Place {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::experiment::{BUILT_IN, Experiment};
+    use crate::experiment::{BUILT_IN, Experiment, Pretraining};
     use mrpf_api::budget::BudgetKind;
     use serde_json::json;
 
@@ -233,6 +251,23 @@ mod tests {
         let first = ["train dense", "attack dense", "measure mrs (images 256, attack_step_size 0.025, epsilon 0.1)"];
         assert_eq!(names[..3], first);
         assert_eq!(names[3], "prune mrs-l1-norm, ratio 0.5, seed 0");
+        Ok(())
+    }
+
+    #[test]
+    fn ten_thousand_cells_are_planned_in_seconds() -> Result<()> {
+        for pretraining in [Pretraining::Shared, Pretraining::PerSeed] {
+            let start = std::time::Instant::now();
+            let plan = plan(|experiment| {
+                experiment.grid.seeds = (0..3400).collect();
+                experiment.grid.pretraining = pretraining;
+            })?;
+            assert_eq!(plan.rows.len(), 3 * 3400);
+            assert!(plan.rows.iter().all(|row| plan.stage(&row.prune).is_some()));
+            // A tenth of this where the machine does nothing else; what grows with the square takes minutes.
+            let seconds = start.elapsed().as_secs_f64();
+            assert!(seconds < 40.0, "{seconds:.1} s for {pretraining:?}");
+        }
         Ok(())
     }
 

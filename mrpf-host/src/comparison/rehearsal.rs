@@ -1,12 +1,13 @@
 //! How long stages take, from doing each kind of work once on a few images; and what each row would keep.
 
 use mrpf_api::Result;
-use mrpf_api::candle_core::Device;
+use mrpf_api::candle_core::{DType, Device};
 use mrpf_api::context::Watcher;
 use mrpf_api::coupling::{Cost, cost};
 use mrpf_api::data::ImageSet;
 use mrpf_api::network::{Classifier, Network};
 use mrpf_api::numeric::loss;
+use mrpf_api::random::Streams;
 use mrpf_api::registry::{Kind, find};
 use mrpf_api::schedule::PruningSchedule;
 use mrpf_api::sensitivity::{ModuleSensitivity, SensitivityMetric};
@@ -18,11 +19,11 @@ use super::stage::{Stage, Work};
 use crate::device::OpenDevice;
 use crate::evaluation::{Journal, evaluate};
 use crate::event::Silent;
-use crate::experiment::{EvaluateSettings, Experiment, PluginChoice, PruneSettings};
+use crate::experiment::{DataSettings, EvaluateSettings, Experiment, PluginChoice, PruneSettings};
 use crate::pipeline::{Opened, Session};
 use crate::pruning::{PruneRecord, PruneStep, measure_layer_times, prune_step, rounds};
 use crate::run_dir::RunDir;
-use crate::training::{Split, TrainingJob, TrainingSettings, train};
+use crate::training::{Split, TrainingJob, TrainingSettings, Validation, train};
 
 /// Steps of training that are timed.
 const STEPS: usize = 2;
@@ -39,6 +40,20 @@ pub struct Tried {
     pub dense: Cost,
     /// What was decided.
     pub record: PruneRecord,
+}
+
+/// A network with its costs, which are counted once.
+#[derive(Debug)]
+pub struct Priced {
+    network: Network,
+    cost: Cost,
+}
+
+impl Priced {
+    /// Counts.
+    pub fn new(network: Network) -> Result<Self> {
+        Ok(Self { cost: cost(network.declaration())?, network })
+    }
 }
 
 /// Does each kind of work on few images. Stages that differ only in their seeds are tried once.
@@ -71,23 +86,23 @@ impl<'a> Rehearsal<'a> {
     ///
     /// # Errors
     /// Whatever would stop the stage.
-    pub fn seconds(&mut self, stage: &Stage, network: &Network) -> Result<f64> {
+    pub fn seconds(&mut self, stage: &Stage, network: &Priced) -> Result<f64> {
         let key = self.session(&stage.experiment)?;
         let (session, opening) = &self.sessions[&key];
-        let kind = cost_of_work(&key, stage, network)?;
+        let kind = cost_of_work(&key, stage, &network.cost);
         if let Some(known) = self.times.get(&kind) {
             return Ok(*known);
         }
-        let seconds = opening + time(session, stage, network)?;
+        let seconds = opening + time(session, stage, &network.network)?;
         self.times.insert(kind, seconds);
         Ok(seconds)
     }
 
     /// A network of the stage's architecture with fresh weights; another for each `draw`.
     pub fn fresh(&mut self, experiment: &Experiment, draw: u64) -> Result<Network> {
-        let experiment = Experiment { seed: draw, ..experiment.clone() };
-        let key = self.session(&experiment)?;
-        self.sessions[&key].0.fresh_network()
+        let key = self.session(experiment)?;
+        let streams = Streams::new(draw).child("initialise");
+        Network::initialise(self.sessions[&key].0.declare()?, &streams, DType::F32, self.device())
     }
 
     /// Cuts `dense` as the stage would, in one round.
@@ -99,9 +114,15 @@ impl<'a> Rehearsal<'a> {
         cut(&self.sessions[&key].0, &stage.experiment.prune, dense, modules)
     }
 
+    /// What the images and the shape of the network depend on. Seeds are not among it: they change no time.
+    pub fn key(experiment: &Experiment) -> String {
+        let data = DataSettings { split_seed: None, ..experiment.data.clone() };
+        json!([data, experiment.network]).to_string()
+    }
+
     /// The name of the session whose images and network an experiment shares, opened if it is not open.
     fn session(&mut self, experiment: &Experiment) -> Result<String> {
-        let key = json!([experiment.data, experiment.network, experiment.seed]).to_string();
+        let key = Self::key(experiment);
         if !self.sessions.contains_key(&key) {
             let start = Instant::now();
             let dir = RunDir::create(&self.folder.path().join(self.sessions.len().to_string()))?;
@@ -115,7 +136,7 @@ impl<'a> Rehearsal<'a> {
 }
 
 /// What the time of a stage depends on; seeds are not among it.
-fn cost_of_work(session: &str, stage: &Stage, network: &Network) -> Result<String> {
+fn cost_of_work(session: &str, stage: &Stage, Cost { params, macs, .. }: &Cost) -> String {
     let experiment = &stage.experiment;
     let settings = match stage.work {
         Work::Train => json!(["train", experiment.pretrain]),
@@ -124,8 +145,7 @@ fn cost_of_work(session: &str, stage: &Stage, network: &Network) -> Result<Strin
         Work::Prune { .. } => json!(["prune", experiment.prune, experiment.finetune]),
         Work::Attack { .. } => json!(["attack", experiment.evaluate]),
     };
-    let Cost { params, macs, .. } = cost(network.declaration())?;
-    Ok(format!("{session} {settings} {params} {macs}"))
+    format!("{session} {settings} {params} {macs}")
 }
 
 fn time(session: &Session<'_>, stage: &Stage, network: &Network) -> Result<f64> {
@@ -149,8 +169,8 @@ fn time(session: &Session<'_>, stage: &Stage, network: &Network) -> Result<f64> 
             Ok(pruning * rounds as f64 + training(session, finetune, &tried.network)?)
         }
         Work::Attack { of } => {
-            // A pruned network is attacked as it was cut, and in the end.
-            let times = if of.starts_with("prune-") { 2.0 } else { 1.0 };
+            // A pruned network is attacked as it was cut and, if it is fine-tuned, in the end.
+            let times = if of.starts_with("prune-") && experiment.finetune.epochs > 0 { 2.0 } else { 1.0 };
             Ok(times * attacking(session, &experiment.evaluate, network)?)
         }
     }
@@ -181,6 +201,36 @@ fn cut(
     Ok(Tried { network: pruned.network, dense: before.cost, record: pruned.record })
 }
 
+/// Counts of repetitions in the settings of plugins that are tried with fewer where they are large, so that trying takes no hour.
+const REPETITIONS: [&str; 8] =
+    ["steps", "attack_steps", "guard_steps", "restarts", "queries", "draws", "searches", "replays"];
+/// From this number on. The usual settings of all attacks but `cw-l2` and `square` have fewer.
+const MANY: u64 = 200;
+
+/// So many repetitions, and by what the time of them is to be multiplied.
+fn fewer(repetitions: u64) -> (u64, f64) {
+    let tried = repetitions.min(MANY);
+    (tried, repetitions as f64 / tried.max(1) as f64)
+}
+
+/// The plugin with fewer repetitions, and by what its time is to be multiplied at most.
+fn with_fewer_steps(kind: Kind, choice: &PluginChoice) -> Result<(PluginChoice, f64)> {
+    let registration = find(kind, &choice.name)?;
+    let settings = registration.ask(|registration| (registration.resolve)(Value::Object(choice.settings.clone())))?;
+    let (mut tried, mut times) = (choice.clone(), 1.0);
+    for key in REPETITIONS {
+        let Some(repetitions) = settings[key].as_u64().filter(|repetitions| *repetitions > MANY) else { continue };
+        // What a smaller number changes otherwise, such as the queries of AutoAttack, is no part of every attack.
+        if registration.ask(|plugin| Ok((plugin.defaults)()))?[key].as_u64() == Some(repetitions) {
+            continue;
+        }
+        let (fewer, factor) = fewer(repetitions);
+        tried = tried.with(key, fewer);
+        times *= factor.max(1.0);
+    }
+    Ok((tried, times))
+}
+
 /// Some steps of an epoch with their share of held-out images, times all steps.
 fn training(session: &Session<'_>, settings: &TrainingSettings, network: &Network) -> Result<f64> {
     if settings.epochs == 0 {
@@ -191,7 +241,10 @@ fn training(session: &Session<'_>, settings: &TrainingSettings, network: &Networ
     let share = images as f64 / whole.train.len() as f64;
     let held = ((whole.holdout.len() as f64 * share).ceil() as usize).min(whole.holdout.len());
     let split = Split { train: spread(&whole.train, images), holdout: spread(&whole.holdout, held) };
-    let one = TrainingSettings { epochs: 1, ..settings.clone() };
+    let (trainer, times) = with_fewer_steps(Kind::Trainer, &settings.trainer)?;
+    let (held_steps, held_times) = fewer(settings.validation.steps as u64);
+    let validation = Validation { steps: held_steps as usize, ..settings.validation.clone() };
+    let one = TrainingSettings { epochs: 1, trainer, validation, ..settings.clone() };
     let teacher = network.duplicate()?;
     let job = TrainingJob {
         stage: "rehearsal",
@@ -207,7 +260,7 @@ fn training(session: &Session<'_>, settings: &TrainingSettings, network: &Networ
     };
     let start = Instant::now();
     train(job)?;
-    Ok(start.elapsed().as_secs_f64() / share * settings.epochs as f64)
+    Ok(start.elapsed().as_secs_f64() / share * settings.epochs as f64 * times.max(held_times))
 }
 
 /// So many of them, from all over the list.
@@ -219,7 +272,7 @@ fn spread(all: &[usize], count: usize) -> Vec<usize> {
 fn measuring(session: &Session<'_>, metric: &PluginChoice, network: &Network) -> Result<f64> {
     let registration = find(Kind::Sensitivity, &metric.name)?;
     let settings = registration.ask(|registration| (registration.resolve)(Value::Object(metric.settings.clone())))?;
-    let mut tried = metric.clone();
+    let (mut tried, times) = with_fewer_steps(Kind::Sensitivity, metric)?;
     let mut share = 1.0;
     if let Some(images) = settings["images"].as_u64() {
         let fewer = (images / PART).max(FEWEST).min(images);
@@ -229,7 +282,7 @@ fn measuring(session: &Session<'_>, metric: &PluginChoice, network: &Network) ->
     let start = Instant::now();
     let cx = session.context("sensitivity").child(&metric.name);
     tried.make::<dyn SensitivityMetric>()?.measure(&cx, network, &session.data)?;
-    Ok(start.elapsed().as_secs_f64() / share)
+    Ok(start.elapsed().as_secs_f64() / share * times)
 }
 
 /// One batch, times all batches. Every image counts as classified rightly, so that none is left out: no network takes longer.
@@ -246,17 +299,21 @@ fn attacking(session: &Session<'_>, settings: &EvaluateSettings, network: &Netwo
     }
     let first = test.subset(&indices);
     let first = ImageSet::new(first.shape(), first.all_pixels().to_vec(), first.full_scale(), labels, first.classes())?;
-    let few = EvaluateSettings { images: Some(count), curves: None, ..settings.clone() };
-    let start = Instant::now();
-    evaluate(&session.context("evaluate"), network, &first, &few, &mut Journal::default())?;
-    let attacks = start.elapsed().as_secs_f64();
+    let mut attacks = 0.0;
+    for attack in &settings.attacks {
+        let (attack, times) = with_fewer_steps(Kind::Attack, attack)?;
+        let few = EvaluateSettings { images: Some(count), curves: None, attacks: vec![attack], ..settings.clone() };
+        let start = Instant::now();
+        evaluate(&session.context("evaluate"), network, &first, &few, &mut Journal::default())?;
+        attacks += start.elapsed().as_secs_f64() * times;
+    }
     let mut curves = 0.0;
     if let Some(drawn) = settings.curves.filter(|&drawn| drawn > 0) {
-        let with = EvaluateSettings { curves: Some(drawn), ..few };
+        let with =
+            EvaluateSettings { curves: Some(drawn), images: Some(count), attacks: Vec::new(), ..settings.clone() };
         let start = Instant::now();
         evaluate(&session.context("evaluate"), network, &first, &with, &mut Journal::default())?;
-        curves =
-            (start.elapsed().as_secs_f64() - attacks).max(0.0) * drawn.min(images) as f64 / drawn.min(count) as f64;
+        curves = start.elapsed().as_secs_f64() * drawn.min(images) as f64 / drawn.min(count) as f64;
     }
     Ok(attacks * images as f64 / count.max(1) as f64 + curves)
 }

@@ -137,6 +137,7 @@ fn evaluation(network: &str, [clean, robust]: [f64; 2]) -> Evaluation {
     let outcomes: Vec<ImageOutcome> = (0..IMAGES).map(outcome).collect();
     let count = |is: &dyn Fn(&ImageOutcome) -> bool| outcomes.iter().filter(|outcome| is(outcome)).count();
     let attack = |(at, name): (usize, &&str)| AttackRecord {
+        remarks: Vec::new(),
         name: (*name).into(),
         means: if at == 0 { AttackMeans::Gradients } else { AttackMeans::Queries },
         survivors: count(&|outcome| outcome.survives(at)),
@@ -151,6 +152,7 @@ fn evaluation(network: &str, [clean, robust]: [f64; 2]) -> Evaluation {
         outcomes,
         signs: Vec::new(),
         curves: None,
+        left_out: Vec::new(),
     }
 }
 

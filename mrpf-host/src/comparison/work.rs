@@ -102,7 +102,10 @@ fn run(session: &Session<'_>, work: &Work, path: &Path) -> Result<()> {
         Work::Attack { of } => {
             let settings = session.experiment.evaluate.clone();
             if of.starts_with("prune-") {
-                session.evaluated(names::CUT, names::CUT, "pruned", &settings, &network(of, names::CUT)?)?;
+                // Without an epoch of fine-tuning the two are one network.
+                if session.experiment.finetune.epochs > 0 {
+                    session.evaluated(names::CUT, names::CUT, "pruned", &settings, &network(of, names::CUT)?)?;
+                }
                 session.evaluated(names::PRUNED, names::PRUNED, "final", &settings, &network(of, names::PRUNED)?)?;
             } else {
                 session.evaluated(names::DENSE, names::DENSE, "final", &settings, &network(of, names::DENSE)?)?;

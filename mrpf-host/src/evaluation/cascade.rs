@@ -54,7 +54,10 @@ pub(super) fn attack_images(
 ) -> Result<(AttackRecord, BTreeMap<usize, AttackedImage>)> {
     let NamedAttack { name, attack } = named;
     let cx = cx.child("attack").child(name);
-    let parts = attack.parts().context(|| format!("attack `{name}`"))?;
+    let about = || format!("attack `{name}`");
+    let (classes, shape) = (target.classifier.classes(), target.test.shape());
+    let remarks = attack.check(&target.settings.threat, classes, shape).context(about)?.remarks();
+    let parts = attack.parts(classes).context(about)?;
     let mut outcomes = BTreeMap::new();
     let mut records = Vec::new();
     if parts.is_empty() {
@@ -76,7 +79,7 @@ pub(super) fn attack_images(
     }
     let survivors = outcomes.values().filter(|outcome| outcome.survives).count();
     let (means, nearest) = (attack.means(), attack.seeks_nearest());
-    Ok((AttackRecord { name: name.clone(), means, survivors, nearest, parts: records }, outcomes))
+    Ok((AttackRecord { name: name.clone(), means, survivors, nearest, parts: records, remarks }, outcomes))
 }
 
 /// Attacks the images at `left` that the journal does not know yet, batch after batch.

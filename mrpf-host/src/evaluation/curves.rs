@@ -1,12 +1,12 @@
 //! Accuracy against the radius and against the number of steps: a plausible network falls to nothing, and steadily.
 
-use mrpf_api::Result;
 use mrpf_api::attack::{Ascent, Norm, Start, ThreatModel, ascend};
 use mrpf_api::context::CallContext;
 use mrpf_api::data::Batch;
 use mrpf_api::fraction::Fraction;
 use mrpf_api::network::Classifier;
 use mrpf_api::numeric::loss;
+use mrpf_api::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use super::parts::in_parts;
@@ -71,6 +71,7 @@ pub fn curves(
     if radius == 0.0 || batch.is_empty() {
         return Ok(None);
     }
+    Ascent::check(threat.norm).context(|| "PGD draws the curves".into())?;
     let right = in_parts(cx, classifier, batch, |part| loss::correct(&classifier.logits(&part.images)?, &part.labels))?;
     let right = right.concat();
     let rows: Vec<usize> = (0..batch.len()).filter(|&row| right[row]).collect();

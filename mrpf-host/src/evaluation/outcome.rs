@@ -4,6 +4,7 @@ use mrpf_api::attack::AttackMeans;
 use serde::{Deserialize, Serialize};
 
 use super::curves::Curves;
+use super::left_out::LeftOut;
 use super::signs::Sign;
 
 /// What an attack did to an image that was classified rightly before.
@@ -66,6 +67,9 @@ pub struct AttackRecord {
     /// For an attack of several parts, what was left after each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<PartRecord>,
+    /// What the attack said of itself that people should know, such as that another version than the one asked for ran.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// What was left after a part of an attack and those before it.
@@ -110,6 +114,9 @@ pub struct Evaluation {
     /// Accuracy against radius and against steps, where it was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub curves: Option<Curves>,
+    /// Side measurements that could not be made, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Evaluation {

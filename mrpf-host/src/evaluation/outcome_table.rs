@@ -113,6 +113,7 @@ mod tests {
             broken_by: broken_by.map(str::to_owned),
         };
         let record = |name: &str| super::super::outcome::AttackRecord {
+            remarks: Vec::new(),
             name: name.into(),
             means: mrpf_api::attack::AttackMeans::Gradients,
             survivors: 1,
@@ -131,6 +132,7 @@ mod tests {
             ],
             signs: Vec::new(),
             curves: None,
+            left_out: Vec::new(),
         };
         let bytes = outcome_table(&evaluation, &ThreatModel::default())?;
         assert_eq!(bytes, outcome_table(&evaluation, &ThreatModel::default())?);

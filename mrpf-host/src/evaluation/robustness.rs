@@ -10,6 +10,7 @@ use mrpf_api::{Error, ErrorKind, Result};
 use super::cascade::{NamedAttack, Target, attack_images};
 use super::curves::curves;
 use super::journal::Journal;
+use super::left_out::unless_it_fails;
 use super::outcome::{Evaluation, ImageOutcome};
 use super::signs::{self, warning_signs};
 use crate::experiment::{EvaluateSettings, PluginChoice};
@@ -69,14 +70,18 @@ pub(super) fn evaluate_classifier(
         outcomes,
         signs: Vec::new(),
         curves: None,
+        left_out: Vec::new(),
     };
     if let Some(count) = settings.curves.filter(|&count| count > 0) {
         let batch = target.batch(&indices[..count.min(images)])?;
         let step = |done, total| cx.step("steps of the curves", done, total);
-        evaluation.curves = curves(cx, target.classifier, &batch, &settings.threat, step)?;
+        let drawn = curves(cx, target.classifier, &batch, &settings.threat, step);
+        evaluation.curves = unless_it_fails("curves", drawn, &mut evaluation.left_out)?.flatten();
     }
     let first = target.batch(&indices[..images.min(signs::IMAGES)])?;
-    evaluation.signs = warning_signs(cx, target, &first, attacks, &evaluation)?;
+    let (signs, left_out) = warning_signs(cx, target, &first, attacks, &evaluation)?;
+    evaluation.signs = signs;
+    evaluation.left_out.extend(left_out);
     Ok(evaluation)
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cascade::{NamedAttack, Target};
 use super::curves::Curves;
+use super::left_out::{LeftOut, unless_it_fails};
 use super::outcome::{Evaluation, ImageOutcome};
 use super::parts::in_parts;
 
@@ -35,28 +36,34 @@ impl Sign {
     }
 }
 
-/// Looks for signs of false robustness: on the first images, `batch`, and in what the attacks and curves have found.
+/// Looks for signs of false robustness: on the first images, `batch`, and in what the attacks and curves have found. Gives also those that
+/// could not be looked for.
 pub(super) fn warning_signs(
     cx: &CallContext<'_>,
     target: &Target<'_>,
     batch: &Batch,
     attacks: &[NamedAttack],
     evaluation: &Evaluation,
-) -> Result<Vec<Sign>> {
-    let (logits, differences) = three_times(cx, target, batch)?;
+) -> Result<(Vec<Sign>, Vec<LeftOut>)> {
+    let mut left_out = Vec::new();
+    let mut looked_for = |name: &str, found: Result<Option<Sign>>| -> Result<Option<Sign>> {
+        Ok(unless_it_fails(&format!("the sign `{name}`"), found, &mut left_out)?.flatten())
+    };
+    let passes = three_times(cx, target, batch);
+    let logits = passes.as_ref().ok().map(|(logits, _)| logits.clone());
     let mut signs = vec![
-        zero_gradients(cx, target, batch)?,
-        probabilities(&logits)?,
-        random_forward(&differences),
-        epsilon_zero(cx, target, batch, attacks)?,
-        noise_as_strong(cx, target, batch, evaluation)?,
+        looked_for("zero-gradients", zero_gradients(cx, target, batch))?,
+        looked_for("probabilities", logits.map_or(Ok(None), |logits| probabilities(&logits)))?,
+        looked_for("random-forward", passes.map(|(_, differences)| random_forward(&differences)))?,
+        looked_for("epsilon-zero-differs", epsilon_zero(cx, target, batch, attacks))?,
+        looked_for("noise-as-strong", noise_as_strong(cx, target, batch, evaluation))?,
         black_box_wins(evaluation),
         one_class(&evaluation.outcomes),
     ];
     if let Some(curves) = &evaluation.curves {
         signs.extend([more_is_weaker(curves), survives_everything(curves)]);
     }
-    Ok(signs.into_iter().flatten().collect())
+    Ok((signs.into_iter().flatten().collect(), left_out))
 }
 
 /// The network of the last epoch is much weaker than that of the best: training has gone on for too long.

@@ -49,6 +49,9 @@ pub fn architecture(choice: &PluginChoice) -> Result<PluginChoice> {
     Ok(PluginChoice { name: plugin.name.to_owned(), settings })
 }
 
+/// No depth or width of a network is larger.
+const LARGEST: usize = 1_000_000;
+
 /// What stands behind a name.
 enum Word {
     Number(usize),
@@ -71,8 +74,13 @@ fn words(plugin: &'static Registration, text: &str) -> Result<Option<Vec<Word>>>
     let (mut parts, mut words): (Vec<&str>, Vec<Word>) = (parts.split('-').collect(), Vec::new());
     let schema = plugin.ask(|plugin| Ok((plugin.schema)()))?;
     while let Some(first) = parts.first() {
-        if let Ok(number) = first.parse() {
-            words.push(Word::Number(number));
+        if !first.is_empty() && first.bytes().all(|digit| digit.is_ascii_digit()) {
+            let number = first.parse().ok().filter(|number| *number <= LARGEST);
+            words.push(Word::Number(number.ok_or_else(|| {
+                let message = format!("the number {first} behind `{}`, expected at most {LARGEST}", plugin.name);
+                Error::new(ErrorKind::Settings, message)
+                    .hint(format!("`mrpf plugins show {}` tells what its numbers are", plugin.name))
+            })?));
             parts.remove(0);
             continue;
         }
@@ -149,6 +157,8 @@ mod tests {
     #[test]
     fn what_is_no_architecture_is_answered() {
         for (text, told) in [
+            ("resnet99999999999999999999", "the number 99999999999999999999 behind `resnet`, expected at most 1000000"),
+            ("wide-resnet-28-10000000", "the number 10000000 behind `wide-resnet`, expected at most 1000000"),
             ("resnext50", "unknown architecture `resnext`"),
             ("resnet-", "unknown architecture `resnet`"),
             ("resnet-x", "unknown architecture `resnet-x`"),

@@ -87,8 +87,37 @@ impl Layers {
 }
 
 /// TOML as a tree.
+///
+/// # Errors
+/// [`ErrorKind::Settings`] for what is no TOML, and for `nan` and `inf`, which JSON would take for settings that are not given.
 pub(super) fn parse(text: &str) -> Result<Map<String, Value>> {
+    let table: toml::Table =
+        toml::from_str(text).map_err(|error| Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")))?;
+    for (key, value) in &table {
+        check_finite(key, value)?;
+    }
+    // Read once more, for the order of the keys.
     toml::from_str(text).map_err(|error| Error::new(ErrorKind::Settings, format!("not valid TOML: {error}")))
+}
+
+fn check_finite(path: &str, value: &toml::Value) -> Result<()> {
+    match value {
+        toml::Value::Float(number) if !number.is_finite() => {
+            let message = format!("setting `{path}`: found {number}, expected a finite number");
+            Err(Error::new(ErrorKind::Settings, message).hint("leave the setting out to have its default"))
+        }
+        toml::Value::Table(table) => {
+            table.iter().try_for_each(|(key, value)| check_finite(&format!("{path}.{key}"), value))
+        }
+        toml::Value::Array(items) => {
+            items.iter().enumerate().try_for_each(|(at, item)| check_finite(&format!("{path}[{at}]"), item))
+        }
+        toml::Value::Float(_)
+        | toml::Value::String(_)
+        | toml::Value::Integer(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_) => Ok(()),
+    }
 }
 
 fn extended(given: Option<Value>) -> Result<Vec<String>> {
@@ -143,6 +172,19 @@ mod tests {
         assert_eq!(laid(&files, &["cell.toml", "quick.toml"])?, both);
         assert_eq!(laid(&files, &["both.toml"])?["seed"], 3);
         Ok(())
+    }
+
+    #[test]
+    fn nan_is_not_taken_for_a_setting_that_is_not_given() {
+        for (text, told) in [
+            ("[data]\ntrain_images = nan", "setting `data.train_images`: found NaN, expected a finite number"),
+            ("data.split_seed = inf", "setting `data.split_seed`: found inf, expected a finite number"),
+            ("evaluate.attacks = [{name = \"pgd\", steps = -inf}]", "setting `evaluate.attacks[0].steps`: found -inf"),
+        ] {
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.starts_with(told), "{error}");
+        }
+        assert!(parse("seed = 1\ndata.holdout = 0.1").is_ok());
     }
 
     #[test]

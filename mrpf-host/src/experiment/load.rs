@@ -1,7 +1,7 @@
 //! From an experiment file and `--set` to checked settings.
 
 use mrpf_api::architecture::Architecture;
-use mrpf_api::attack::Attack;
+use mrpf_api::attack::{Attack, check_length};
 use mrpf_api::budget::Constraints;
 use mrpf_api::criterion::Criterion;
 use mrpf_api::data::DataSource;
@@ -202,7 +202,8 @@ impl Experiment {
             }
         }
         let largest = i64::MAX.unsigned_abs();
-        if let Some(seed) = self.grid.seeds.iter().chain([&self.seed]).find(|seed| **seed > largest) {
+        let mut seeds = self.grid.seeds.iter().chain([&self.seed]).chain(&self.data.split_seed);
+        if let Some(seed) = seeds.find(|seed| **seed > largest) {
             return wrong(
                 "seed",
                 seed.to_string(),
@@ -213,25 +214,18 @@ impl Experiment {
         if let Some(table) = prune.latency_table.as_ref().filter(|table| !table.is_file()) {
             return wrong("prune.latency_table", table.display().to_string(), "a table of layer times");
         }
-        if prune.rounds == 0 {
-            return wrong("prune.rounds", "0".into(), "at least 1");
-        }
-        if self.evaluate.batch == 0 {
-            return wrong("evaluate.batch", "0".into(), "at least 1");
-        }
-        if self.evaluate.images == Some(0) {
-            return wrong("evaluate.images", "0".into(), "at least 1");
-        }
+        check_counts(&[
+            ("data.train_images", self.data.train_images, 1..=MOST_IMAGES),
+            ("prune.rounds", Some(prune.rounds), 1..=1000),
+            ("evaluate.batch", Some(self.evaluate.batch), 1..=1_000_000),
+            ("evaluate.images", self.evaluate.images, 1..=MOST_IMAGES),
+            ("evaluate.curves", self.evaluate.curves, 0..=MOST_IMAGES),
+        ])?;
         if self.evaluate.attacks.is_empty() {
             return wrong("evaluate.attacks", "an empty list".into(), "at least one attack");
         }
-        if self.evaluate.threat.epsilon.value() < 0.0 {
-            return wrong(
-                "evaluate.threat.epsilon",
-                self.evaluate.threat.epsilon.to_string(),
-                "a radius of at least 0",
-            );
-        }
+        let threat = &self.evaluate.threat;
+        check_length("setting `evaluate.threat.epsilon`:", &threat.epsilon, threat.norm, None)?;
         if !(0.0..=0.5).contains(&self.data.holdout) {
             return wrong("data.holdout", self.data.holdout.to_string(), "a share from 0 to 0.5");
         }
@@ -281,6 +275,24 @@ impl Experiment {
         }
         self.variants().iter().try_for_each(|variant| check_row_name(&variant.name))
     }
+}
+
+/// More images than any data set has.
+const MOST_IMAGES: usize = 100_000_000;
+
+/// A setting that counts, with the numbers that it may be.
+pub(crate) type Count<'a> = (&'a str, Option<usize>, std::ops::RangeInclusive<usize>);
+
+/// Refuses numbers that no run could come to an end with, or for which there is no memory.
+pub(crate) fn check_counts(counts: &[Count<'_>]) -> Result<()> {
+    for (setting, found, expected) in counts {
+        if let Some(found) = found.filter(|found| !expected.contains(found)) {
+            let (least, most) = (expected.start(), expected.end());
+            let message = format!("setting `{setting}`: found {found}, expected {least} to {most}");
+            return Err(Error::new(ErrorKind::Settings, message));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses names under which a run keeps something else: the dense networks, networks as cut, and those between rounds.

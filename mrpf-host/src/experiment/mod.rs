@@ -4,6 +4,7 @@ mod architecture;
 mod choice;
 mod defaults;
 mod files;
+mod foresight;
 mod load;
 mod merge;
 mod settings;
@@ -11,6 +12,8 @@ mod variant;
 
 pub use architecture::architecture;
 pub use choice::PluginChoice;
+pub use foresight::Ahead;
+pub(crate) use load::check_counts;
 pub use load::{BUILT_IN, Base, Chosen, Sources};
 pub(crate) use merge::assignment;
 pub use settings::{

@@ -143,7 +143,8 @@ pub struct EvaluateSettings {
     pub images: Option<usize>,
     /// Images attacked at once; does not change the result.
     pub batch: usize,
-    /// Draw accuracy against radius and against steps on this many images, the first ones; none when not given.
+    /// Draw accuracy against radius and against steps on this many images, the first ones; 0 for none. When not given `mrpf evaluate`
+    /// takes 100, and runs and comparisons draw none.
     pub curves: Option<usize>,
 }
 

@@ -71,6 +71,9 @@ impl Session<'_> {
             for sign in &evaluation.signs {
                 self.send(Event::Warning { about: row.into(), message: format!("{} ({})", sign.message, sign.name) });
             }
+            for left_out in &evaluation.left_out {
+                self.send(Event::Warning { about: row.into(), message: left_out.sentence() });
+            }
         }
     }
 }

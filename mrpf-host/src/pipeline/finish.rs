@@ -29,11 +29,16 @@ impl Session<'_> {
         Ok(row)
     }
 
-    /// Attacks a pruned network, before and after fine-tuning, and makes its row.
+    /// Attacks a pruned network, before and after fine-tuning, and makes its row. One that was not fine-tuned is attacked once: it is the
+    /// network as cut.
     pub fn variant_row(&self, variant: &Variant, finished: &Finished) -> Result<Row> {
         let (name, settings) = (&variant.name, self.experiment.evaluate.clone());
         let (cut, evaluation) = self.stage(&format!("attack {name}"), || {
-            let cut = self.evaluated(&format!("{name} cut"), name, "pruned", &settings, &finished.cut)?;
+            let label = format!("{name} cut");
+            let cut = match finished.training.is_trained() {
+                true => Some(self.evaluated(&label, name, "pruned", &settings, &finished.cut)?),
+                false => None,
+            };
             Ok(((cut, self.evaluated(name, name, "final", &settings, &finished.network)?), false))
         })?;
         let mut row = self.row(name, &finished.network, &evaluation)?;
@@ -48,8 +53,8 @@ impl Session<'_> {
             row.ratio_achieved = last.ratio_achieved;
             row.shortfall.clone_from(&last.shortfall);
         }
-        row.clean_accuracy_pruned = Some(cut.clean_accuracy());
-        row.robust_accuracy_pruned = Some(cut.robust_accuracy());
+        row.clean_accuracy_pruned = cut.as_ref().map(Evaluation::clean_accuracy);
+        row.robust_accuracy_pruned = cut.as_ref().map(Evaluation::robust_accuracy);
         self.note_training(&mut row, &finished.training);
         Ok(row)
     }

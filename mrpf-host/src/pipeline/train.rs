@@ -28,6 +28,11 @@ pub struct TrainedRecord {
 }
 
 impl TrainedRecord {
+    /// Whether any epoch was trained; the network is the one that training began with otherwise.
+    pub fn is_trained(&self) -> bool {
+        !self.history.is_empty()
+    }
+
     /// Robust accuracy on held-out images at the chosen epoch and at the last one: their gap is robust overfitting.
     pub fn best_and_last(&self) -> Option<[f64; 2]> {
         let last = self.history.last()?.holdout_robust?;
@@ -131,6 +136,14 @@ impl Session<'_> {
             remove_if_there(&path)?;
             Ok(((trained.network, record), false))
         })
+    }
+
+    /// Keeps a copy of `network` as the network `name`, for which no epoch of training is asked.
+    pub(super) fn untrained(&self, name: &str, trainer: &str, network: &Network) -> Result<(Network, TrainedRecord)> {
+        let record = TrainedRecord { trainer: trainer.to_owned(), ..TrainedRecord::default() };
+        self.dir.write_training(name, &record)?;
+        self.dir.write_network(name, network)?;
+        Ok((network.duplicate()?, record))
     }
 
     fn teacher(&self, path: &Path) -> Result<Network> {

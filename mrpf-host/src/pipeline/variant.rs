@@ -110,6 +110,10 @@ impl Session<'_> {
             if let (BudgetKind::Latency, Some(last)) = (variant.prune.budget, pruned.last()) {
                 self.check_latency(variant, teacher, &cut, last.ratio_achieved)?;
             }
+            if round.epochs == 0 {
+                (network, training) = self.untrained(&name, &variant.finetune.trainer.name, &cut)?;
+                continue;
+            }
             let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.

@@ -63,7 +63,7 @@ fn how_to_read(results: &Results) -> String {
         "\n- *asked* and *gone*: share of the budget's figure that was to be removed, and that was, measured on the network.\n\
          - *clean* and *robust*: share classified rightly, with its 95 % Wilson interval. Rows whose intervals overlap \
          are not shown to differ by this table alone.\n\
-         - *robust as cut*: robust accuracy before fine-tuning.\n",
+         - *robust as cut*: robust accuracy before fine-tuning; a dash for networks that were not fine-tuned, which are *robust* as cut.\n",
     );
     if let Some(latency) = results.rows.iter().find_map(|row| row.latency) {
         let _ = writeln!(
@@ -72,6 +72,16 @@ fn how_to_read(results: &Results) -> String {
             latency.batch
         );
     }
+    let mut remarks: Vec<String> = Vec::new();
+    for (attack, result) in results.rows.iter().flat_map(|row| &row.attacks) {
+        for remark in &result.remarks {
+            let line = format!("- attack `{attack}`: {remark}.\n");
+            if !remarks.contains(&line) {
+                remarks.push(line);
+            }
+        }
+    }
+    text.push_str(&remarks.concat());
     for row in &results.rows {
         if let Some(why) = &row.shortfall {
             let _ = writeln!(text, "- {}: {}.", markdown(&row.name), markdown(why));
@@ -124,6 +134,15 @@ fn warnings(results: &Results) -> String {
             text.push_str(&told.concat());
             text.push_str("\nSIGNS.md in mrpf's sources says what each means and what to do.\n");
         }
+    }
+    let left_out: Vec<String> = results
+        .rows
+        .iter()
+        .flat_map(|row| row.left_out.iter().map(|left_out| format!("- {}: {}.\n", row.name, left_out.sentence())))
+        .collect();
+    if !left_out.is_empty() {
+        text.push_str("\n## Not measured\n\n");
+        text.push_str(&left_out.concat());
     }
     text
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::attacked::{AttackedNetwork, CurvePoint};
 use super::interval::wilson;
-use crate::evaluation::{AttackRecord, Evaluation, Latency, PartRecord, Sign};
+use crate::evaluation::{AttackRecord, Evaluation, Latency, LeftOut, PartRecord, Sign};
 use crate::experiment::Experiment;
 
 /// One network of the comparison.
@@ -58,6 +58,9 @@ pub struct Row {
     pub shortfall: Option<String>,
     /// Signs of false robustness that showed.
     pub signs: Vec<Sign>,
+    /// Side measurements that could not be made, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The run seed.
     pub seed: u64,
     /// The saved network, relative to the run directory.
@@ -82,6 +85,9 @@ pub struct AttackResult {
     /// For an attack that seeks the nearest image, what survives it within smaller radii.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub security: Vec<CurvePoint>,
+    /// What the attack said of itself that people should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }
 
 /// What was left after a part of an attack and those before it.
@@ -104,6 +110,7 @@ impl AttackResult {
             interval: wilson(record.survivors, images),
             parts: record.parts.iter().map(part).collect(),
             security: Vec::new(),
+            remarks: record.remarks.clone(),
         }
     }
 }
@@ -127,6 +134,7 @@ impl Row {
                 .map(|record| (record.name.clone(), AttackResult::new(record, images)))
                 .collect(),
             signs: evaluation.signs.clone(),
+            left_out: evaluation.left_out.clone(),
             ..Self::default()
         }
     }

@@ -13,6 +13,7 @@ fn results() -> Results {
         clean,
         robust,
         attacks: vec![AttackRecord {
+            remarks: Vec::new(),
             name: "pgd".into(),
             means: AttackMeans::Gradients,
             survivors: robust,
@@ -22,6 +23,7 @@ fn results() -> Results {
         outcomes: Vec::new(),
         signs: Vec::new(),
         curves: None,
+        left_out: Vec::new(),
     };
     let latency = |median_ms| Some(Latency { batch: 64, median_ms });
     let dense = Row {

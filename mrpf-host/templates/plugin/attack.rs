@@ -8,6 +8,7 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct PluginNameSettings {
     /// How many draws; at least 1.
+    #[schemars(range(max = 100_000))]
     pub draws: usize,
 }
 
@@ -33,6 +34,11 @@ struct PluginName {
 }
 
 impl Attack for PluginName {
+    fn check(&self, _threat: &ThreatModel, _classes: usize, _shape: ImageShape) -> Result<Foresight> {
+        // Asked before anything is computed. Refuse here what `attack` would refuse; it knows every norm.
+        Ok(Foresight::Fits)
+    }
+
     fn attack(
         &self,
         cx: &CallContext<'_>,

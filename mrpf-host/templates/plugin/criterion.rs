@@ -27,6 +27,11 @@ struct PluginName {
 }
 
 impl Criterion for PluginName {
+    fn check(&self, _network: &Declaration) -> Result<Foresight> {
+        // Asked before anything is computed. Refuse here what `scores` would refuse; it takes every network.
+        Ok(Foresight::Fits)
+    }
+
     fn scores(&self, _cx: &CallContext<'_>, network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
         // Several layers may make the same channel, for example those that a residual connection adds up: their scores are summed.
         group.sum_over_filters(network, |weight| {

@@ -11,6 +11,7 @@ pub struct PluginNameSettings {
     /// Height and width of the images; at least 4.
     pub side: usize,
     /// Number of training images; a quarter as many are made for testing.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
 }
 

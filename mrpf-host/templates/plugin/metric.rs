@@ -8,6 +8,7 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct PluginNameSettings {
     /// How many training images are looked at; at least 1.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
 }
 
@@ -33,6 +34,11 @@ struct PluginName {
 }
 
 impl SensitivityMetric for PluginName {
+    fn check(&self, _network: &Declaration) -> Result<Foresight> {
+        // Asked before anything is computed. Refuse here what `measure` would refuse; it takes every network.
+        Ok(Foresight::Fits)
+    }
+
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
         let chosen = data.train.balanced_subset(self.images, &cx.streams.child("images"));
         let batch = data.train.batch(&chosen, network.dtype(), network.device())?;

@@ -8,6 +8,7 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct PluginNameSettings {
     /// Radius of the attack in the L-infinity norm, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Share of the attacked images' loss, from 0 to 1.
     pub adversarial: f64,
@@ -51,6 +52,11 @@ impl PluginName {
 }
 
 impl AdversarialTrainer for PluginName {
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        // Asked before anything is computed. Refuse here what `loss` would refuse; it takes every network.
+        Ok(Foresight::Fits)
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         // The attack runs on the frozen network, which computes the gradient of the images and nothing else.
         let start = self.ascent.starting_images(&step.cx, batch)?;

@@ -19,8 +19,12 @@ pub enum Version {
     Standard,
     /// `apgd-ce`, `apgd-dlr` and `fab` five times each, `square`, `apgd-t`, `fab-t`.
     Plus,
-    /// `apgd-ce` and `apgd-dlr` with 20 gradients a step, for networks that are random.
+    /// `apgd-ce` and `apgd-dlr` with 20 gradients a step, for networks that are random; with two classes `apgd-ce` alone.
     Rand,
+    /// `apgd-ce` and `fab` five times each and `square`, for two classes; with three or more `apgd-dlr` five times as well. Taken in
+    /// place of `standard` and `plus` where there are fewer than the four classes that `apgd-t` needs, as the authors' code tells its
+    /// users to do by hand. Figures of it are not comparable with those of `standard`.
+    FewClasses,
 }
 
 /// Settings of `autoattack`.
@@ -31,8 +35,10 @@ pub struct AutoAttackSettings {
     /// Which attacks.
     pub version: Version,
     /// Steps of APGD and FAB. With any other number than 100 it is not AutoAttack, and weaker with less.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Queries of Square. With any other number than 5000 it is not AutoAttack, and weaker with less.
+    #[schemars(range(max = 1_000_000))]
     pub queries: usize,
 }
 
@@ -45,22 +51,85 @@ impl Default for AutoAttackSettings {
 register_plugin! {
     kind: Attack,
     name: "autoattack",
-    summary: "AutoAttack: apgd-ce, apgd-t, fab-t and square on what is left of the images; versions standard, plus, rand",
+    summary: "AutoAttack: apgd-ce, apgd-t, fab-t and square on what is left of the images; versions standard, plus, rand, few-classes",
     source: "Croce & Hein 2020, arXiv 2003.01690; order and budgets of fra31/auto-attack at a392200",
     settings: AutoAttackSettings,
-    make: |settings| Ok(Box::new(Searches(members(&settings)?))),
+    make: |settings| Ok(Box::new(AutoAttack::new(settings)?)),
+}
+
+/// A checked AutoAttack. Which attacks it consists of depends on the number of classes.
+struct AutoAttack(AutoAttackSettings);
+
+impl AutoAttack {
+    fn new(settings: AutoAttackSettings) -> Result<Self> {
+        for classes in 2..=ENOUGH {
+            members(&settings, classes)?;
+        }
+        Ok(Self(settings))
+    }
+
+    fn with_classes(&self, classes: usize) -> Result<Searches> {
+        Ok(Searches(members(&self.0, classes)?))
+    }
+}
+
+impl Attack for AutoAttack {
+    fn check(&self, threat: &ThreatModel, classes: usize, shape: ImageShape) -> Result<Foresight> {
+        let remark = match (self.0.version, fitting(self.0.version, classes)) {
+            (Version::Rand, _) if classes == 2 => Some(
+                "the difference of logits ratio needs 3 classes and there are 2: version rand is `apgd-ce` alone"
+                    .into(),
+            ),
+            (asked, fitting) if asked != fitting => Some(format!(
+                "the targeted difference of logits ratio needs {ENOUGH} classes and there are {classes}: version few-classes runs in place of \
+                 {}, and its figures are not comparable with AutoAttack's",
+                if asked == Version::Plus { "plus" } else { "standard" }
+            )),
+            _ => None,
+        };
+        Foresight::with(remark).and(self.with_classes(classes)?.check(threat, classes, shape))
+    }
+
+    fn attack(
+        &self,
+        cx: &CallContext<'_>,
+        classifier: &dyn Classifier,
+        threat: &ThreatModel,
+        batch: &Batch,
+    ) -> Result<AttackOutcome> {
+        self.with_classes(classifier.classes())?.attack(cx, classifier, threat, batch)
+    }
+
+    fn parts(&self, classes: usize) -> Result<Vec<AttackPart>> {
+        self.with_classes(classes)?.parts(classes)
+    }
+}
+
+/// The number of classes that every attack works with.
+const ENOUGH: usize = 4;
+
+/// The version that is run with so many classes.
+fn fitting(asked: Version, classes: usize) -> Version {
+    match asked {
+        Version::Standard | Version::Plus if classes < ENOUGH => Version::FewClasses,
+        Version::Standard | Version::Plus | Version::Rand | Version::FewClasses => asked,
+    }
 }
 
 /// The attacks of a version in their order.
-fn members(settings: &AutoAttackSettings) -> Result<Vec<Arc<dyn Search>>> {
+fn members(settings: &AutoAttackSettings, classes: usize) -> Result<Vec<Arc<dyn Search>>> {
     let (steps, queries) = (settings.steps, settings.queries);
     let apgd = |restarts, gradients| ApgdSettings { steps, restarts, gradients, ..ApgdSettings::default() };
     let apgd_t = || ApgdTargetedSettings { steps, ..ApgdTargetedSettings::default() };
     let fab_t = Fab::targeted(FabTargetedSettings { steps, ..FabTargetedSettings::default() })?;
     let square = SquareAttack::new(SquareSettings { queries, ..SquareSettings::default() })?;
-    Ok(match settings.version {
+    let sparse = ApgdSettings { large_radii: true, ..apgd(5, 1) };
+    let dlr = |restarts, gradients| -> Result<Option<Arc<dyn Search>>> {
+        let dlr = Apgd::dlr(apgd(restarts, gradients))?;
+        Ok((classes >= dlr.least_classes()).then(|| Arc::new(dlr) as Arc<dyn Search>))
+    };
+    Ok(match fitting(settings.version, classes) {
         Version::Standard => {
-            let sparse = ApgdSettings { large_radii: true, ..apgd(5, 1) };
             let sparse_t = ApgdTargetedSettings { large_radii: true, targets: 5, ..apgd_t() };
             vec![
                 ByNorm::shared(Apgd::cross_entropy(apgd(1, 1))?, Apgd::cross_entropy(sparse)?),
@@ -77,7 +146,16 @@ fn members(settings: &AutoAttackSettings) -> Result<Vec<Arc<dyn Search>>> {
             Arc::new(Apgd::targeted(apgd_t())?),
             Arc::new(fab_t),
         ],
-        Version::Rand => vec![Arc::new(Apgd::cross_entropy(apgd(1, 20))?), Arc::new(Apgd::dlr(apgd(1, 20))?)],
+        Version::Rand => {
+            let first: Arc<dyn Search> = Arc::new(Apgd::cross_entropy(apgd(1, 20))?);
+            std::iter::once(first).chain(dlr(1, 20)?).collect()
+        }
+        Version::FewClasses => {
+            let first = ByNorm::shared(Apgd::cross_entropy(apgd(5, 1))?, Apgd::cross_entropy(sparse)?);
+            let fab = Fab::untargeted(FabSettings { steps, restarts: 5, ..FabSettings::default() })?;
+            let last: [Arc<dyn Search>; 2] = [Arc::new(fab), Arc::new(square)];
+            std::iter::once(first).chain(dlr(5, 1)?).chain(last).collect()
+        }
     })
 }
 

@@ -153,6 +153,33 @@ impl Classifier for Says {
 }
 
 #[test]
+fn few_classes_have_a_version_of_their_own() -> Result<()> {
+    let shape = ImageShape { channels: 1, height: 6, width: 6 };
+    let parts = |version: &str, classes: usize| -> Result<(Vec<String>, Foresight)> {
+        let attack = make::<dyn Attack>("autoattack", json!({ "version": version }))?;
+        let names = attack.parts(classes)?.into_iter().map(|(name, _)| name).collect();
+        Ok((names, attack.check(&threat(Norm::Linf, 0.1), classes, shape)?))
+    };
+    let standard = ["apgd-ce", "apgd-t", "fab-t", "square"].map(str::to_owned).to_vec();
+    assert_eq!(parts("standard", 4)?, (standard, Foresight::Fits));
+    for version in ["standard", "plus"] {
+        for (classes, expected) in
+            [(2, vec!["apgd-ce", "fab", "square"]), (3, vec!["apgd-ce", "apgd-dlr", "fab", "square"])]
+        {
+            let (names, said) = parts(version, classes)?;
+            assert_eq!(names, expected, "{version} {classes}");
+            let told = format!("there are {classes}: version few-classes runs in place of {version}");
+            assert!(said.clone().remarks().iter().any(|remark| remark.contains(&told)), "{said:?}");
+        }
+    }
+    assert_eq!(parts("few-classes", 3)?.1, Foresight::Fits);
+    let (names, said) = parts("rand", 2)?;
+    assert!(names.is_empty(), "one attack has no parts: {names:?}");
+    assert!(said.remarks()[0].contains("`apgd-ce` alone"));
+    Ok(())
+}
+
+#[test]
 fn bad_input_is_answered() -> Result<()> {
     let images = Tensor::full(0.5f32, (2, 1, 6, 6), &Device::Cpu)?;
     let batch = |labels: [u32; 2]| -> Result<Batch> {
@@ -167,15 +194,12 @@ fn bad_input_is_answered() -> Result<()> {
     let right = batch([1, 1])?;
     assert_eq!(
         told("apgd-t", few.clone(), &[0.0, 1.0, 0.5], &right, &linf),
-        "`apgd-t` needs 4 classes at least, the network has 3"
+        "`apgd-t` needs 4 classes at least, found 3"
     );
-    assert_eq!(
-        told("autoattack", none.clone(), &[0.0, 1.0], &right, &linf),
-        "`apgd-t` needs 4 classes at least, the network has 2"
-    );
+    assert_eq!(told("autoattack", none.clone(), &[0.0, 1.0], &right, &linf), "[false, false]");
     assert_eq!(
         told("apgd-dlr", few.clone(), &[0.0, 1.0], &right, &linf),
-        "`apgd-dlr` needs 3 classes at least, the network has 2"
+        "`apgd-dlr` needs 3 classes at least, found 2"
     );
     assert_eq!(
         told("apgd-ce", few.clone(), &[0.0, 1.0], &batch([1, 2])?, &linf),

@@ -11,10 +11,13 @@ use crate::pgd::{Keep, Pgd, PgdSettings};
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct CwLinfSettings {
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Length of a step, in the unit of the pixels; epsilon / 4 when not given.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Option<Fraction>,
     /// How often it starts anew; at least 1.
+    #[schemars(range(max = 1_000))]
     pub restarts: usize,
     /// Where each restart begins.
     pub start: Start,
@@ -60,7 +63,23 @@ impl CwLinf {
     }
 }
 
+/// Refuses all norms but one.
+fn knows(norm: Norm) -> Result<()> {
+    match norm {
+        Norm::Linf => Ok(()),
+        other => {
+            let message = format!("`cw-linf` knows the norm linf, found {}", other.name());
+            Err(Error::new(ErrorKind::Settings, message).hint("`cw-l2` is its relative in l2"))
+        }
+    }
+}
+
 impl Attack for CwLinf {
+    fn check(&self, threat: &ThreatModel, classes: usize, shape: ImageShape) -> Result<Foresight> {
+        knows(threat.norm)?;
+        self.0.check(threat, classes, shape)
+    }
+
     fn attack(
         &self,
         cx: &CallContext<'_>,
@@ -68,10 +87,7 @@ impl Attack for CwLinf {
         threat: &ThreatModel,
         batch: &Batch,
     ) -> Result<AttackOutcome> {
-        if threat.norm != Norm::Linf {
-            let message = format!("`cw-linf` knows the norm linf, found {}", threat.norm.name());
-            return Err(Error::new(ErrorKind::Settings, message).hint("`cw-l2` is its relative in l2"));
-        }
+        knows(threat.norm)?;
         self.0.attack(cx, classifier, threat, batch)
     }
 }

@@ -21,6 +21,11 @@ register_plugin! {
 pub struct Fgsm;
 
 impl Attack for Fgsm {
+    fn check(&self, threat: &ThreatModel, _classes: usize, _shape: ImageShape) -> Result<Foresight> {
+        Ascent::check(threat.norm)?;
+        Ok(Foresight::Fits)
+    }
+
     fn attack(
         &self,
         cx: &CallContext<'_>,

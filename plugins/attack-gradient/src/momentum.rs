@@ -12,8 +12,10 @@ use crate::objective::Objective;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct MomentumSettings {
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Length of a step, in the unit of the pixels; above 0.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Fraction,
     /// What is kept of the gradients before; at least 0.
     pub decay: f64,

@@ -1,5 +1,6 @@
 //! Projected gradient descent with restarts.
 
+use mrpf_api::attack::check_length;
 use mrpf_api::prelude::*;
 
 use crate::first_broken::first_broken;
@@ -11,10 +12,12 @@ use crate::objective::Objective;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct PgdSettings {
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Length of a step, in the unit of the pixels; 2/255 for L-inf and 2.5 epsilon / steps for L2 when not given.
     pub step_size: Option<Fraction>,
     /// How often it starts anew; each image keeps its worst outcome. At least 1.
+    #[schemars(range(max = 1_000))]
     pub restarts: usize,
     /// Where each restart begins.
     pub start: Start,
@@ -127,6 +130,13 @@ impl Pgd {
 }
 
 impl Attack for Pgd {
+    fn check(&self, threat: &ThreatModel, _classes: usize, shape: ImageShape) -> Result<Foresight> {
+        Ascent::check(threat.norm)?;
+        let step = self.settings.step_size.as_ref();
+        let remark = step.map(|step| check_length("step_size", step, threat.norm, Some(shape.len()))).transpose()?;
+        Ok(Foresight::with(remark.flatten()))
+    }
+
     fn attack(
         &self,
         cx: &CallContext<'_>,

@@ -13,8 +13,10 @@ use crate::found::{Nearest, images, is_broken};
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct CwSettings {
     /// How many weights between length and margin are tried; at least 1.
+    #[schemars(range(max = 1_000))]
     pub searches: usize,
     /// Steps of Adam for each weight, at most; at least 1. The authors take 10,000.
+    #[schemars(range(max = 100_000))]
     pub steps: usize,
     /// Learning rate of Adam; above 0.
     pub learning_rate: f64,

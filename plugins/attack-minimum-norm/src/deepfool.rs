@@ -12,6 +12,7 @@ use crate::found::{Nearest, images};
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct DeepFoolSettings {
     /// Number of steps at most; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// How much further than to the boundary a step goes, as a share of the way; at least 0.
     pub overshoot: f64,

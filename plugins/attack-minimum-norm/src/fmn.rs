@@ -13,6 +13,7 @@ use crate::found::{Nearest, images};
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct FmnSettings {
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Length of the first step in L2; it falls along a cosine to a hundredth. Above 0.
     pub step_size: f64,

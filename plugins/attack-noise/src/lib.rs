@@ -9,9 +9,11 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct GaussianNoiseSettings {
     /// How many draws; each image keeps its worst. At least 1.
+    #[schemars(range(max = 100_000))]
     pub draws: usize,
     /// Standard deviation of the noise, in the unit of the pixels, before it is put into the ball. When not given, the noise is
     /// scaled to the ball's surface.
+    #[schemars(extend("x-length" = "linf"))]
     pub std: Option<Fraction>,
 }
 

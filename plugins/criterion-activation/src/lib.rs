@@ -19,8 +19,10 @@ pub struct ActivationSettings {
     /// How the numbers of the places at which one channel shows become one score.
     pub reduction: Reduction,
     /// How many training images are shown, class-balanced; at least 1.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
     /// Images in a batch; changes nothing but time and memory. At least 1.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
 }
 
@@ -77,8 +79,10 @@ pub struct HrankSettings {
     /// How the ranks at the places at which one channel shows become one score.
     pub reduction: Reduction,
     /// How many training images are shown, class-balanced; at least 1. The authors take 640 augmented ones and find that few tell the same.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
     /// Images in a batch; changes nothing but time and memory. At least 1.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
 }
 

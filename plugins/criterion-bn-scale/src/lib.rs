@@ -2,6 +2,7 @@
 //!
 //! It says most of networks that were trained with a penalty on the scales: the trainer `slimming`.
 
+use mrpf_api::coupling::channel_groups;
 use mrpf_api::network::LayerKind;
 use mrpf_api::prelude::*;
 
@@ -41,17 +42,29 @@ register_plugin! {
 struct BnScale(BnScaleSettings);
 
 impl Criterion for BnScale {
+    fn check(&self, network: &Declaration) -> Result<Foresight> {
+        if self.0.without_norm != WithoutNorm::Refuse {
+            return Ok(Foresight::Fits);
+        }
+        for group in channel_groups(network)?.iter().filter(|group| group.frozen.is_none()) {
+            let scales = scales(network, group)?;
+            if (0..group.channels).any(|channel| scales.iter().all(|member| member.positions[channel].is_empty())) {
+                return Err(no_norm(group));
+            }
+        }
+        Ok(Foresight::Fits)
+    }
+
     fn scores(&self, _cx: &CallContext<'_>, network: &Network, group: &ChannelGroup) -> Result<Vec<f64>> {
         let mut rows = Vec::new();
-        for member in scales(network, group)? {
+        for member in scales(network.declaration(), group)? {
             rows.push(member.sums(&network.parameter(&member.tensor)?.as_detached_tensor().abs()?)?);
         }
         // A channel may have a norm where another of its group has none.
         let bare = |channel: usize| rows.iter().all(|row| row[channel].is_none());
         if (0..group.channels).any(bare) {
             if self.0.without_norm == WithoutNorm::Refuse {
-                let message = format!("no batch norm passes on every channel of `{}`", group.name);
-                return Err(Error::new(ErrorKind::Settings, message).hint("set without_norm = \"filter-norm\""));
+                return Err(no_norm(group));
             }
             let norms = filter_norms(network, group)?;
             let instead = (0..group.channels).map(|channel| bare(channel).then_some(norms[channel])).collect();
@@ -61,12 +74,17 @@ impl Criterion for BnScale {
     }
 }
 
+fn no_norm(group: &ChannelGroup) -> Error {
+    let message = format!("no batch norm passes on every channel of `{}`", group.name);
+    Error::new(ErrorKind::Settings, message).hint("set without_norm = \"filter-norm\"")
+}
+
 /// Scales of the batch norms that pass the group on.
-fn scales<'a>(network: &Network, group: &'a ChannelGroup) -> Result<Vec<&'a Member>> {
+fn scales<'a>(network: &Declaration, group: &'a ChannelGroup) -> Result<Vec<&'a Member>> {
     let mut scales = Vec::new();
     for member in group.members.iter().filter(|member| member.role == Role::Norm && member.tensor.ends_with(".weight"))
     {
-        if let LayerKind::BatchNorm(_) = network.declaration().layer(&member.layer)?.kind {
+        if let LayerKind::BatchNorm(_) = network.layer(&member.layer)?.kind {
             scales.push(member);
         }
     }

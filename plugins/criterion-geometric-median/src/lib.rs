@@ -79,6 +79,7 @@ pub struct MedianSettings {
     /// The search ends with a step shorter than this share of the mean distance to the median; above 0.
     pub tolerance: f64,
     /// Most steps of the search; at least 1.
+    #[schemars(range(max = 1_000_000))]
     pub steps: usize,
 }
 

@@ -10,14 +10,19 @@ pub struct ImageSettings {
     /// Clean or attacked images.
     pub input: Input,
     /// How many training images, class-balanced; at least 1.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
     /// Images in a batch; at least 1.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
     /// Radius of the attack's L-inf ball, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of an attack's step, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Fraction,
     /// Number of the attack's steps.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
 }
 

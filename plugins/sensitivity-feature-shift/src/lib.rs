@@ -14,16 +14,21 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct FeatureShiftSettings {
     /// Images looked at, class-balanced.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
     /// Which images are looked at.
     pub split: Split,
     /// Images in a batch; changes nothing but the memory.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
     /// Radius of the attack, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of its steps.
+    #[schemars(extend("x-length" = "linf"))]
     pub attack_step_size: Fraction,
     /// Number of its steps.
+    #[schemars(range(max = 10_000))]
     pub attack_steps: usize,
 }
 
@@ -102,6 +107,10 @@ fn norms(values: &Tensor, images: usize) -> Result<Vec<f64>> {
 }
 
 impl SensitivityMetric for FeatureShift {
+    fn check(&self, _network: &Declaration) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
         let clean = self.0.clean(cx, network, data)?;
         let attacked = self.0.attacked(cx, network, &network.freeze()?, data)?;

@@ -17,16 +17,20 @@ pub struct CleanSensitivitySettings {
     /// Radius of the ball, as a share of the weight's Frobenius norm.
     pub radius: f64,
     /// `strict`: gradient steps on all images; the others: passes over the images in batches. At least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Step length of `rift-code` and `rift-alg1`, which take the gradient as it is.
     pub learning_rate: f64,
     /// Images looked at, class-balanced.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
     /// Which images are looked at.
     pub split: Split,
     /// Images in a batch.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
     /// Values before the module that moves are kept in so many MiB, and computed again for images beyond that. Changes nothing but the time.
+    #[schemars(range(max = 16_777_216))]
     pub activation_mib: usize,
 }
 
@@ -88,6 +92,10 @@ impl CleanSensitivity {
 }
 
 impl SensitivityMetric for CleanSensitivity {
+    fn check(&self, _network: &Declaration) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
         let set = self.probe().clean(cx, network, data)?;
         rises(cx, network, &network.freeze()?, &set, &self.ascent())

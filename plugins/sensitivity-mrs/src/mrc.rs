@@ -23,22 +23,29 @@ pub struct MrcSettings {
     /// Radius of the ball, as a share of the weight's Frobenius norm.
     pub radius: f64,
     /// Passes over the images; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Step length of the ascent, which takes the gradient as it is.
     pub learning_rate: f64,
     /// Images in a batch.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
     /// Images looked at, class-balanced; all of the split when not given, as RiFT does.
+    #[schemars(range(max = 100_000_000))]
     pub images: Option<usize>,
     /// Which images are looked at. RiFT's code takes the test images of CIFAR; to choose ratios by, `train` is the honest choice.
     pub split: Split,
     /// Radius of the attack that makes the adversarial images, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of its steps; 2/225 as in RiFT's code, where its paper means 2/255.
+    #[schemars(extend("x-length" = "linf"))]
     pub attack_step_size: Fraction,
     /// Number of its steps.
+    #[schemars(range(max = 10_000))]
     pub attack_steps: usize,
     /// Values before the module that moves are kept in so many MiB, and computed again for images beyond that. Changes nothing but the time.
+    #[schemars(range(max = 16_777_216))]
     pub activation_mib: usize,
 }
 
@@ -126,6 +133,10 @@ impl Mrc {
 }
 
 impl SensitivityMetric for Mrc {
+    fn check(&self, _network: &Declaration) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
         let frozen = network.freeze()?;
         let set = self.probe().attacked(cx, network, &frozen, data)?;

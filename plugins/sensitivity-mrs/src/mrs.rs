@@ -20,24 +20,31 @@ pub struct MrsSettings {
     /// Radius of the ball, as a share of the weight's Frobenius norm.
     pub radius: f64,
     /// `strict`: gradient steps on all images; the others: passes over the images in batches. At least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Step length of `rift-code` and `rift-alg1`, which take the gradient as it is.
     pub learning_rate: f64,
     /// When the weight is put back into the ball; after every step in `strict` and after every pass in the others when not given.
     pub projection: Option<Projection>,
     /// Images looked at, class-balanced.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
     /// Which images are looked at.
     pub split: Split,
     /// Images in a batch.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
     /// Radius of the attack that makes the adversarial images, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of its steps; 2/255 as the paper means it, where RiFT's code has 2/225.
+    #[schemars(extend("x-length" = "linf"))]
     pub attack_step_size: Fraction,
     /// Number of its steps.
+    #[schemars(range(max = 10_000))]
     pub attack_steps: usize,
     /// Values before the module that moves are kept in so many MiB, and computed again for images beyond that. Changes nothing but the time.
+    #[schemars(range(max = 16_777_216))]
     pub activation_mib: usize,
     /// Ends a module's ascent with a step or pass that raised the loss by less than this share of its rise so far; 0 never does.
     pub early_stop: f64,
@@ -113,6 +120,10 @@ impl Mrs {
 }
 
 impl SensitivityMetric for Mrs {
+    fn check(&self, _network: &Declaration) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
         let frozen = network.freeze()?;
         let set = self.probe().attacked(cx, network, &frozen, data)?;

@@ -7,6 +7,7 @@
 
 use mrpf_api::prelude::*;
 use mrpf_api::registry;
+use mrpf_api::serde_json::{Map, Value};
 
 use crate::one_group::OneGroup;
 
@@ -18,21 +19,27 @@ pub struct BisectionSettings {
     /// Rise of the mean cross-entropy that a group may cause, above 0.
     pub threshold: f64,
     /// Even steps from the whole width to the narrowest, at least 1.
+    #[schemars(range(max = 10_000))]
     pub widths: usize,
     /// Name of the criterion that chooses the channels, at its usual settings.
     pub criterion: String,
     /// Images looked at, class-balanced.
+    #[schemars(range(max = 100_000_000))]
     pub images: usize,
     /// Which images are looked at.
     pub split: Split,
     /// Images in a batch; changes nothing but the memory.
+    #[schemars(range(max = 1_000_000))]
     pub batch: usize,
     /// Radius of the attack that makes the adversarial images, in the unit of the pixels; 0 leaves them clean. The network as it is is
     /// attacked, once.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of its steps.
+    #[schemars(extend("x-length" = "linf"))]
     pub attack_step_size: Fraction,
     /// Number of its steps.
+    #[schemars(range(max = 10_000))]
     pub attack_steps: usize,
 }
 
@@ -93,6 +100,10 @@ impl ScoreBisection {
 }
 
 impl SensitivityMetric for ScoreBisection {
+    fn check(&self, network: &Declaration) -> Result<Foresight> {
+        registry::make::<dyn Criterion>(&self.criterion, Value::Object(Map::new()))?.check(network)
+    }
+
     fn measure(&self, cx: &CallContext<'_>, network: &Network, data: &LoadedData) -> Result<Vec<ModuleSensitivity>> {
         let set = self.probe.attacked(cx, network, &network.freeze()?, data)?;
         let pruned = OneGroup::new(cx, network, data, &self.criterion, set, self.probe.batch)?;

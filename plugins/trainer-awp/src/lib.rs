@@ -27,14 +27,18 @@ pub struct AwpSettings {
     pub gamma: Option<f64>,
     /// Epochs at first without perturbation, to save time. 0 in the authors' AT-AWP for CIFAR, 5 for SVHN, and 9 of 200 in their
     /// TRADES-AWP (whose 10 counts from 1).
+    #[schemars(range(max = 100_000))]
     pub warm_up: usize,
     /// Weight of the divergence over TRADES; 6 in the authors' script.
     pub beta: f64,
     /// Radius of the L-inf ball, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of a step, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Fraction,
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Where the attack begins; when not given `uniform` over PGD-AT and `small-normal` over TRADES, as in the authors' scripts.
     pub start: Option<Start>,
@@ -136,23 +140,34 @@ impl Awp {
         self.base.loss(step, network, batch, attacked, self.beta, Mode::Train)
     }
 
+    /// Refuses a warm-up that is never over.
+    fn perturbs_in(&self, epochs: usize) -> Result<()> {
+        if self.warm_up > 0 && self.warm_up >= epochs {
+            let message =
+                format!("a warm_up of {} in {epochs} epochs, so that no weight is ever perturbed", self.warm_up);
+            return Err(Error::new(ErrorKind::Settings, message).hint("set warm_up below the number of epochs"));
+        }
+        Ok(())
+    }
+
     fn attack(&self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<Tensor> {
         self.attack_from(step, network, batch, &self.ascent.starting_images(&step.cx, batch)?)
     }
 }
 
 impl AdversarialTrainer for Awp {
+    fn check(&self, _network: &Declaration, epochs: usize) -> Result<Foresight> {
+        self.perturbs_in(epochs)?;
+        Ok(Foresight::Fits)
+    }
+
     fn perturb_weights(
         &mut self,
         step: &TrainingStep<'_>,
         network: &Network,
         batch: &Batch,
     ) -> Result<Option<Weights>> {
-        if self.warm_up > 0 && self.warm_up >= step.epochs {
-            let message =
-                format!("a warm_up of {} in {} epochs, so that no weight is ever perturbed", self.warm_up, step.epochs);
-            return Err(Error::new(ErrorKind::Settings, message).hint("set warm_up below the number of epochs"));
-        }
+        self.perturbs_in(step.epochs)?;
         if step.epoch < self.warm_up {
             return Ok(None);
         }

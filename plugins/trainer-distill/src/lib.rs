@@ -22,10 +22,13 @@ pub struct DistillSettings {
     /// What the divergence is averaged over.
     pub mean_over: MeanOver,
     /// Radius of the L-inf ball, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of a step, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Fraction,
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
 }
 

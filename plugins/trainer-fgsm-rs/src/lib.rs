@@ -21,16 +21,20 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct FgsmRsSettings {
     /// Radius of the L-inf ball, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of the step, in the unit of the pixels; 1.25 epsilon when not given.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Option<Fraction>,
     /// Where the step begins.
     pub start: Start,
     /// Whether training ends, and the last epoch is undone, when the guard sees catastrophic overfitting.
     pub guard: bool,
     /// Steps of the guard's attack; at least 1.
+    #[schemars(range(max = 10_000))]
     pub guard_steps: usize,
     /// Length of a step of the guard's attack, in the unit of the pixels; a quarter of epsilon when not given.
+    #[schemars(extend("x-length" = "linf"))]
     pub guard_step_size: Option<Fraction>,
     /// Share of the batch by which robust accuracy may fall from one epoch to the next.
     pub guard_drop: f64,
@@ -123,6 +127,10 @@ impl FgsmRs {
 }
 
 impl AdversarialTrainer for FgsmRs {
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let start = self.ascent.starting_images(&step.cx, batch)?;
         let (loss, _) = self.loss_from(step, network, batch, &start)?;

@@ -17,8 +17,10 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct FreeAtSettings {
     /// How often each batch is trained on before the next one (m); at least 1. 8 in both papers for CIFAR-10, 4 for ImageNet.
+    #[schemars(range(max = 1_000))]
     pub replays: usize,
     /// Radius of the L-inf ball and length of a step, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
 }
 
@@ -79,6 +81,10 @@ impl FreeAt {
 }
 
 impl AdversarialTrainer for FreeAt {
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let perturbation = self.perturbation(&batch.images)?;
         let points = Var::from_tensor(&(&batch.images + perturbation.narrow(0, 0, batch.len())?)?)?;

@@ -10,10 +10,13 @@ pub struct PgdAtSettings {
     /// Shape of the ball.
     pub norm: Norm,
     /// Radius of the ball, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of a step, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Fraction,
     /// Number of steps; at least 1. 10 as Rice et al. 2020; Madry et al. train with 7.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// Where the attack begins.
     pub start: Start,
@@ -101,6 +104,10 @@ impl PgdAt {
 }
 
 impl AdversarialTrainer for PgdAt {
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let start = self.ascent.starting_images(&step.cx, batch)?;
         Ok(self.loss_from(step, network, batch, &start)?.0)

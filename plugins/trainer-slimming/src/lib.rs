@@ -85,13 +85,22 @@ pub fn sum_of_scales(network: &Network) -> Result<Tensor> {
             });
         }
     }
-    sum.ok_or_else(|| {
-        Error::new(ErrorKind::Settings, "the network has no batch norm whose scales could become small")
-            .hint("choose another trainer, and another criterion than bn-scale")
-    })
+    sum.ok_or_else(no_scales)
+}
+
+fn no_scales() -> Error {
+    Error::new(ErrorKind::Settings, "the network has no batch norm whose scales could become small")
+        .hint("choose another trainer, and another criterion than bn-scale")
 }
 
 impl AdversarialTrainer for Slimming {
+    fn check(&self, network: &Declaration, epochs: usize) -> Result<Foresight> {
+        match network.layers.iter().any(|layer| matches!(layer.kind, LayerKind::BatchNorm(_))) {
+            true => self.over.check(network, epochs),
+            false => Err(no_scales()),
+        }
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let TrainingLoss { loss, logits } = self.over.loss(step, network, batch)?;
         let penalty = (sum_of_scales(network)? * self.strength)?.to_dtype(loss.dtype())?;

@@ -20,6 +20,10 @@ register_plugin! {
 struct Standard;
 
 impl AdversarialTrainer for Standard {
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let logits = network.forward(&batch.images, Mode::Train)?;
         let loss = loss::cross_entropy(&logits, &batch.labels, step.label_smoothing)?;

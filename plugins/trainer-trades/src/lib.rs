@@ -18,10 +18,13 @@ pub struct TradesSettings {
     /// Weight of the divergence; 6 in the paper's CIFAR-10 experiments.
     pub beta: f64,
     /// Radius of the L-inf ball, in the unit of the pixels; 0.031 in the reference code, which is not 8/255.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of a step, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Fraction,
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
 }
 
@@ -89,6 +92,10 @@ impl Trades {
 }
 
 impl AdversarialTrainer for Trades {
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let start = self.ascent.starting_images(&step.cx, batch)?;
         Ok(self.loss_from(step, network, batch, &start)?.0)

@@ -10,10 +10,13 @@ pub struct LogitPairingSettings {
     /// Weight of the distance between the two rows of logits; at least 0, at which this is training on both kinds of images.
     pub pairing: f64,
     /// Radius of the attack in the L-infinity norm, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub epsilon: Fraction,
     /// Length of a step of the attack, in the unit of the pixels.
+    #[schemars(extend("x-length" = "linf"))]
     pub step_size: Fraction,
     /// Number of steps of the attack; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
 }
 
@@ -56,6 +59,10 @@ impl LogitPairing {
 }
 
 impl AdversarialTrainer for LogitPairing {
+    fn check(&self, _network: &Declaration, _epochs: usize) -> Result<Foresight> {
+        Ok(Foresight::Fits)
+    }
+
     fn loss(&mut self, step: &TrainingStep<'_>, network: &Network, batch: &Batch) -> Result<TrainingLoss> {
         let start = self.ascent.starting_images(&step.cx, batch)?;
         let attacked_loss = |logits: &Tensor| loss::cross_entropy_per_image(logits, &batch.labels);

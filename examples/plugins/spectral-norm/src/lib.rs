@@ -8,6 +8,7 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct SpectralNormSettings {
     /// Rounds of the power iteration; at least 1.
+    #[schemars(range(max = 10_000))]
     pub rounds: usize,
 }
 

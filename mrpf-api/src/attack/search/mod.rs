@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use super::{Attack, AttackMeans, AttackOutcome, AttackPart, Norm, ThreatModel};
 use crate::context::CallContext;
-use crate::data::Batch;
+use crate::data::{Batch, ImageShape};
+use crate::foresight::Foresight;
 use crate::network::Classifier;
 use crate::{Error, ErrorKind, Result};
 
@@ -75,6 +76,11 @@ impl Attack for Searches {
         run(&self.0, &|search| cx.child(search.name()), classifier, threat, batch)
     }
 
+    fn check(&self, threat: &ThreatModel, classes: usize, _shape: ImageShape) -> Result<Foresight> {
+        check(&self.0, threat, classes)?;
+        Ok(Foresight::Fits)
+    }
+
     fn means(&self) -> AttackMeans {
         let mut means = self.0.iter().map(|search| search.means());
         let first = means.next().unwrap_or_default();
@@ -85,7 +91,7 @@ impl Attack for Searches {
         matches!(self.0.as_slice(), [only] if only.seeks_nearest())
     }
 
-    fn parts(&self) -> Result<Vec<AttackPart>> {
+    fn parts(&self, _classes: usize) -> Result<Vec<AttackPart>> {
         if self.0.len() < 2 {
             return Ok(Vec::new());
         }
@@ -105,9 +111,33 @@ impl Attack for Part {
         run(std::slice::from_ref(&self.0), &|_| cx.clone(), classifier, threat, batch)
     }
 
+    fn check(&self, threat: &ThreatModel, classes: usize, _shape: ImageShape) -> Result<Foresight> {
+        check(std::slice::from_ref(&self.0), threat, classes)?;
+        Ok(Foresight::Fits)
+    }
+
     fn means(&self) -> AttackMeans {
         self.0.means()
     }
+}
+
+/// The ball, if every search knows its norm and works with so many classes.
+fn check(searches: &[Arc<dyn Search>], threat: &ThreatModel, classes: usize) -> Result<Ball> {
+    for search in searches {
+        search.check(threat.norm)?;
+        if classes < search.least_classes() {
+            let (name, least) = (search.name(), search.least_classes());
+            let message = format!("`{name}` needs {least} classes at least, found {classes}");
+            return Err(Error::new(ErrorKind::Settings, message)
+                .hint("`apgd-ce`, `fab`, `fab-t`, `square` and `pgd` work with two classes"));
+        }
+    }
+    let ball = Ball::of(threat);
+    if !(ball.epsilon >= 0.0 && ball.epsilon.is_finite()) {
+        let message = format!("epsilon {}, expected a number of at least 0", threat.epsilon);
+        return Err(Error::new(ErrorKind::Settings, message));
+    }
+    Ok(ball)
 }
 
 /// The searches one after another, each with its context.
@@ -118,21 +148,7 @@ fn run<'a>(
     threat: &ThreatModel,
     batch: &Batch,
 ) -> Result<AttackOutcome> {
-    let classes = classifier.classes();
-    for search in searches {
-        search.check(threat.norm)?;
-        if classes < search.least_classes() {
-            let (name, least) = (search.name(), search.least_classes());
-            let message = format!("`{name}` needs {least} classes at least, the network has {classes}");
-            return Err(Error::new(ErrorKind::Settings, message)
-                .hint("`apgd-ce`, `fab-t`, `square` and `pgd` work with two classes"));
-        }
-    }
-    let ball = Ball::of(threat);
-    if !(ball.epsilon >= 0.0 && ball.epsilon.is_finite()) {
-        let message = format!("epsilon {}, expected a number of at least 0", threat.epsilon);
-        return Err(Error::new(ErrorKind::Settings, message));
-    }
+    let ball = check(searches, threat, classifier.classes())?;
     if batch.is_empty() {
         return Ok(AttackOutcome { images: batch.images.clone(), broken: Vec::new(), loss: Vec::new() });
     }

@@ -13,6 +13,9 @@ impl Attack for Broken {
         if self.is("no norm") {
             return Err(Error::new(ErrorKind::Settings, "the norm is not known"));
         }
+        if self.is("refuses late") && threat.norm == Norm::L1 {
+            return Err(Error::new(ErrorKind::Settings, "l1 is not known"));
+        }
         let epsilon = threat.epsilon.value();
         let shape = &batch.images.dims()[1..];
         let call = MADE.fetch_add(1, Ordering::SeqCst);
@@ -40,6 +43,14 @@ impl Attack for Broken {
         }
         Ok(outcome)
     }
+
+    fn check(&self, _threat: &ThreatModel, classes: usize, _shape: ImageShape) -> Result<Foresight> {
+        match self.how.as_str() {
+            "refuses early" if classes > 2 => Err(Error::new(ErrorKind::Settings, "more than two classes")),
+            "refuses late" => Ok(Foresight::Fits),
+            _ => Ok(Foresight::Unknown),
+        }
+    }
 }
 
 #[test]
@@ -50,6 +61,8 @@ fn attacks() -> Result<()> {
         &[
             ("no norm", &["it knows one norm at least"]),
             ("outside", &["it stays inside its ball and the valid range"]),
+            ("refuses late", &["what it accepts beforehand it does not refuse later"]),
+            ("refuses early", &["what it accepts beforehand it does not refuse later"]),
             ("unseeded", &["the same seed gives the same images", "an image is attacked alike in any company"]),
             ("by place", &["an image is attacked alike in any company"]),
             ("boasts", &["what it says of its images is true"]),

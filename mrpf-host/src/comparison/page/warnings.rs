@@ -14,7 +14,8 @@ pub fn section(findings: &Findings, store_root: &Path) -> Option<Section> {
         || findings.dense.iter().map(|dense| &dense.row).chain(findings.pruned.iter().map(|finding| &finding.row));
     let signs: Vec<_> = rows().flat_map(|row| row.signs.iter().map(move |sign| (row, sign))).collect();
     let shortfalls: Vec<(&Row, &String)> = rows().filter_map(|row| Some((row, row.shortfall.as_ref()?))).collect();
-    if signs.is_empty() && shortfalls.is_empty() && findings.failures.is_empty() {
+    let left_out: Vec<_> = rows().flat_map(|row| row.left_out.iter().map(move |what| (row, what))).collect();
+    if left_out.is_empty() && signs.is_empty() && shortfalls.is_empty() && findings.failures.is_empty() {
         return None;
     }
     let body = html! {
@@ -44,6 +45,12 @@ pub fn section(findings: &Findings, store_root: &Path) -> Option<Section> {
         @if !shortfalls.is_empty() {
             h3 { "Budgets that were not met" }
             ul.warnings { @for (row, why) in &shortfalls { li { strong { (row.name) } p { (why) "." } } } }
+        }
+        @if !left_out.is_empty() {
+            h3 { "Not measured" }
+            ul.warnings {
+                @for (row, left_out) in &left_out { li { strong { (row.name) } p { (left_out.sentence()) "." } } }
+            }
         }
     };
     Some(Section { id: "warnings", title: "Warnings and failures", body })

@@ -44,7 +44,7 @@ fn plan() -> Plan {
         stage("measure-2", Work::Measure { dense: dense() }),
         stage("prune-1", Work::Prune { dense: dense(), sensitivity: Some("measure-2".into()), times: None }),
     ];
-    Plan { stages, ..Plan::default() }
+    Plan::of_stages(stages)
 }
 
 fn limits() -> Limits {
@@ -152,10 +152,7 @@ fn wide_plan() -> Plan {
     let stage =
         |key: &str, work: Work| Stage { key: key.into(), name: key.into(), experiment: Experiment::default(), work };
     let measure = |at: usize| stage(&format!("measure-{at}"), Work::Measure { dense: "train-1".into() });
-    Plan {
-        stages: std::iter::once(stage("train-1", Work::Train)).chain((1..=8).map(measure)).collect(),
-        ..Plan::default()
-    }
+    Plan::of_stages(std::iter::once(stage("train-1", Work::Train)).chain((1..=8).map(measure)))
 }
 
 #[test]

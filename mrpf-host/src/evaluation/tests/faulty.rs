@@ -164,7 +164,7 @@ impl Attack for Both {
         climbed.worse(Swap.attack(cx, classifier, threat, batch)?)
     }
 
-    fn parts(&self) -> Result<Vec<AttackPart>> {
+    fn parts(&self, _classes: usize) -> Result<Vec<AttackPart>> {
         Ok(vec![("climb".into(), Box::new(Climb { steps: self.steps })), ("swap".into(), Box::new(Swap))])
     }
 }

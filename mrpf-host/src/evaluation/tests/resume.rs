@@ -57,7 +57,7 @@ impl Attack for Twice {
         first.worse(self.0.attack(&cx.child("second"), classifier, threat, batch)?)
     }
 
-    fn parts(&self) -> Result<Vec<AttackPart>> {
+    fn parts(&self, _classes: usize) -> Result<Vec<AttackPart>> {
         Ok(vec![("first".into(), Box::new(self.0.clone())), ("second".into(), Box::new(self.0.clone()))])
     }
 }

@@ -8,12 +8,15 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct ApgdSettings {
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// How often it starts anew from other noise; at least 1.
+    #[schemars(range(max = 1_000))]
     pub restarts: usize,
     /// Share of the steps between two checks in which the loss must rise, or the step is halved; between 0 and 1.
     pub rho: f64,
     /// How many gradients are averaged for a step; above 1 for networks that are random, at least 1.
+    #[schemars(range(max = 1_000))]
     pub gradients: usize,
     /// Begin in balls of three and two times the radius; L1 only.
     pub large_radii: bool,
@@ -52,14 +55,18 @@ impl ApgdSettings {
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct ApgdTargetedSettings {
     /// How many wrong classes are tried, from the one with the highest logit on; all where a network has fewer. At least 1.
+    #[schemars(range(max = 10_000))]
     pub targets: usize,
     /// Number of steps for each target; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// How often it starts anew for each target; at least 1.
+    #[schemars(range(max = 1_000))]
     pub restarts: usize,
     /// Share of the steps between two checks in which the loss must rise, or the step is halved; between 0 and 1.
     pub rho: f64,
     /// How many gradients are averaged for a step; above 1 for networks that are random, at least 1.
+    #[schemars(range(max = 1_000))]
     pub gradients: usize,
     /// Begin in balls of three and two times the radius; L1 only.
     pub large_radii: bool,

@@ -8,8 +8,10 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct FabSettings {
     /// Number of steps; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// How often it starts anew; the first start is the clean image, the others are random. At least 1.
+    #[schemars(range(max = 1_000))]
     pub restarts: usize,
     /// The largest share of a step that leads back towards the clean image; between 0 and 1.
     pub alpha_max: f64,
@@ -51,10 +53,13 @@ impl FabSettings {
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct FabTargetedSettings {
     /// How many wrong classes are tried, from the one with the highest logit on; all where a network has fewer. At least 1.
+    #[schemars(range(max = 10_000))]
     pub targets: usize,
     /// Number of steps for each target; at least 1.
+    #[schemars(range(max = 10_000))]
     pub steps: usize,
     /// How often it starts anew for each target; the first start is the clean image, the others are random. At least 1.
+    #[schemars(range(max = 1_000))]
     pub restarts: usize,
     /// The largest share of a step that leads back towards the clean image; between 0 and 1.
     pub alpha_max: f64,

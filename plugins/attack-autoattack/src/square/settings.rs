@@ -8,8 +8,10 @@ use mrpf_api::prelude::*;
 #[schemars(crate = "mrpf_api::schemars")]
 pub struct SquareSettings {
     /// How many points are tried after the start; at least 1.
+    #[schemars(range(max = 1_000_000))]
     pub queries: usize,
     /// How often it starts anew; at least 1.
+    #[schemars(range(max = 1_000))]
     pub restarts: usize,
     /// Share of the image's area that the first squares have; above 0, at most 1.
     pub p_init: f64,
