@@ -139,10 +139,14 @@ impl Session<'_> {
     }
 
     /// Keeps a copy of `network` as the network `name`, for which no epoch of training is asked.
-    pub(super) fn untrained(&self, name: &str, trainer: &str, network: &Network) -> Result<(Network, TrainedRecord)> {
-        let record = TrainedRecord { trainer: trainer.to_owned(), ..TrainedRecord::default() };
+    pub(super) fn untrained(&self, training: &TrainingStage<'_>, network: &Network) -> Result<(Network, TrainedRecord)> {
+        let TrainingStage { stage, name, settings, .. } = *training;
+        let key = self.training_key(training.path, settings, &training.start)?;
+        self.dir.is_done(stage, &key)?;
+        let record = TrainedRecord { trainer: settings.trainer.name.clone(), ..TrainedRecord::default() };
         self.dir.write_training(name, &record)?;
         self.dir.write_network(name, network)?;
+        self.dir.write_done(stage, &key, &[self.dir.training(name), self.dir.network(name)])?;
         Ok((network.duplicate()?, record))
     }
 

@@ -64,7 +64,8 @@ impl Session<'_> {
         let (teacher, before) = (dense, self.dense(dense, &variant.prune)?);
         let key = self.pruning_inputs(variant, dense, modules, before.table.as_ref())?;
         let done = format!("prune {}", variant.name);
-        self.dir.check_done(&done, &key)?;
+        // What an earlier session has pruned in another way is refused here.
+        self.dir.is_done(&done, &key)?;
         let schedule = variant.prune.schedule.make::<dyn PruningSchedule>()?;
         let rounds = rounds(schedule.as_ref(), variant.prune.rounds, variant.prune.ratio, variant.finetune.epochs);
         let (mut network, mut cut, mut training) = (dense.duplicate()?, dense.duplicate()?, TrainedRecord::default());
@@ -110,10 +111,6 @@ impl Session<'_> {
             if let (BudgetKind::Latency, Some(last)) = (variant.prune.budget, pruned.last()) {
                 self.check_latency(variant, teacher, &cut, last.ratio_achieved)?;
             }
-            if round.epochs == 0 {
-                (network, training) = self.untrained(&name, &variant.finetune.trainer.name, &cut)?;
-                continue;
-            }
             let settings = crate::training::TrainingSettings { epochs: round.epochs, ..variant.finetune.clone() };
             let stage = format!("finetune {}{suffix}", variant.name);
             // Every row fine-tunes on the same stream: the same batches, the same augmentation, the same attack starts.
@@ -126,7 +123,10 @@ impl Session<'_> {
                 teacher: Some(teacher),
                 start: key.clone().with_input("pruned network", network_digest(&cut)?),
             };
-            (network, training) = self.trained(&training_stage, || cut.duplicate())?;
+            (network, training) = match round.epochs {
+                0 => self.untrained(&training_stage, &cut)?,
+                _ => self.trained(&training_stage, || cut.duplicate())?,
+            };
         }
         self.dir.write_plan(&variant.name, &pruned)?;
         self.dir.write_done(&done, &key, &[self.dir.plan(&variant.name)])?;
