@@ -132,7 +132,7 @@ impl Registration {
     ///
     /// # Errors
     /// As [`super::parse_settings`].
-    pub fn remarks(&self, settings: Value) -> Result<Vec<String>> {
+    pub fn remarks(&'static self, settings: Value) -> Result<Vec<String>> {
         self.ask(|plugin| check_limits(&(plugin.schema)(), &(plugin.resolve)(settings)?))
     }
 

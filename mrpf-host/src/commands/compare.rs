@@ -3,7 +3,7 @@
 use mrpf_api::architecture::{Architecture, ArchitectureRequest};
 use mrpf_api::data::DataSource;
 use mrpf_api::registry::PluginLibrary;
-use mrpf_api::{Error, ErrorKind, Result};
+use mrpf_api::{Context, Error, ErrorKind, Result};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -139,7 +139,11 @@ impl Session<'_> {
     }
 
     /// Keeps a copy of `network` as the network `name`, for which no epoch of training is asked.
-    pub(super) fn untrained(&self, training: &TrainingStage<'_>, network: &Network) -> Result<(Network, TrainedRecord)> {
+    pub(super) fn untrained(
+        &self,
+        training: &TrainingStage<'_>,
+        network: &Network,
+    ) -> Result<(Network, TrainedRecord)> {
         let TrainingStage { stage, name, settings, .. } = *training;
         let key = self.training_key(training.path, settings, &training.start)?;
         self.dir.is_done(stage, &key)?;
