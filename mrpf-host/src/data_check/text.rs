@@ -5,6 +5,7 @@ use comfy_table::presets::NOTHING;
 use std::fmt::Write;
 
 use super::DataCheck;
+use crate::safe_text::one_line;
 
 /// Classes that are listed one by one; of more, the first ones.
 const LISTED: usize = 25;
@@ -44,7 +45,8 @@ fn classes(check: &DataCheck, text: &mut String) {
     table.load_style(NOTHING);
     table.add_row(["label", "class", "train", "test"]);
     for (label, class) in check.classes.iter().take(LISTED).enumerate() {
-        table.add_row([label.to_string(), class.name.clone(), class.train.to_string(), class.test.to_string()]);
+        let name = one_line(&class.name).into_owned();
+        table.add_row([label.to_string(), name, class.train.to_string(), class.test.to_string()]);
     }
     for line in table.lines() {
         let _ = writeln!(text, "{}", line.trim_end());
@@ -58,7 +60,13 @@ fn classes(check: &DataCheck, text: &mut String) {
         if let (Some((fewest, name)), Some((most, other))) = (fewest, most) {
             let _ = match fewest == most {
                 true => writeln!(text, "{part}: {} of every class", images(fewest)),
-                false => writeln!(text, "{part}: from {} (`{name}`) to {most} (`{other}`)", images(fewest)),
+                false => writeln!(
+                    text,
+                    "{part}: from {} (`{}`) to {most} (`{}`)",
+                    images(fewest),
+                    one_line(name),
+                    one_line(other)
+                ),
             };
         }
     }
