@@ -90,9 +90,9 @@ fn settings_that_no_machine_can_fulfil_are_refused_as_settings() {
     let ground = Playground::new();
     for (arguments, told) in [
         (vec!["--arch", "resnet20", "--classes", "1000000000"], "1000000000 classes, expected at most"),
-        (vec!["--arch", "resnet999999999"], "depth 999999999"),
-        (vec!["--arch", "resnet99999999999999999999"], "the number 99999999999999999999 is too large"),
-        (vec!["--arch", "wide-resnet-999999999-10"], "depth 999999999"),
+        (vec!["--arch", "resnet999999999"], "the number 999999999 behind"),
+        (vec!["--arch", "resnet99999999999999999999"], "the number 99999999999999999999 behind"),
+        (vec!["--arch", "wide-resnet-999999999-10"], "the number 999999999 behind"),
         (vec!["--arch", "wide-resnet-1000-64", "--set", "width=256"], "in all layers up to this one"),
         (vec!["--arch", "densenet-1000-512"], "in all layers up to this one"),
         (vec!["--arch", "vgg16", "--set", "width=999999999"], "width 999999999"),

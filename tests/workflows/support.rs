@@ -62,10 +62,10 @@ impl Playground {
     /// It is killed without warning after the first patience and a step more each time, at most so often; returns how often.
     #[allow(dead_code, reason = "one of the test programs that share this file has no use for it")]
     pub fn killed_on_the_way(&self, first: &[&str], again: &[&str], [patience, step]: [Duration; 2], most: u32) -> u32 {
-        let mut kills = 0;
+        let (mut kills, mut arguments) = (0, first);
         loop {
-            let mut command = self.command(if kills == 0 { first } else { again });
-            let mut child = command.stdout(Stdio::null()).spawn().expect("the program starts");
+            let mut command = self.command(arguments);
+            let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts");
             let (start, patience) = (Instant::now(), patience + step * kills);
             let ended = loop {
                 if let Some(status) = child.try_wait().expect("its state is known") {
@@ -78,8 +78,16 @@ impl Playground {
                 }
                 std::thread::sleep(Duration::from_millis(10));
             };
+            arguments = again;
             if let Some(status) = ended {
-                assert!(status.success(), "{status}");
+                let told = child.wait_with_output().map(|output| output.stderr).unwrap_or_default();
+                let told = String::from_utf8_lossy(&told).into_owned();
+                // Killed at its first files, it is begun anew.
+                if told.contains("nothing has been computed in") {
+                    arguments = first;
+                    continue;
+                }
+                assert!(status.success(), "{status}: {told}");
                 return kills;
             }
             kills += 1;

@@ -14,6 +14,9 @@ mod normalisation;
 pub mod pytorch;
 mod state_dict;
 
+#[cfg(test)]
+mod hostile;
+
 pub use beside::LeftOut;
 pub use import::{Imported, Request, Template, import};
 pub use normalisation::Normalisation;

@@ -84,10 +84,6 @@ fn words(plugin: &'static Registration, text: &str) -> Result<Option<Vec<Word>>>
             parts.remove(0);
             continue;
         }
-        if !first.is_empty() && first.bytes().all(|byte| byte.is_ascii_digit()) {
-            let message = format!("`{}{text}`: the number {first} is too large", plugin.name);
-            return Err(Error::new(ErrorKind::Settings, message));
-        }
         // A value may itself have a hyphen, and then the longest one is meant.
         let longest = (1..=parts.len())
             .rev()
@@ -165,10 +161,6 @@ mod tests {
             ("mobilevitxs", "unknown architecture `mobilevitxs`"),
             ("mobilevit-xs-s", "unknown architecture `mobilevit-xs-s`"),
             ("mobilevit-xs-4", "`mobilevit-xs-4`: found 1 numbers behind `mobilevit`, expected none"),
-            (
-                "resnet99999999999999999999",
-                "`resnet99999999999999999999`: the number 99999999999999999999 is too large",
-            ),
             ("resnet-18-4", "`resnet-18-4`: found 2 numbers behind `resnet`, expected depth"),
         ] {
             let error = read(text).expect_err(text).to_string();

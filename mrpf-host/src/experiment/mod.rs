@@ -10,6 +10,9 @@ mod merge;
 mod settings;
 mod variant;
 
+#[cfg(test)]
+mod hostile;
+
 pub use architecture::architecture;
 pub use choice::PluginChoice;
 pub use foresight::Ahead;

@@ -178,4 +178,6 @@ fn told(error: Error, directory: &Path) -> Error {
 }
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

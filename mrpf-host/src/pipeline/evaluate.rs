@@ -26,15 +26,17 @@ impl Session<'_> {
     ) -> Result<Evaluation> {
         let (stage, network_digest) = (format!("attack {label}"), network_digest(network)?);
         let key = self.attack_key(settings)?.with_input("network", network_digest);
+        let journal = self.dir.journal(label);
         if self.dir.is_done(&stage, &key)?
             && let Some(evaluation) = self.dir.read_evaluation(label)?
         {
+            // A process that was killed just before its end has left it.
+            remove_if_there(&journal)?;
             self.tell(row, when, &evaluation, None);
             return Ok(evaluation);
         }
         // How many images there are changes what happens to none of them.
         let of_each = key.clone().without(&["evaluate.images", "evaluate.curves"]);
-        let journal = self.dir.journal(label);
         let start = Instant::now();
         let evaluation = {
             let mut journal = Journal::open(&journal, &of_each, &stage)?;

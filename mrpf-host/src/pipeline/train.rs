@@ -101,12 +101,14 @@ impl Session<'_> {
             if let Some(teacher) = teacher {
                 key = key.with_input("teacher", network_digest(teacher)?);
             }
+            let path = self.dir.checkpoint(name);
             if self.dir.is_done(stage, &key)?
                 && let (Some(network), Some(record)) = (self.kept_network(name)?, self.dir.read_training(name)?)
             {
+                // A process that was killed just before its end has left it.
+                remove_if_there(&path)?;
                 return Ok(((network, record), true));
             }
-            let path = self.dir.checkpoint(name);
             let network = network()?;
             self.tell_of_precision(stage, settings.precision, &network);
             let write = |path: &Path, bytes: &[u8]| self.dir.write(path, bytes);

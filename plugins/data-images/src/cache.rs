@@ -1,17 +1,21 @@
 //! Decoded images on disk: one safetensors file, used again as long as nothing of its source has changed.
 
 use mrpf_api::prelude::*;
+use mrpf_api::rayon::prelude::*;
 use mrpf_api::serde_json;
 use mrpf_data_files::{open_regular, read_exactly};
 use safetensors::serialize_to_file;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
+use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 /// The folder beside the images that holds what was decoded.
 pub(crate) const FOLDER: &str = ".mrpf-decoded";
-/// Key of the fingerprint in the file's header.
+/// The tensors of the file.
+const TENSORS: [&str; 4] = ["train.images", "train.labels", "test.images", "test.labels"];
+/// Key of the header's entry: the fingerprint of the source, a space, and the digest of the tensors.
 const FINGERPRINT: &str = "fingerprint";
 /// A header is no larger.
 const LARGEST_HEADER: u64 = 1 << 20;
@@ -44,8 +48,8 @@ impl Cache {
         }
         let header = read_exactly(&mut from, size, 8, "the header").ok()?;
         let metadata: Metadata = serde_json::from_slice(&header).ok()?;
-        let made_from = metadata.metadata().as_ref()?.get(FINGERPRINT)?;
-        if *made_from != self.fingerprint || length != 8 + size + metadata.data_len() as u64 {
+        let (made_from, digest) = metadata.metadata().as_ref()?.get(FINGERPRINT)?.split_once(' ')?;
+        if made_from != self.fingerprint || length != 8 + size + metadata.data_len() as u64 {
             return None;
         }
         let mut tensors: Vec<(String, &TensorInfo)> = metadata.tensors().into_iter().collect();
@@ -55,6 +59,10 @@ impl Cache {
             // They follow each other without gaps, as parsing the header has checked.
             let (start, end) = info.data_offsets;
             found.insert(name, read_exactly(&mut from, (end - start) as u64, 0, "a tensor").ok()?);
+        }
+        let tensors = TENSORS.map(|name| found.get(name).map(Vec::as_slice));
+        if digest_of(tensors.map(Option::unwrap_or_default)) != digest {
+            return None;
         }
         let mut part = |name: &str| part(&metadata, &mut found, name, shape, classes);
         Some((part("train")?, part("test")?))
@@ -76,12 +84,13 @@ impl Cache {
             vec![set.len(), channels, height, width]
         };
         let tensors = [
-            ("train.images", view(Dtype::U8, images(train), train.all_pixels())?),
-            ("train.labels", view(Dtype::U32, vec![train.len()], &train_labels)?),
-            ("test.images", view(Dtype::U8, images(test), test.all_pixels())?),
-            ("test.labels", view(Dtype::U32, vec![test.len()], &test_labels)?),
+            (TENSORS[0], view(Dtype::U8, images(train), train.all_pixels())?),
+            (TENSORS[1], view(Dtype::U32, vec![train.len()], &train_labels)?),
+            (TENSORS[2], view(Dtype::U8, images(test), test.all_pixels())?),
+            (TENSORS[3], view(Dtype::U32, vec![test.len()], &test_labels)?),
         ];
-        let header = HashMap::from([(FINGERPRINT.to_owned(), self.fingerprint.clone())]);
+        let digest = digest_of([train.all_pixels(), &train_labels, test.all_pixels(), &test_labels]);
+        let header = HashMap::from([(FINGERPRINT.to_owned(), format!("{} {digest}", self.fingerprint))]);
         serialize_to_file(tensors, Some(header), file.path()).map_err(std::io::Error::other)?;
         // Temporary files are private to their owner; the data beside this one are not.
         #[cfg(unix)]
@@ -92,6 +101,13 @@ impl Cache {
         file.persist(&self.path).map_err(|error| error.error)?;
         Ok(())
     }
+}
+
+/// SHA-256 of the tensors, by the digests of parts that are hashed in parallel.
+fn digest_of(tensors: [&[u8]; 4]) -> String {
+    let hex = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let parts = tensors.map(|tensor| tensor.par_chunks(4 << 20).map(hex).collect::<Vec<_>>().concat());
+    hex(parts.join(" ").as_bytes())
 }
 
 fn part(

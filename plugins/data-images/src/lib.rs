@@ -14,4 +14,6 @@ mod tiny_imagenet;
 mod walk;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod tests;

@@ -150,6 +150,7 @@ fn decoded_images_are_kept_until_their_source_changes() -> Outcome {
         whole[..whole.len() - 1].to_vec(),
         vec![255; 400],
         [&whole[..], &[0]].concat(),
+        [&whole[..whole.len() - 40], &[whole[whole.len() - 40] ^ 1], &whole[whole.len() - 39..]].concat(),
     ] {
         fs::write(&kept, damaged)?;
         let (fifth, decoded) = watched(directory.path())?;

@@ -63,7 +63,7 @@ fn it_does_not_hang_on_the_batch() -> Result<()> {
 fn settings_out_of_range_are_refused() {
     let refused = |settings: Value| measure(settings).err().map(|error| error.to_string()).unwrap_or_default();
     assert!(refused(json!({ "images": 0 })).contains("images 0, batch 128, expected at least 1 of each"));
-    assert!(refused(json!({ "epsilon": -1 })).contains("expected a radius of at least 0 and a positive step"));
+    assert!(refused(json!({ "epsilon": -1 })).contains("expected a length of at least 0"));
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //!
 //! `tests/fixtures/README.md` lists the files and their tensors; `generate.py` beside it made them.
 
+mod mutated;
 mod originals;
 pub mod seeded;
 
+pub use mutated::mutated;
 pub use originals::{Original, originals};
 
 use candle_core::{DType, Device, Tensor};

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
 use crate::comparison::stage::Work;
+use crate::comparison::store::Done;
 use crate::experiment::Experiment;
+use crate::run_dir::sealed;
 
 type Outcome = std::result::Result<(), Box<dyn std::error::Error>>;
 
@@ -59,7 +61,9 @@ fn shell(text: String) -> Command {
 
 /// What a process does that does its work.
 fn well(folder: &Path) -> String {
-    format!("echo '{{\"seconds\":1.0,\"threads\":1}}' > '{}/done.json'", folder.display())
+    let done = Done { seconds: 1.0, threads: 1, device: String::new() };
+    let text = sealed(folder, &done).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    format!("echo '{text}' > '{}/done.json'", folder.display())
 }
 
 #[test]
