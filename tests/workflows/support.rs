@@ -83,7 +83,7 @@ impl Playground {
                 let told = child.wait_with_output().map(|output| output.stderr).unwrap_or_default();
                 let told = String::from_utf8_lossy(&told).into_owned();
                 // Killed at its first files, it is begun anew.
-                if told.contains("nothing has been computed in") {
+                if told.contains("nothing has been computed in") || told.contains("is no run directory") {
                     arguments = first;
                     continue;
                 }
