@@ -55,7 +55,11 @@ fn wrong_names_and_missing_files_are_answered() {
     let from = format!("http://{nobody}/");
     fetch(&["svhn", "--data-dir", "x", "--from", &from]).fails(
         4,
-        &["fetching train_32x32.mat: http://127", "the connection is refused", "check the connection and fetch again"],
+        &[
+            "fetching train_32x32.mat: http://127",
+            "the connection is refused",
+            "check the connection and repeat the same command",
+        ],
     );
 }
 
