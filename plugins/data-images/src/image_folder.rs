@@ -53,7 +53,7 @@ pub enum Colour {
 register_plugin! {
     kind: DataSet,
     name: "image-folder",
-    summary: "your own pictures (JPEG, PNG, WebP, BMP, TIFF, GIF, PNM); --data-dir holds a folder for each class",
+    summary: "your own PNG, JPEG, TIFF and other pictures; --data-dir holds a folder for each class",
     source: "own; the layout of torchvision's ImageFolder",
     settings: ImageFolderSettings,
     make: |settings| {
