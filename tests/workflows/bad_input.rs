@@ -86,7 +86,7 @@ fn wrong_names_and_values_are_answered_before_anything_is_done() {
             2,
             &["unknown layer with channels `layr2.0.conv1`", "did you mean `layer2.0.conv1`?"],
         ),
-        (&["--set", "pretrain.batch=1"], 2, &["setting `pretrain.batch`: found 1, expected at least 2"]),
+        (&["--set", "pretrain.batch=1"], 2, &["setting `pretrain.batch`: found 1, expected 2 to 1000000"]),
         (&["--set", "network.architecture.depth=19"], 2, &["depth 19, expected one of 8, 14, 18"]),
         (
             &["--set", "compare=[{ name = \"dense\", criterion = \"random\" }]"],

@@ -130,7 +130,7 @@ fn what_cannot_be_attacked_is_said() {
     let evaluate =
         |arguments: &[&str]| ground.mrpf(&[["evaluate", MODEL, "--out", "e"].as_slice(), arguments].concat());
     evaluate(&["--epsilons", "8/25x"]).fails(2, &["8/25x"]);
-    evaluate(&["--epsilons=-0.1"]).fails(2, &["found -0.1, expected radii of at least 0"]);
+    evaluate(&["--epsilons=-0.1"]).fails(2, &["--epsilons -0.1, expected a length of at least 0"]);
     evaluate(&["--epsilons", "8/0"]).fails(2, &["8/0"]);
     evaluate(&["--attacks", "pdg"]).fails(2, &["pdg", "did you mean `pgd`"]);
     evaluate(&["--images", "0"]).fails(2, &["evaluate.images", "found 0"]);

@@ -73,8 +73,10 @@ fn a_radius_of_8_is_not_taken_for_8_255ths() {
 #[test]
 fn settings_count_more_than_defaults_and_curves_that_cannot_be_drawn_are_left_out() {
     let ground = trained();
-    let evaluate = |more: &[&str]| {
-        let out = format!("e{}", more.len() + more.concat().len());
+    let mut count = 0;
+    let mut evaluate = |more: &[&str]| {
+        count += 1;
+        let out = format!("e{count}");
         let all = [&["evaluate", MODEL, "--images", "30", "--attacks", "pgd", "--out", &out], more].concat();
         ground.mrpf(&all).ok();
         (ground.json(&format!("{out}/results.json")), ground.read(&format!("{out}/report.md")))
@@ -139,7 +141,7 @@ fn what_attacks_refuse_they_refuse_before_the_training() {
 fn autoattack_takes_the_version_for_few_classes_and_says_so() {
     let ground = Playground::new();
     let classes = pictures(&ground, 3);
-    let attack = "evaluate.attacks=[{ name = \"autoattack\", steps = 3, queries = 10 }]";
+    let attack = "evaluate.attacks=[{ name = \"autoattack\", steps = 5, queries = 10 }]";
     let mut arguments = quick(&[&["train", "--out", "run"], classes.as_slice()].concat());
     arguments.extend(["--set", attack, "--set", "evaluate.images=12", "--set", "data.train_images=40"]);
     let ran = ground.mrpf(&arguments).ok();

@@ -62,9 +62,7 @@ struct AutoAttack(AutoAttackSettings);
 
 impl AutoAttack {
     fn new(settings: AutoAttackSettings) -> Result<Self> {
-        for classes in 2..=ENOUGH {
-            members(&settings, classes)?;
-        }
+        members(&settings, ENOUGH)?;
         Ok(Self(settings))
     }
 
