@@ -95,7 +95,7 @@ fn settings_that_no_machine_can_fulfil_are_refused_as_settings() {
         (vec!["--arch", "wide-resnet-999999999-10"], "the number 999999999 behind"),
         (vec!["--arch", "wide-resnet-1000-64", "--set", "width=256"], "in all layers up to this one"),
         (vec!["--arch", "densenet-1000-512"], "in all layers up to this one"),
-        (vec!["--arch", "vgg16", "--set", "width=999999999"], "width 999999999"),
+        (vec!["--arch", "vgg16", "--set", "width=999999999"], "setting `width`: found 999999999"),
         (vec!["--arch", "resnet20", "--input", "999999999x32x32"], "--input 999999999x32x32"),
         (vec!["--arch", "wide-resnet-28-10", "--input", "3x16384x16384"], "values for each image"),
     ] {

@@ -52,7 +52,7 @@ fn declare(name: &str, args: &SummaryArgs) -> Result<Declaration> {
     // No data set is named whose means the network could subtract.
     let (mean, std) = (vec![0.0; input.channels], vec![1.0; input.channels]);
     let request = ArchitectureRequest { input, classes: args.classes, mean, std };
-    choice.make::<dyn Architecture>().and_then(|made| made.declare(&request)).context(about)
+    choice.make::<dyn Architecture>()?.declare(&request).context(about)
 }
 
 /// Reads `3x32x32`.

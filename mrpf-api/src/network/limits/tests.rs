@@ -120,10 +120,10 @@ proptest! {
     #[test]
     fn any_numbers_are_refused_or_make_a_network_soon(changes in prop::collection::vec((any::<Index>(), extreme()), 1..4)) {
         let start = Instant::now();
-        if let Ok(declaration) = serde_json::from_value::<Declaration>(changed(&changes)) {
-            if let Err(error) = examine(declaration) {
-                prop_assert_eq!(error.kind(), ErrorKind::Declaration, "{}", error);
-            }
+        if let Ok(declaration) = serde_json::from_value::<Declaration>(changed(&changes))
+            && let Err(error) = examine(declaration)
+        {
+            prop_assert_eq!(error.kind(), ErrorKind::Declaration, "{}", error);
         }
         prop_assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     }
