@@ -258,8 +258,12 @@ fn ctrl_c_keeps_what_was_done_and_the_run_goes_on_from_there() {
     let ground = Playground::new();
     let arguments = quick(&["train", "--out", "run"]);
     let arguments: Vec<&str> = arguments.into_iter().chain(["--set", "pretrain.epochs=400"]).collect();
-    let child =
-        ground.command(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts");
+    let child = ground
+        .command_that_heeds_signals(&arguments)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
     let checkpoint = ground.path("run/checkpoints/dense.safetensors");
     let start = Instant::now();
     while !checkpoint.is_file() {
@@ -273,7 +277,11 @@ fn ctrl_c_keeps_what_was_done_and_the_run_goes_on_from_there() {
     assert!(checkpoint.is_file());
 
     // Fewer epochs than were asked for cannot be had from it, but the same settings go on.
-    let resumed = ground.command(&["train", "--resume", "run"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let resumed = ground
+        .command_that_heeds_signals(&["train", "--resume", "run"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let resumed = resumed.expect("the program starts");
     std::thread::sleep(Duration::from_millis(1500));
     let stopped = std::process::Command::new("kill").args(["-TERM", &resumed.id().to_string()]).status();

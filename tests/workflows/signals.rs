@@ -21,7 +21,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 fn begun(ground: &Playground, arguments: &[&str]) -> Child {
-    let mut command = ground.command(arguments);
+    let mut command = ground.command_that_heeds_signals(arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 

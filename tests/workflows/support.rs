@@ -51,7 +51,18 @@ impl Playground {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mrpf"));
+        self.alone(Command::new(env!("CARGO_BIN_EXE_mrpf")), arguments)
+    }
+
+    /// The same with signals as a terminal gives them: whoever started the tests may have some of them ignored, as `nohup` does.
+    #[allow(dead_code, reason = "one of the test programs that share this file has no use for it")]
+    pub fn command_that_heeds_signals(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        command.args(["--default-signal=INT,TERM,HUP,USR1", env!("CARGO_BIN_EXE_mrpf")]);
+        self.alone(command, arguments)
+    }
+
+    fn alone(&self, mut command: Command, arguments: &[&str]) -> Command {
         command.args(arguments).current_dir(&self.path);
         // Nothing of the user's own is seen.
         command.env("XDG_CONFIG_HOME", self.path("config")).env_remove("MRPF_PLUGIN_PATH").env_remove("RUST_BACKTRACE");

@@ -62,7 +62,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
         #[test]
         fn no_bit_can_flip_unseen(before in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>()) {
             let bytes = sealed(&before);
