@@ -207,9 +207,9 @@ const REPETITIONS: [&str; 8] =
 /// From this number on. The usual settings of all attacks but `cw-l2` and `square` have fewer.
 const MANY: u64 = 200;
 
-/// So many repetitions, and by what the time of them is to be multiplied.
-fn fewer(repetitions: u64) -> (u64, f64) {
-    let tried = repetitions.min(MANY);
+/// At most `most` repetitions, and by what the time of them is to be multiplied.
+fn fewer(repetitions: u64, most: u64) -> (u64, f64) {
+    let tried = repetitions.min(most);
     (tried, repetitions as f64 / tried.max(1) as f64)
 }
 
@@ -217,14 +217,16 @@ fn fewer(repetitions: u64) -> (u64, f64) {
 fn with_fewer_steps(kind: Kind, choice: &PluginChoice) -> Result<(PluginChoice, f64)> {
     let registration = find(kind, &choice.name)?;
     let settings = registration.ask(|registration| (registration.resolve)(Value::Object(choice.settings.clone())))?;
-    let (mut tried, mut times) = (choice.clone(), 1.0);
+    // Restarts of many steps: together they are as few.
+    let (mut tried, mut times, mut most) = (choice.clone(), 1.0, MANY);
     for key in REPETITIONS {
         let Some(repetitions) = settings[key].as_u64().filter(|repetitions| *repetitions > MANY) else { continue };
         // What a smaller number changes otherwise, such as the queries of AutoAttack, is no part of every attack.
         if registration.ask(|plugin| Ok((plugin.defaults)()))?[key].as_u64() == Some(repetitions) {
             continue;
         }
-        let (fewer, factor) = fewer(repetitions);
+        let (fewer, factor) = fewer(repetitions, most);
+        most = (most / fewer.max(1)).max(1);
         tried = tried.with(key, fewer);
         times *= factor.max(1.0);
     }
@@ -242,7 +244,7 @@ fn training(session: &Session<'_>, settings: &TrainingSettings, network: &Networ
     let held = ((whole.holdout.len() as f64 * share).ceil() as usize).min(whole.holdout.len());
     let split = Split { train: spread(&whole.train, images), holdout: spread(&whole.holdout, held) };
     let (trainer, times) = with_fewer_steps(Kind::Trainer, &settings.trainer)?;
-    let (held_steps, held_times) = fewer(settings.validation.steps as u64);
+    let (held_steps, held_times) = fewer(settings.validation.steps as u64, MANY);
     let validation = Validation { steps: held_steps as usize, ..settings.validation.clone() };
     let one = TrainingSettings { epochs: 1, trainer, validation, ..settings.clone() };
     let teacher = network.duplicate()?;
@@ -316,4 +318,22 @@ fn attacking(session: &Session<'_>, settings: &EvaluateSettings, network: &Netwo
         curves = start.elapsed().as_secs_f64() * drawn.min(images) as f64 / drawn.min(count) as f64;
     }
     Ok(attacks * images as f64 / count.max(1) as f64 + curves)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_with_many_repetitions_are_tried_with_few() -> Result<()> {
+        let pgd =
+            |steps: u64, restarts: u64| PluginChoice::named("pgd").with("steps", steps).with("restarts", restarts);
+        let tried = |choice: &PluginChoice| with_fewer_steps(Kind::Attack, choice);
+        assert_eq!(tried(&pgd(20, 10))?, (pgd(20, 10), 1.0), "usual numbers are tried as they are");
+        assert_eq!(tried(&pgd(10_000, 1))?, (pgd(200, 1), 50.0));
+        assert_eq!(tried(&pgd(10_000, 1000))?, (pgd(200, 1), 50_000.0));
+        let square = PluginChoice::named("square");
+        assert_eq!(tried(&square)?, (square.clone(), 1.0), "a plugin's own numbers belong to it");
+        Ok(())
+    }
 }
