@@ -151,7 +151,7 @@ impl Experiment {
     /// with, and the libraries that the user named beside them.
     ///
     /// # Errors
-    /// As [`Experiment::open_plugins`].
+    /// As `open_plugins`.
     pub fn open_found_plugins(&mut self, settings: &Path, named: &[PathBuf]) -> Result<()> {
         let found = std::mem::take(&mut self.plugins);
         self.plugins = [&found, named].concat();

@@ -84,8 +84,8 @@ impl Session<'_> {
     /// Trains `network`, or takes the result from an earlier session of this run.
     ///
     /// # Errors
-    /// As [`train`], [`ErrorKind::Checkpoint`] for a teacher that cannot be read or does not fit the data, and
-    /// [`ErrorKind::Settings`] if the earlier session trained with other settings, images or inputs.
+    /// As [`train`], [`mrpf_api::ErrorKind::Checkpoint`] for a teacher that cannot be read or does not fit the data, and
+    /// [`mrpf_api::ErrorKind::Settings`] if the earlier session trained with other settings, images or inputs.
     pub fn trained(
         &self,
         training: &TrainingStage<'_>,
