@@ -123,15 +123,19 @@ mod tests {
         StageKey::default().with("evaluate.threat.epsilon", &epsilon)
     }
 
+    /// Keeps two batches, and gives the bytes of the file.
+    fn two_batches(path: &Path, key: &StageKey) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error>> {
+        let mut journal = Journal::open(path, key, "attack")?;
+        journal.keep(batch(&[0, 1]))?;
+        journal.keep(batch(&[2]))?;
+        Ok(std::fs::read(path)?)
+    }
+
     #[test]
     fn what_is_kept_is_found_again_but_for_half_a_line() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let (path, key) = (folder.path().join("evaluation/dense.journal"), key(0.1)?);
-        let mut journal = Journal::open(&path, &key, "attack")?;
-        journal.keep(batch(&[0, 1]))?;
-        journal.keep(batch(&[2]))?;
-        drop(journal);
-        let whole = std::fs::read(&path)?;
+        let whole = two_batches(&path, &key)?;
         // Killed at any byte: whole lines stay, and what is written next follows them.
         for cut in (0..=whole.len()).rev().step_by(5) {
             std::fs::write(&path, &whole[..cut])?;
@@ -152,11 +156,7 @@ mod tests {
     fn a_flipped_bit_is_noticed() -> std::result::Result<(), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         let (path, key) = (folder.path().join("evaluation/dense.journal"), key(0.1)?);
-        let mut journal = Journal::open(&path, &key, "attack")?;
-        journal.keep(batch(&[0, 1]))?;
-        journal.keep(batch(&[2]))?;
-        drop(journal);
-        let whole = std::fs::read(&path)?;
+        let whole = two_batches(&path, &key)?;
         for at in 0..whole.len() {
             for bit in 0..8 {
                 let mut flipped = whole.clone();

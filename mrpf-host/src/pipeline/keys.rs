@@ -1,6 +1,5 @@
 //! What each stage of a run is computed from.
 
-use mrpf_api::Result;
 use mrpf_api::allocation::Allocation;
 use mrpf_api::architecture::Architecture;
 use mrpf_api::attack::Attack;
@@ -11,6 +10,8 @@ use mrpf_api::network::Network;
 use mrpf_api::schedule::PruningSchedule;
 use mrpf_api::sensitivity::{ModuleSensitivity, SensitivityMetric};
 use mrpf_api::trainer::AdversarialTrainer;
+use mrpf_api::{Error, ErrorKind, Result};
+use serde::Serialize;
 
 use super::session::Session;
 use crate::experiment::{EvaluateSettings, PluginChoice, Variant};
@@ -32,7 +33,7 @@ impl Session<'_> {
     /// The network that training begins with, where it is made anew.
     pub(super) fn fresh_key(&self) -> Result<StageKey> {
         let architecture = &self.experiment.network.architecture;
-        let declaration = serde_json::to_vec(&self.declare()?).map(|declaration| sha256(&declaration)).ok();
+        let declaration = json_digest("declaration", &self.declare()?)?;
         Ok(StageKey::default()
             .with("network.architecture", architecture)?
             .with("declaration", &declaration)?
@@ -90,13 +91,12 @@ impl Session<'_> {
         modules: &[ModuleSensitivity],
         times: Option<&LatencyTable>,
     ) -> Result<StageKey> {
-        let digest = |value: serde_json::Result<Vec<u8>>| value.map(|bytes| sha256(&bytes)).unwrap_or_default();
         let mut key = self.pruning_key(variant)?.with_input("dense network", network_digest(dense)?);
         if variant.needs_sensitivity()? {
-            key = key.with_input("sensitivities", digest(serde_json::to_vec(modules)));
+            key = key.with_input("sensitivities", json_digest("sensitivities", &modules)?);
         }
         match times.filter(|_| variant.prune.budget == BudgetKind::Latency) {
-            Some(times) => Ok(key.with_input("times of layers", digest(serde_json::to_vec(times)))),
+            Some(times) => Ok(key.with_input("times of layers", json_digest("times of layers", times)?)),
             None => Ok(key),
         }
     }
@@ -114,6 +114,13 @@ impl Session<'_> {
         }
         Ok(key)
     }
+}
+
+/// A digest of a value's JSON.
+fn json_digest(what: &str, value: &impl Serialize) -> Result<String> {
+    let bytes = serde_json::to_vec(value)
+        .map_err(|error| Error::new(ErrorKind::Io, format!("the {what} cannot be written as JSON: {error}")))?;
+    Ok(sha256(&bytes))
 }
 
 /// A digest of a network's declaration, weights and statistics.
